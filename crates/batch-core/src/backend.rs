@@ -1,0 +1,577 @@
+//! The seam: what the code for one database supplies. Core queues, cuts, sends side by side,
+//! retries, settles and calls back; a backend admits, resolves, routes and sends one chunk once.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{BuildHasher, Hash},
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::{
+    BatchType, Capabilities, Error, Guarantee, Key, OperationRef, Result, Server, Verb,
+    commit::Work, key::KeyRef, operation::NativeStatement, queue::Queue,
+};
+
+/// What a batch asks of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Terms {
+    /// The guarantee.
+    pub guarantee: Guarantee,
+    /// The forced kind of batch; only given to a backend whose capabilities list it.
+    pub batch_type: Option<BatchType>,
+}
+
+impl Terms {
+    pub(crate) const fn new(guarantee: Guarantee, batch_type: Option<BatchType>) -> Self {
+        Self {
+            guarantee,
+            batch_type,
+        }
+    }
+}
+
+/// May operations on one key stand together in a chunk?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Repeats {
+    /// Yes: the chunk is applied whole or not at all, in order (a transaction).
+    Together,
+    /// Yes, and chunks need no order either: each write carries a timestamp that decides
+    /// ([`Chunk::timestamp`]).
+    Stamped,
+    /// No: one operation per key and chunk; the next waits until the former is settled.
+    Apart,
+}
+
+/// How chunks travel: a name for plans and reports, and what the core may put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mechanism {
+    /// The name in plans, reports and errors, such as `multipart call`.
+    pub name: Cow<'static, str>,
+    /// The most operations in a chunk.
+    pub max_operations: usize,
+    /// The most bytes in a chunk, as [`Route::bytes`] and [`overhead`](Self::overhead) count them.
+    pub max_bytes: usize,
+    /// The bytes that a chunk has over the sum of its operations.
+    pub overhead: u32,
+    /// Whether the bytes are exact; else they are an upper bound.
+    pub exact_bytes: bool,
+    /// Whether operations on one key may share a chunk.
+    pub repeats: Repeats,
+    /// Applied whole or not at all: needed for [`Guarantee::AllOrNothing`].
+    pub atomic: bool,
+    /// Stops by itself at the first operation that fails; without it, an ordered batch that stops
+    /// has one operation per chunk.
+    pub stops: bool,
+}
+
+impl Mechanism {
+    /// A mechanism without ceilings, whose bytes are exact, one operation per key and chunk,
+    /// neither atomic nor stopping.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            name: name.into(),
+            max_operations: usize::MAX,
+            max_bytes: usize::MAX,
+            overhead: 0,
+            exact_bytes: true,
+            repeats: Repeats::Apart,
+            atomic: false,
+            stops: false,
+        }
+    }
+}
+
+/// A backend's idea of which document an operation is about. Equal ids are never reordered; a
+/// collision costs only parallelism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyId(NonZeroU64);
+
+impl KeyId {
+    /// The id of anything that can be hashed, such as a partition key's bytes.
+    pub fn of(identity: impl Hash) -> Self {
+        // Fixed, so that a plan is the same in every run.
+        let hash = foldhash::quality::FixedState::with_seed(0).hash_one(identity);
+        Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// The id on a store without a schema: the collection and the key's string forms in the order
+    /// of their names, so that `1` and `"1"` are the same. `None` without a key.
+    #[must_use]
+    pub fn of_string_forms(collection: &str, key: KeyRef<'_>) -> Option<Self> {
+        let mut parts = key.string_parts();
+        match (parts.next(), parts.next()) {
+            (None, _) => None,
+            // One part, which is nearly always: no list to sort.
+            (Some((_, text)), None) => Some(Self::of((collection, text))),
+            _ => Some(Self::of((collection, key.string_forms()))),
+        }
+    }
+
+    pub(crate) const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// The number of a mechanism within one [`Routes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MechanismId(pub(crate) u8);
+
+/// Where one operation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// How it travels.
+    pub mechanism: MechanismId,
+    /// Operations of one chunk share mechanism and group: a partition, a collection and verb.
+    pub group: u64,
+    /// What it is ordered by; `None` if by nothing.
+    pub key: Option<KeyId>,
+    /// What it adds to its chunk's size.
+    pub bytes: u32,
+}
+
+/// Collects the route of each operation, in the order of the operations.
+#[derive(Debug, Default)]
+pub struct Routes {
+    pub(crate) mechanisms: Vec<Mechanism>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) refused: Vec<(u32, Error)>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Stands for a refused operation among the routes.
+pub(crate) const REFUSED: MechanismId = MechanismId(u8::MAX);
+
+impl Routes {
+    /// Makes a mechanism known; an equal one keeps its number. At most 255 are kept apart; from
+    /// then on the last one's number is given.
+    pub fn mechanism(&mut self, mechanism: Mechanism) -> MechanismId {
+        let known = self.mechanisms.iter().position(|other| *other == mechanism);
+        let place = known.unwrap_or_else(|| {
+            if self.mechanisms.len() < usize::from(REFUSED.0) {
+                self.mechanisms.push(mechanism);
+            }
+            self.mechanisms.len() - 1
+        });
+        MechanismId(u8::try_from(place).unwrap_or(REFUSED.0 - 1))
+    }
+
+    /// Replaces a mechanism for all operations that were routed by it: for a choice that needs
+    /// the whole batch, made when [`View::is_last`].
+    pub fn replace(&mut self, id: MechanismId, mechanism: Mechanism) {
+        if let Some(place) = self.mechanisms.get_mut(usize::from(id.0)) {
+            *place = mechanism;
+        }
+    }
+
+    /// Routes the next operation.
+    pub fn push(&mut self, route: Route) {
+        self.routes.push(route);
+    }
+
+    /// Refuses the next operation: its job alone ends `NotApplied`; under all-or-nothing the whole
+    /// commit is refused.
+    pub fn refuse(&mut self, error: Error) {
+        let place = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
+        self.refused.push((place, error));
+        self.routes.push(Route {
+            mechanism: REFUSED,
+            group: 0,
+            key: None,
+            bytes: 0,
+        });
+    }
+
+    /// Adds a warning to the plan and the report.
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    /// Whether all operations routed so far, refused ones aside, share one group.
+    #[must_use]
+    pub fn is_one_group(&self) -> bool {
+        let mut routed = self
+            .routes
+            .iter()
+            .filter(|route| route.mechanism != REFUSED);
+        match routed.next() {
+            Some(first) => routed.all(|route| route.group == first.group),
+            None => true,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Places<'a> {
+    Range(u32, u32),
+    List(&'a [u32]),
+}
+
+/// Operations to be resolved or routed: the queue, a part of it, or what is left of a chunk.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    queue: &'a Queue,
+    places: Places<'a>,
+    last: bool,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn range(queue: &'a Queue, start: u32, end: u32) -> Self {
+        View {
+            queue,
+            places: Places::Range(start, end),
+            last: end == queue.len(),
+        }
+    }
+
+    pub(crate) fn list(queue: &'a Queue, list: &'a [u32]) -> Self {
+        View {
+            queue,
+            places: Places::List(list),
+            last: true,
+        }
+    }
+
+    /// How many operations there are.
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self.places {
+            Places::Range(start, end) => (end - start) as usize,
+            Places::List(list) => list.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether these are the last ones to be routed. Long queues are routed in several calls.
+    #[must_use]
+    pub fn is_last(self) -> bool {
+        self.last
+    }
+
+    /// The operations, in program order.
+    pub fn iter(self) -> impl Iterator<Item = OperationRef<'a>> {
+        let (range, list) = match self.places {
+            Places::Range(start, end) => (start..end, [].as_slice()),
+            Places::List(list) => (0..0, list),
+        };
+        range
+            .chain(list.iter().copied())
+            .map(move |index| self.queue.get(index))
+    }
+
+    /// What the queue's operations are about, each combination once: all that metadata needs,
+    /// however many operations there are.
+    pub fn shapes(self) -> impl Iterator<Item = Shape<'a>> {
+        self.queue.shapes()
+    }
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What many operations have in common.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Shape<'a> {
+    /// The number that [`OperationRef::shape`] refers to.
+    pub id: u32,
+    /// What they do.
+    pub verb: Verb,
+    /// The collection's name; empty for a native operation that names none.
+    pub collection: &'a str,
+    /// The statement of native operations.
+    pub statement: Option<&'a Arc<dyn NativeStatement>>,
+}
+
+impl<'a> Shape<'a> {
+    pub(crate) fn new(
+        id: u32,
+        verb: Verb,
+        collection: &'a str,
+        statement: Option<&'a Arc<dyn NativeStatement>>,
+    ) -> Self {
+        Shape {
+            id,
+            verb,
+            collection,
+            statement,
+        }
+    }
+}
+
+/// What is sent at once.
+pub struct Chunk<'a> {
+    pub(crate) work: &'a Work,
+    pub(crate) operations: &'a [u32],
+    pub(crate) mechanism: &'a Mechanism,
+    pub(crate) attempt: u32,
+    pub(crate) number: u32,
+    pub(crate) bytes: u64,
+    pub(crate) sent: AtomicBool,
+}
+
+impl<'a> Chunk<'a> {
+    /// How it travels.
+    #[must_use]
+    pub fn mechanism(&self) -> &'a Mechanism {
+        self.mechanism
+    }
+
+    /// What the batch asks for.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        self.work.terms
+    }
+
+    /// When the commit's time ends. The core drops a `send` that runs longer.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.work.deadline
+    }
+
+    /// From 1; higher if operations of it were sent before.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// From 1 in the order of sending within the commit.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Its size as the routes counted it.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many operations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Never: a chunk has at least one operation.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// The operations, in program order. Their place here is the one that [`Answers`] counts by.
+    pub fn operations(&self) -> impl ExactSizeIterator<Item = OperationRef<'a>> {
+        let queue = self.work.queue();
+        self.operations.iter().map(move |index| queue.get(*index))
+    }
+
+    /// The write timestamp of the operation at a place, in microseconds: its own if it has one,
+    /// else one that is fixed for all attempts. The n-th write to a key in a commit gets the
+    /// commit's base + n (not base + place, which would put the millionth operation a second into
+    /// the future), and bases increase strictly per store.
+    #[must_use]
+    pub fn timestamp(&self, place: usize) -> i64 {
+        let Some(index) = self.operations.get(place) else {
+            return self.work.base_timestamp();
+        };
+        let own = self.work.queue().get(*index).options.timestamp;
+        own.unwrap_or_else(|| self.work.timestamp(*index))
+    }
+
+    /// The point of no return: from the next poll on the store may apply this chunk. For a
+    /// transaction of several requests this is its commit. Must be called before the bytes leave:
+    /// a chunk lost before it is `NotApplied`, after it `Unknown`.
+    pub fn sent(&self) {
+        if !self.sent.swap(true, Ordering::Relaxed) {
+            self.work.mark_sent(self.operations);
+        }
+    }
+}
+
+impl fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("number", &self.number)
+            .field("mechanism", &self.mechanism.name)
+            .field("operations", &self.operations.len())
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answers to one chunk, by place. What is not set, or set twice, is never taken as success.
+#[derive(Debug)]
+pub struct Answers {
+    pub(crate) len: usize,
+    pub(crate) all_applied: bool,
+    pub(crate) list: Vec<Answer>,
+    pub(crate) surplus: usize,
+    pub(crate) warnings: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) enum Answer {
+    #[default]
+    Missing,
+    Applied(Bytes),
+    Failed(Error),
+    Doubled,
+}
+
+impl Answers {
+    pub(crate) fn new(len: usize) -> Self {
+        Self {
+            len,
+            all_applied: false,
+            list: Vec::new(),
+            surplus: 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Every operation is applied, and the store said nothing more.
+    pub fn all_applied(&mut self) {
+        if self.list.is_empty() && !self.all_applied {
+            self.all_applied = true;
+        } else {
+            (0..self.len).for_each(|place| self.set(place, Ok(Bytes::new())));
+        }
+    }
+
+    /// Sets the answer of the operation at `place`, at most once each, in any order: the store's
+    /// JSON text (the document of a `get`; an object with `new` or `old` for a write that returns
+    /// them; empty if it said nothing), or why it is not applied. Text that is a slice of the
+    /// answer's one buffer costs nothing more. An answer to a place that the chunk does not have
+    /// makes all of them `Unknown`, and so does a second one to its place.
+    pub fn set(&mut self, place: usize, answer: Result<Bytes>) {
+        if self.all_applied {
+            self.all_applied = false;
+            self.list = (0..self.len)
+                .map(|_| Answer::Applied(Bytes::new()))
+                .collect();
+        }
+        if self.list.is_empty() {
+            self.list.resize_with(self.len, Answer::default);
+        }
+        match self.list.get_mut(place) {
+            None => self.surplus += 1,
+            Some(slot @ Answer::Missing) => {
+                *slot = match answer {
+                    Ok(body) => Answer::Applied(body),
+                    Err(error) => Answer::Failed(error),
+                };
+            }
+            Some(slot) => *slot = Answer::Doubled,
+        }
+    }
+
+    /// Adds a warning of the server to the report.
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    /// Whether a success was answered, or nothing at all: either way the store was asked.
+    pub(crate) fn claims_contact(&self) -> bool {
+        self.all_applied
+            || self.surplus > 0
+            || self.list.is_empty()
+            || self
+                .list
+                .iter()
+                .any(|answer| !matches!(answer, Answer::Failed(_)))
+    }
+}
+
+/// The code for one database. A contract with authors of backends: no method has a default, and
+/// users never call one.
+///
+/// # Errors and what they mean
+/// A backend's error table decides every verdict, so it MUST follow these rules:
+/// - an [`Error`] says `NotApplied` unless made [`unknown`](Error::unknown) or
+///   [`accepted`](Error::accepted). If it cannot be proved that an operation was not applied, the
+///   error MUST be `unknown`.
+/// - [`transient`](Error::transient) says that the same request may succeed later. The core
+///   retries what is transient and certainly not applied, and what is transient, unknown and idempotent.
+/// - [`TooLarge`](crate::ErrorKind::TooLarge) for a whole chunk makes the core cut smaller, if the
+///   guarantee allows.
+/// - [`Stale`](crate::ErrorKind::Stale) says that what routing rested on is gone; the core calls
+///   [`resolve`](Self::resolve) with `stale` and routes those operations again.
+/// - no message may hold a password or a token.
+#[async_trait]
+pub trait Backend: fmt::Debug + Send + Sync + 'static {
+    /// The name in errors, plans and reports, which native statements are compared with.
+    fn name(&self) -> &'static str;
+
+    /// What is known now. No I/O.
+    fn capabilities(&self) -> Capabilities;
+
+    /// May this be queued? No I/O. MUST refuse what no server of this kind could take. The core
+    /// has already refused what the capabilities exclude and what is larger than they allow.
+    ///
+    /// # Errors
+    /// The reason, which `queue` returns with the operation.
+    fn admit(&self, operation: OperationRef<'_>, terms: Terms) -> Result<()>;
+
+    /// Reads and caches what routing needs: schema, prepared statements, what the server can do.
+    /// MUST NOT touch data. Called before each plan and commit (free when warm), and with `stale`
+    /// after an error of kind `Stale`.
+    ///
+    /// # Errors
+    /// What stood in the way; the commit is refused with it, or retries if it is transient.
+    async fn resolve(&self, operations: View<'_>, stale: bool) -> Result<()>;
+
+    /// Pure: equal operations, metadata and limits give equal routes. One push or refusal for each
+    /// operation, in order. A long queue comes in several calls with the same `routes`;
+    /// [`View::is_last`] marks the last.
+    ///
+    /// # Errors
+    /// Refuses the whole batch before a byte is sent, naming operation and reason.
+    fn route(&self, operations: View<'_>, terms: Terms, routes: &mut Routes) -> Result<()>;
+
+    /// Encodes and sends one chunk once: no retries, no splitting, no waiting for a turn. MUST call
+    /// [`Chunk::sent`] before bytes leave that the store may act on. May be dropped at any await,
+    /// and MUST then leave nothing open on the server (a transaction's guard spawns its abort).
+    /// An answer set before `sent` is a refusal of that operation alone.
+    ///
+    /// # Errors
+    /// The verdict on every operation that has no answer.
+    async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()>;
+
+    /// Reads one document outside any batch, as JSON text; `None` if it is absent.
+    ///
+    /// # Errors
+    /// What the store says.
+    async fn get(&self, collection: &str, key: &Key) -> Result<Option<Bytes>>;
+
+    /// Asks the server whether it is there, and which it is.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    async fn ping(&self) -> Result<Server>;
+
+    /// Closes connections. Called once every commit has ended.
+    ///
+    /// # Errors
+    /// What could not be closed.
+    async fn close(&self) -> Result<()>;
+}

@@ -1,0 +1,418 @@
+//! What one commit owns: the queue it took, its callbacks, and the ledger of what came of it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::{
+    BatchOptions, Error, Jobs, Report,
+    backend::{Mechanism, Terms},
+    callback::Callbacks,
+    engine::Shared,
+    plan::Repeated,
+    queue::Queue,
+    report::{MechanismUse, ReportInner, Tally},
+    table::{JobTable, Status, Verdict},
+};
+
+/// Shared by the commit, its attempts, and the batch that may want the queue back.
+pub(crate) struct Work {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) table: Arc<JobTable>,
+    queue: Queue,
+    pub(crate) terms: Terms,
+    pub(crate) options: BatchOptions,
+    pub(crate) started: Instant,
+    pub(crate) deadline: Instant,
+    any_sent: AtomicBool,
+    ended: AtomicBool,
+    repeated: OnceLock<Repeated>,
+    base_timestamp: OnceLock<i64>,
+    ledger: Mutex<Ledger>,
+    callbacks: Mutex<Callbacks>,
+}
+
+/// An operation that was sent, has no verdict yet, and will be sent again.
+#[derive(Clone, Debug)]
+struct Retrying {
+    last: Error,
+    /// The first error that left it open whether it was applied.
+    doubt: Option<Error>,
+}
+
+/// A verdict that was reached before anything was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) index: u32,
+    pub(crate) error: Error,
+    /// Not the operation is at fault but what all of them need, such as the connection.
+    pub(crate) of_batch: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    tally: Tally,
+    uses: Vec<MechanismUse>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) attempts: u64,
+    pub(crate) retries: u64,
+    pub(crate) splits: u64,
+    pub(crate) reroutes: u64,
+    pub(crate) deviations: u64,
+    first_retry: Option<String>,
+    first_split: Option<String>,
+    first_reroute: Option<String>,
+    held: Vec<Held>,
+    retrying: HashMap<u32, Retrying>,
+    chunks: u32,
+}
+
+/// What a call of [`Work::settle`] ended.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// The first operation that is neither applied nor accepted.
+    pub(crate) failed: Option<u32>,
+    /// The operations that ended as unknown.
+    pub(crate) unknown: Vec<u32>,
+}
+
+impl Work {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one place makes it, from the parts of a batch"
+    )]
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        table: Arc<JobTable>,
+        queue: Queue,
+        callbacks: Callbacks,
+        terms: Terms,
+        options: BatchOptions,
+        started: Instant,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            shared,
+            table,
+            queue,
+            terms,
+            options,
+            started,
+            deadline,
+            any_sent: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            repeated: OnceLock::new(),
+            base_timestamp: OnceLock::new(),
+            ledger: Mutex::default(),
+            callbacks: Mutex::new(callbacks),
+        }
+    }
+
+    /// Gives back what the commit took, for a batch that is open again.
+    pub(crate) fn into_parts(self) -> (Queue, Callbacks) {
+        (
+            self.queue,
+            self.callbacks
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn take_callbacks(&self) -> Callbacks {
+        std::mem::take(
+            &mut *self
+                .callbacks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Whether the point of no return is behind.
+    pub(crate) fn any_sent(&self) -> bool {
+        self.any_sent.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn mark_sent(&self, operations: &[u32]) {
+        self.any_sent.store(true, Ordering::Release);
+        self.table.mark_sent(operations);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_repeated(&self, repeated: Repeated) {
+        // Set once: a commit plans once.
+        let _ = self.repeated.set(repeated);
+    }
+
+    pub(crate) fn repeated(&self) -> Option<&Repeated> {
+        self.repeated.get().filter(|repeated| !repeated.is_empty())
+    }
+
+    pub(crate) fn base_timestamp(&self) -> i64 {
+        *self.base_timestamp.get_or_init(|| {
+            let most = self.repeated.get().map_or(0, Repeated::most);
+            self.shared.reserve_timestamps(most)
+        })
+    }
+
+    pub(crate) fn timestamp(&self, index: u32) -> i64 {
+        let earlier = self
+            .repeated
+            .get()
+            .map_or(0, |repeated| repeated.earlier(index));
+        self.base_timestamp().saturating_add(earlier.into())
+    }
+
+    pub(crate) fn next_chunk(&self) -> u32 {
+        let mut ledger = self.ledger();
+        ledger.attempts += 1;
+        ledger.chunks += 1;
+        ledger.chunks
+    }
+
+    pub(crate) fn hold(&self, held: impl IntoIterator<Item = Held>) {
+        self.ledger().held.extend(held);
+    }
+
+    /// The first verdict that was held back because of something that all operations need.
+    pub(crate) fn held_of_batch(&self) -> Option<Error> {
+        self.ledger()
+            .held
+            .iter()
+            .find(|held| held.of_batch)
+            .map(|held| held.error.clone())
+    }
+
+    /// Settles what was held back: called once the point of no return is behind, or when nothing
+    /// is left to send.
+    pub(crate) fn release_held(&self) -> Settled {
+        let held = std::mem::take(&mut self.ledger().held);
+        self.settle(
+            held.into_iter()
+                .map(|held| (held.index, 0, Verdict::NotApplied(held.error))),
+        )
+    }
+
+    /// Remembers why an operation is sent again.
+    pub(crate) fn note_retry(&self, index: u32, error: &Error) {
+        let in_doubt = error.fate() != crate::Fate::NotApplied;
+        let mut ledger = self.ledger();
+        let entry = ledger.retrying.entry(index).or_insert_with(|| Retrying {
+            last: error.clone(),
+            doubt: None,
+        });
+        entry.last = error.clone();
+        if in_doubt && entry.doubt.is_none() {
+            entry.doubt = Some(error.clone());
+        }
+        if entry.doubt.is_none() {
+            drop(ledger);
+            self.table.unmark_sent(index);
+        }
+    }
+
+    /// Settles operations, with the chunk that brought the verdict (0 for none). Unknown is
+    /// sticky: an operation in doubt ends otherwise only by an acknowledgement.
+    pub(crate) fn settle(&self, verdicts: impl Iterator<Item = (u32, u32, Verdict)>) -> Settled {
+        let mut settled = Settled::default();
+        let mut ledger = self.ledger();
+        let ledger = &mut *ledger;
+        self.table
+            .settle(verdicts.filter_map(|(index, chunk, verdict)| {
+                if self.table.status(index).is_terminal() {
+                    return None;
+                }
+                let doubt = if ledger.retrying.is_empty() {
+                    None
+                } else {
+                    ledger
+                        .retrying
+                        .remove(&index)
+                        .and_then(|retrying| retrying.doubt)
+                };
+                let verdict = match (verdict, doubt) {
+                    (Verdict::NotApplied(_) | Verdict::Unknown(_), Some(doubt)) => {
+                        Verdict::Unknown(doubt)
+                    }
+                    (verdict, _) => verdict,
+                };
+                let place = self.queue.place(index, chunk);
+                ledger.tally.count(&verdict);
+                match &verdict {
+                    Verdict::Applied(_) | Verdict::Accepted(_) => {}
+                    Verdict::NotApplied(error) => {
+                        settled.failed.get_or_insert(index);
+                        ledger.tally.sample(place, error);
+                    }
+                    Verdict::Unknown(error) => {
+                        settled.failed.get_or_insert(index);
+                        settled.unknown.push(index);
+                        ledger.tally.sample(place, error);
+                    }
+                }
+                Some((place, verdict))
+            }));
+        settled
+    }
+
+    /// Ends every operation of a range that has no verdict: what may have been executed as
+    /// unknown, the rest as not applied. The error that it was last sent again for becomes the
+    /// source.
+    pub(crate) fn settle_rest(
+        &self,
+        range: std::ops::Range<u32>,
+        not_applied: &Error,
+        unknown: &Error,
+    ) {
+        let rest: Vec<_> = {
+            let ledger = self.ledger();
+            let open = |index: &u32| !self.table.status(*index).is_terminal();
+            range
+                .filter(open)
+                .map(|index| {
+                    let last = ledger.retrying.get(&index).map(|retrying| &retrying.last);
+                    let with_source = |error: &Error| match last {
+                        Some(last) => error.clone().with_source(last.clone()),
+                        None => error.clone(),
+                    };
+                    let verdict = if self.table.status(index) == Status::Sent {
+                        Verdict::Unknown(with_source(unknown))
+                    } else {
+                        Verdict::NotApplied(with_source(not_applied))
+                    };
+                    (index, 0, verdict)
+                })
+                .collect()
+        };
+        self.settle(rest.into_iter());
+    }
+
+    /// The error that some operation was last sent again for.
+    pub(crate) fn any_last_error(&self) -> Option<Error> {
+        self.ledger()
+            .retrying
+            .values()
+            .next()
+            .map(|retrying| retrying.last.clone())
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let mut ledger = self.ledger();
+        let ledger = &mut *ledger;
+        let mut warnings = std::mem::take(&mut ledger.warnings);
+        let Ledger {
+            retries,
+            splits,
+            reroutes,
+            ..
+        } = *ledger;
+        for (count, what, why) in [
+            (retries, "requests were sent again", &ledger.first_retry),
+            (
+                splits,
+                "requests were cut smaller than planned",
+                &ledger.first_split,
+            ),
+            (reroutes, "requests were routed anew", &ledger.first_reroute),
+        ] {
+            if count > 0 {
+                let why = why.as_deref().unwrap_or("for no stated reason");
+                warnings.push(format!("{count} {what}; the first because: {why}"));
+            }
+        }
+        Report::new(ReportInner {
+            store: self.shared.name,
+            guarantee: self.terms.guarantee,
+            errors: ledger.tally.errors(&self.table),
+            tally: std::mem::take(&mut ledger.tally),
+            mechanisms: std::mem::take(&mut ledger.uses),
+            warnings,
+            attempts: ledger.attempts,
+            retries,
+            deviations: ledger.deviations,
+            elapsed: self.started.elapsed(),
+            callback_failures: Vec::new(),
+            jobs: Jobs::new(&self.table),
+        })
+    }
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Work")
+            .field("operations", &self.queue.len())
+            .field("any_sent", &self.any_sent)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    pub(crate) fn note_use(&mut self, mechanism: &Mechanism, operations: usize) {
+        let operations = u64::try_from(operations).unwrap_or(u64::MAX);
+        match self
+            .uses
+            .iter_mut()
+            .find(|known| known.name == mechanism.name)
+        {
+            Some(known) => {
+                known.chunks += 1;
+                known.operations += operations;
+            }
+            None => self.uses.push(MechanismUse {
+                name: mechanism.name.clone().into_owned(),
+                chunks: 1,
+                operations,
+            }),
+        }
+    }
+
+    pub(crate) fn note_retry(&mut self, why: &Error) {
+        self.retries += 1;
+        self.first_retry
+            .get_or_insert_with(|| why.message().to_owned());
+    }
+
+    pub(crate) fn note_split(&mut self, why: impl FnOnce() -> String) {
+        self.splits += 1;
+        self.first_split.get_or_insert_with(why);
+    }
+
+    pub(crate) fn note_reroute(&mut self, why: &Error) {
+        self.reroutes += 1;
+        self.first_reroute
+            .get_or_insert_with(|| why.message().to_owned());
+    }
+
+    pub(crate) fn warn(&mut self, warning: String) {
+        // Servers repeat themselves: one of each is enough.
+        if !self.warnings.contains(&warning) && self.warnings.len() < MOST_WARNINGS {
+            self.warnings.push(warning);
+        }
+    }
+}
+
+/// Bounds the report, whatever servers say.
+const MOST_WARNINGS: usize = 100;

@@ -1,0 +1,134 @@
+//! What a store was seen to take: the largest size taken and the smallest refused, per mechanism.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// How long a learned size is believed.
+const BELIEVED: Duration = Duration::from_secs(600);
+
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    taken: u64,
+    refused: u64,
+    at: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    by_mechanism: Mutex<HashMap<String, Sizes>>,
+}
+
+impl Learned {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Sizes>> {
+        self.by_mechanism
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The largest size to try: unbounded until something was refused, then halfway between what
+    /// was taken and what was refused, until the two are within an eighth of each other.
+    pub(crate) fn limit(&self, mechanism: &str) -> u64 {
+        let mut map = self.lock();
+        let Some(sizes) = map.get(mechanism) else {
+            return u64::MAX;
+        };
+        if sizes.at.elapsed() > BELIEVED {
+            map.remove(mechanism);
+            return u64::MAX;
+        }
+        if sizes.refused == u64::MAX {
+            return u64::MAX;
+        }
+        let gap = sizes.refused - sizes.taken;
+        if sizes.taken > 0 && gap <= (sizes.refused / 8).max(1) {
+            sizes.taken
+        } else {
+            sizes.taken + gap / 2
+        }
+    }
+
+    pub(crate) fn taken(&self, mechanism: &str, bytes: u64) {
+        let mut map = self.lock();
+        // Nothing was refused yet in most stores' lives: only then there is something to compare.
+        if let Some(sizes) = map.get_mut(mechanism) {
+            if bytes >= sizes.refused {
+                // The server takes more than it did.
+                sizes.refused = u64::MAX;
+            }
+            sizes.taken = sizes.taken.max(bytes);
+        } else {
+            let sizes = Sizes {
+                taken: bytes,
+                refused: u64::MAX,
+                at: Instant::now(),
+            };
+            map.insert(mechanism.to_owned(), sizes);
+        }
+    }
+
+    pub(crate) fn refused(&self, mechanism: &str, bytes: u64) {
+        let mut map = self.lock();
+        let now = Instant::now();
+        let sizes = map.entry(mechanism.to_owned()).or_insert(Sizes {
+            taken: 0,
+            refused: u64::MAX,
+            at: now,
+        });
+        sizes.refused = sizes.refused.min(bytes);
+        if sizes.taken >= sizes.refused {
+            // The server takes less than it did.
+            sizes.taken = 0;
+        }
+        sizes.at = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Trap 5: halving alone overshoots, and every lane finds out again.
+    #[tokio::test(start_paused = true)]
+    async fn the_limit_comes_close_to_the_real_one_in_a_few_refusals() {
+        for real in [100_u64, 1_000, 65_536, 1 << 20] {
+            let learned = Learned::default();
+            let (mut refusals, mut size) = (0, 1 << 24);
+            for _ in 0..60 {
+                size = learned.limit("m").min(size);
+                if size > real {
+                    learned.refused("m", size);
+                    refusals += 1;
+                } else {
+                    learned.taken("m", size);
+                }
+            }
+            let limit = learned.limit("m");
+            assert!(limit <= real && limit * 100 >= real * 85, "{real}: {limit}");
+            assert!(refusals <= 28, "{real}: {refusals} refusals");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_learned_is_forgotten_after_ten_minutes() {
+        let learned = Learned::default();
+        learned.refused("m", 100);
+        assert_eq!((learned.limit("m"), learned.limit("other")), (50, u64::MAX));
+        tokio::time::advance(BELIEVED + Duration::from_secs(1)).await;
+        assert_eq!(learned.limit("m"), u64::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_changes_its_mind_is_believed() {
+        let learned = Learned::default();
+        learned.refused("m", 100);
+        learned.taken("m", 100);
+        assert_eq!(learned.limit("m"), u64::MAX);
+        learned.refused("m", 60);
+        assert_eq!(learned.limit("m"), 30);
+    }
+}

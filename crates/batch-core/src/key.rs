@@ -1,0 +1,525 @@
+//! Keys: ordered lists of named parts, held as bytes that need no parsing to be compared.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    de::{self, Deserialize, Deserializer, MapAccess, Visitor},
+    ser::{Serialize, SerializeMap, Serializer},
+};
+
+use crate::{Error, ErrorKind, Result};
+
+/// The most bytes that the name of a part may have.
+pub const MAX_PART_NAME: usize = u16::MAX as usize;
+
+/// A value that a part of a key may have: a string, an integer or a boolean.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyValue<'a> {
+    /// Text.
+    Str(Cow<'a, str>),
+    /// An integer between `i64::MIN` and `u64::MAX`.
+    Int(i128),
+    /// A boolean.
+    Bool(bool),
+}
+
+impl fmt::Display for KeyValue<'_> {
+    /// The string form: `1` and `"1"` have the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Str(text) => f.write_str(text),
+            Self::Int(number) => write!(f, "{number}"),
+            Self::Bool(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+macro_rules! key_value_from {
+    ($($from:ty),+ => $variant:ident) => {
+        $(impl From<$from> for KeyValue<'_> {
+            fn from(value: $from) -> Self {
+                Self::$variant(value.into())
+            }
+        })+
+    };
+}
+key_value_from!(i8, i16, i32, i64, u8, u16, u32, u64 => Int);
+key_value_from!(bool => Bool);
+key_value_from!(String => Str);
+
+impl<'a> From<&'a str> for KeyValue<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Str(Cow::Borrowed(value))
+    }
+}
+
+impl<'a> From<&'a String> for KeyValue<'a> {
+    fn from(value: &'a String) -> Self {
+        Self::Str(Cow::Borrowed(value))
+    }
+}
+
+impl TryFrom<usize> for KeyValue<'_> {
+    type Error = std::num::TryFromIntError;
+    fn try_from(value: usize) -> std::result::Result<Self, Self::Error> {
+        Ok(Self::Int(u64::try_from(value)?.into()))
+    }
+}
+
+impl TryFrom<&serde_json::Value> for KeyValue<'static> {
+    type Error = Error;
+
+    /// # Errors
+    /// [`ErrorKind::InvalidKey`] for null, a number that is no integer, an array or an object.
+    fn try_from(value: &serde_json::Value) -> Result<Self> {
+        match value {
+            serde_json::Value::String(text) => Ok(Self::Str(Cow::Owned(text.clone()))),
+            serde_json::Value::Bool(value) => Ok(Self::Bool(*value)),
+            serde_json::Value::Number(number) => number
+                .as_i64()
+                .map(i128::from)
+                .or_else(|| number.as_u64().map(i128::from))
+                .map(Self::Int)
+                .ok_or_else(|| bad_part(&format!("the number {number}"))),
+            serde_json::Value::Null => Err(bad_part("null")),
+            serde_json::Value::Array(_) => Err(bad_part("an array")),
+            serde_json::Value::Object(_) => Err(bad_part("an object")),
+        }
+    }
+}
+
+fn bad_part(what: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidKey,
+        format!("a part of a key is a string, an integer or a boolean, not {what}"),
+    )
+}
+
+/// What identifies a document in its collection: an ordered list of named parts, or a bare string.
+///
+/// A bare string stands for the store's single key attribute, named `_key` where a store has no schema.
+///
+/// ```
+/// use batch_core::Key;
+///
+/// let bare = Key::from("Abby");
+/// let named = Key::new().part("school", "north").part("number", 7);
+/// assert_eq!(serde_json::to_string(&bare)?, r#""Abby""#);
+/// assert_eq!(serde_json::to_string(&named)?, r#"{"school":"north","number":7}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Key {
+    bytes: Vec<u8>,
+    mistake: Option<KeyMistake>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum KeyMistake {
+    RepeatedName,
+    EmptyName,
+    LongName,
+    LongValue,
+    IntegerRange,
+    BareAndNamed,
+}
+
+impl Key {
+    /// A key without parts, to be filled by [`part`](Self::part).
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn with_buffer(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            mistake: None,
+        }
+    }
+
+    /// Adds a named part at the end. A mistake (an empty or repeated name) is kept and
+    /// returned when the key is used.
+    #[must_use]
+    pub fn part<'v>(mut self, name: &str, value: impl Into<KeyValue<'v>>) -> Self {
+        self.push(name, &value.into());
+        self
+    }
+
+    pub(crate) fn push(&mut self, name: &str, value: &KeyValue<'_>) {
+        let parts = self.as_ref();
+        let mistake = if name.is_empty() {
+            Some(KeyMistake::EmptyName)
+        } else if parts.bare().is_some() {
+            Some(KeyMistake::BareAndNamed)
+        } else if parts.parts().any(|(other, _)| other == name) {
+            Some(KeyMistake::RepeatedName)
+        } else {
+            None
+        };
+        self.mistake = self.mistake.or(mistake);
+        self.push_raw(name, value);
+    }
+
+    pub(crate) fn push_bare(&mut self, text: &str) {
+        if !self.bytes.is_empty() {
+            self.mistake = self.mistake.or(Some(KeyMistake::BareAndNamed));
+        }
+        self.push_raw("", &KeyValue::Str(Cow::Borrowed(text)));
+    }
+
+    fn push_raw(&mut self, name: &str, value: &KeyValue<'_>) {
+        let number;
+        let (tag, text) = match value {
+            KeyValue::Str(text) => (TAG_STR, text.as_ref()),
+            KeyValue::Bool(true) => (TAG_BOOL, "true"),
+            KeyValue::Bool(false) => (TAG_BOOL, "false"),
+            KeyValue::Int(int) => {
+                if *int < i128::from(i64::MIN) || *int > i128::from(u64::MAX) {
+                    self.mistake = self.mistake.or(Some(KeyMistake::IntegerRange));
+                }
+                number = int.to_string();
+                (TAG_INT, number.as_str())
+            }
+        };
+        let (Ok(name_len), Ok(text_len)) = (u16::try_from(name.len()), u32::try_from(text.len()))
+        else {
+            let mistake = if name.len() > MAX_PART_NAME {
+                KeyMistake::LongName
+            } else {
+                KeyMistake::LongValue
+            };
+            self.mistake = self.mistake.or(Some(mistake));
+            return;
+        };
+        self.bytes.push(tag);
+        self.bytes.extend_from_slice(&name_len.to_le_bytes());
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(&text_len.to_le_bytes());
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// The first mistake that was made while building the key, or that it has no part at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidKey`], with what to do.
+    pub fn check(&self) -> Result<()> {
+        let message = match self.mistake {
+            None if self.bytes.is_empty() => {
+                "the key has no part; give one with `.key(name, value)` or `.at(text)`"
+            }
+            None => return Ok(()),
+            Some(KeyMistake::RepeatedName) => "the key names the same part twice",
+            Some(KeyMistake::EmptyName) => {
+                "a part of the key has an empty name; for a bare key use `.at(text)`"
+            }
+            Some(KeyMistake::LongName) => "a part of the key has a name of more than 65,535 bytes",
+            Some(KeyMistake::LongValue) => "a part of the key has a value of 4 GiB or more",
+            Some(KeyMistake::IntegerRange) => {
+                "an integer in the key is outside the range of 64 bits; give it as a string"
+            }
+            Some(KeyMistake::BareAndNamed) => {
+                "the key is a bare string and has named parts; use `.at(text)` or `.key(name, value)`, not both"
+            }
+        };
+        Err(Error::new(ErrorKind::InvalidKey, message))
+    }
+
+    /// The parts, to be read.
+    #[must_use]
+    pub fn as_ref(&self) -> KeyRef<'_> {
+        KeyRef { bytes: &self.bytes }
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_ref().fmt(f)
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        let mut key = Self::default();
+        key.push_bare(text);
+        key
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<&String> for Key {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<KeyRef<'_>> for Key {
+    fn from(key: KeyRef<'_>) -> Self {
+        Self {
+            bytes: key.bytes.to_vec(),
+            mistake: None,
+        }
+    }
+}
+
+impl<'v, V: Into<KeyValue<'v>>, const N: usize> From<[(&str, V); N]> for Key {
+    fn from(parts: [(&str, V); N]) -> Self {
+        parts
+            .into_iter()
+            .fold(Self::new(), |key, (name, value)| key.part(name, value))
+    }
+}
+
+const TAG_STR: u8 = b's';
+const TAG_INT: u8 = b'i';
+const TAG_BOOL: u8 = b'b';
+
+/// A key that is borrowed from an operation.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct KeyRef<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> KeyRef<'a> {
+    pub(crate) fn from_bytes(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    pub(crate) fn as_bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Whether there is no key: a native operation that declares none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The text of a bare key; `None` if the parts are named.
+    #[must_use]
+    pub fn bare(self) -> Option<&'a str> {
+        match self.raw_parts().next() {
+            Some((_, "", text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Name and value of each part, in order. A bare key is one part with an empty name.
+    pub fn parts(self) -> impl Iterator<Item = (&'a str, KeyValue<'a>)> {
+        self.raw_parts().map(|(tag, name, text)| {
+            let value = match tag {
+                TAG_INT => KeyValue::Int(text.parse().unwrap_or_default()),
+                TAG_BOOL => KeyValue::Bool(text == "true"),
+                _ => KeyValue::Str(Cow::Borrowed(text)),
+            };
+            (name, value)
+        })
+    }
+
+    /// Name and string form of each part, in order: what stores without a schema compare.
+    pub fn string_parts(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.raw_parts().map(|(_, name, text)| (name, text))
+    }
+
+    /// The string forms in the order of their names: the identity of a key on a store without a schema.
+    #[must_use]
+    pub fn string_forms(self) -> Vec<&'a str> {
+        let mut parts: Vec<_> = self.string_parts().collect();
+        parts.sort_by_key(|(name, _)| *name);
+        parts.into_iter().map(|(_, text)| text).collect()
+    }
+
+    fn raw_parts(self) -> impl Iterator<Item = (u8, &'a str, &'a str)> {
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || {
+            let (&tag, after) = rest.split_first()?;
+            let (length, after) = after.split_first_chunk::<2>()?;
+            let (name, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            let (length, after) = after.split_first_chunk::<4>()?;
+            let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+            let (text, after) = after.split_at_checked(length)?;
+            rest = after;
+            Some((
+                tag,
+                std::str::from_utf8(name).ok()?,
+                std::str::from_utf8(text).ok()?,
+            ))
+        })
+    }
+}
+
+impl fmt::Debug for KeyRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bare() {
+            Some(text) => fmt::Debug::fmt(text, f),
+            None => f.debug_map().entries(self.parts()).finish(),
+        }
+    }
+}
+
+impl Serialize for KeyValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::Str(text) => serializer.serialize_str(text),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            // JSON writers take i128 too, but 64 bits is what every reader of JSON has.
+            Self::Int(int) => match (i64::try_from(*int), u64::try_from(*int)) {
+                (Ok(int), _) => serializer.serialize_i64(int),
+                (_, Ok(int)) => serializer.serialize_u64(int),
+                _ => Err(serde::ser::Error::custom(
+                    "an integer outside the range of 64 bits",
+                )),
+            },
+        }
+    }
+}
+
+impl Serialize for KeyRef<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if let Some(text) = self.bare() {
+            return serializer.serialize_str(text);
+        }
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.parts() {
+            map.serialize_entry(name, &value)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.as_ref().serialize(serializer)
+    }
+}
+
+struct PartValue(KeyValue<'static>);
+
+impl<'de> Deserialize<'de> for PartValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Part;
+        impl Visitor<'_> for Part {
+            type Value = PartValue;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, an integer or a boolean as a part of the key")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<PartValue, E> {
+                Ok(PartValue(KeyValue::Str(Cow::Owned(text.to_owned()))))
+            }
+            fn visit_i64<E: de::Error>(self, int: i64) -> std::result::Result<PartValue, E> {
+                Ok(PartValue(KeyValue::Int(int.into())))
+            }
+            fn visit_u64<E: de::Error>(self, int: u64) -> std::result::Result<PartValue, E> {
+                Ok(PartValue(KeyValue::Int(int.into())))
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> std::result::Result<PartValue, E> {
+                Ok(PartValue(KeyValue::Bool(value)))
+            }
+        }
+        deserializer.deserialize_any(Part)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    /// A string, or an object of strings, integers and booleans.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key: a string, or an object of strings, integers and booleans")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Key, E> {
+                Ok(Key::from(text))
+            }
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<Key, A::Error> {
+                let mut key = Key::new();
+                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                    if name.is_empty() {
+                        return Err(de::Error::custom("a part of the key has an empty name"));
+                    }
+                    if key.as_ref().string_parts().any(|(other, _)| other == name) {
+                        return Err(de::Error::custom(format_args!(
+                            "duplicate attribute `{name}` in the key"
+                        )));
+                    }
+                    let PartValue(value) = map.next_value()?;
+                    key.push(&name, &value);
+                }
+                if key.as_ref().is_empty() {
+                    return Err(de::Error::custom("the key has no part; name at least one"));
+                }
+                Ok(key)
+            }
+        }
+        deserializer.deserialize_any(KeyVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_survive_the_way_to_json_and_back() {
+        for text in [
+            r#""Abby""#,
+            r#"{"id":"Abby"}"#,
+            r#"{"b":1,"a":true}"#,
+            r#"{"n":-9223372036854775808,"m":18446744073709551615}"#,
+            r#"{"quote":"\"\\\u0000"}"#,
+        ] {
+            let key: Key = serde_json::from_str(text).unwrap();
+            key.check().unwrap();
+            assert_eq!(serde_json::to_string(&key).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_with_the_reason() {
+        for (text, reason) in [
+            ("1", "a key: a string, or an object"),
+            ("{}", "no part"),
+            (r#"{"a":null}"#, "a string, an integer or a boolean"),
+            (r#"{"a":1.5}"#, "a string, an integer or a boolean"),
+            (r#"{"a":[1]}"#, "a string, an integer or a boolean"),
+            (r#"{"":1}"#, "empty name"),
+            (r#"{"a":1,"a":2}"#, "duplicate attribute `a`"),
+        ] {
+            let error = serde_json::from_str::<Key>(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        for key in [
+            Key::new(),
+            Key::new().part("", 1),
+            Key::new().part("a", 1).part("a", 2),
+        ] {
+            assert_eq!(
+                key.check().unwrap_err().kind(),
+                ErrorKind::InvalidKey,
+                "{key:?}"
+            );
+        }
+        assert!(Key::from("a").part("b", 1).check().is_err());
+    }
+
+    #[test]
+    fn string_forms_follow_the_order_of_the_names() {
+        let key = Key::new().part("b", 1).part("a", "x");
+        assert_eq!(key.as_ref().string_forms(), ["x", "1"]);
+        assert_eq!(Key::from("1").as_ref().string_forms(), ["1"]);
+    }
+}

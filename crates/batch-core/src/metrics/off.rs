@@ -1,0 +1,2 @@
+/// Records nothing.
+pub(crate) const fn committed(_: &crate::Report) {}

@@ -1,0 +1,646 @@
+//! The NDJSON form of operations: one JSON object each, read strictly.
+
+use std::{borrow::Cow, collections::HashSet, fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
+    ser::{self, SerializeStruct},
+};
+use serde_json::value::RawValue;
+
+use super::{JsonStatement, Language, Operation, Returning, Verb, native};
+use crate::{Error, ErrorKind, Key};
+
+/// Why a text is not an operation, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FormError {
+    message: String,
+    line: usize,
+    column: usize,
+}
+
+impl FormError {
+    /// What is wrong and what was expected, without the place.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The line within the text, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The column in bytes within the line, from 1.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.column
+    }
+
+    fn at(text: &str, offset: usize, message: impl Into<String>) -> Self {
+        let before = text.as_bytes().get(..offset).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |place| place + 1);
+        Self {
+            message: message.into(),
+            line,
+            column: before.len() - start + 1,
+        }
+    }
+
+    fn from_json(error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        Self {
+            message: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
+            line: error.line().max(1),
+            column: error.column().max(1),
+        }
+    }
+
+    /// Moves an error within `part` to its place in `whole`, of which `part` is a slice.
+    fn within(self, whole: &str, part: &str) -> Self {
+        let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+        let outer = Self::at(whole, start, "");
+        if self.line == 1 {
+            Self {
+                line: outer.line,
+                column: outer.column + self.column - 1,
+                ..self
+            }
+        } else {
+            Self {
+                line: outer.line + self.line - 1,
+                ..self
+            }
+        }
+    }
+}
+
+impl From<FormError> for Error {
+    fn from(error: FormError) -> Self {
+        Self::new(ErrorKind::InvalidOperation, error.message.clone()).with_source(error)
+    }
+}
+
+/// The words of the `op` field.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Insert,
+    Put,
+    Upsert,
+    Replace,
+    Update,
+    Delete,
+    DeleteExisting,
+    Get,
+    Aql,
+    Cql,
+}
+
+#[derive(Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ReturningWord {
+    New,
+    Old,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    op: Word,
+    #[serde(borrow, default, deserialize_with = "text")]
+    collection: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "present")]
+    key: Option<Key>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    doc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    query: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    bind: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    statement: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    values: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    if_revision: Option<Cow<'a, str>>,
+    /// Whole seconds.
+    #[serde(default, deserialize_with = "present")]
+    ttl: Option<u64>,
+    /// Microseconds since the Unix epoch.
+    #[serde(default, deserialize_with = "present")]
+    timestamp: Option<i64>,
+    #[serde(default, deserialize_with = "present")]
+    returning: Option<ReturningWord>,
+    #[serde(default, deserialize_with = "present")]
+    idempotent: Option<bool>,
+}
+
+/// A field that is there has a value: `null` is a wrong type, not an absent field.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    struct Text;
+    impl<'de> Visitor<'de> for Text {
+        type Value = Cow<'de, str>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+            Ok(Cow::Borrowed(text))
+        }
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(text.to_owned()))
+        }
+    }
+    deserializer.deserialize_str(Text).map(Some)
+}
+
+impl Operation {
+    /// Reads an operation from its NDJSON form: one JSON object, whose unknown fields, repeated
+    /// attributes and nesting of more than 127 levels are errors.
+    ///
+    /// ```
+    /// use batch_core::Operation;
+    ///
+    /// let line = r#"{"op":"get","collection":"students","key":"Abby"}"#;
+    /// assert_eq!(serde_json::to_string(&Operation::from_json(line)?)?, line);
+    ///
+    /// let error = Operation::from_json(r#"{"op":"get","colection":"students"}"#).unwrap_err();
+    /// assert_eq!(error.column(), 24);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What was expected, and where.
+    pub fn from_json(text: &str) -> Result<Self, FormError> {
+        // Serde would take an array as the fields in order.
+        if text.trim_ascii_start().starts_with('[') {
+            return Err(FormError::at(
+                text,
+                0,
+                "invalid type: array, expected an operation object",
+            ));
+        }
+        let line: Line<'_> =
+            serde_json::from_str(text).map_err(|error| FormError::from_json(&error))?;
+        let verb = match line.op {
+            Word::Insert => Verb::Insert,
+            Word::Put => Verb::Put,
+            Word::Upsert => Verb::Upsert,
+            Word::Replace => Verb::Replace,
+            Word::Update => Verb::Update,
+            Word::Delete => Verb::Delete,
+            Word::DeleteExisting => Verb::DeleteExisting,
+            Word::Get => Verb::Get,
+            Word::Aql | Word::Cql => Verb::Native,
+        };
+        let operation = match line.op {
+            Word::Aql => statement(text, &line, Language::Aql)?,
+            Word::Cql => statement(text, &line, Language::Cql)?,
+            _ => portable(text, &line, verb)?,
+        };
+        Ok(options(operation, &line))
+    }
+}
+
+fn portable(text: &str, line: &Line<'_>, verb: Verb) -> Result<Operation, FormError> {
+    let missing = |field: &str| Err(FormError::at(text, 0, format!("`{verb}` needs `{field}`")));
+    let foreign = [
+        ("query", line.query.is_some()),
+        ("bind", line.bind.is_some()),
+        ("statement", line.statement.is_some()),
+        ("values", line.values.is_some()),
+        ("doc", line.doc.is_some() && !verb.has_document()),
+    ];
+    refuse_fields(text, verb.as_str(), &foreign)?;
+    let Some(collection) = &line.collection else {
+        return missing("collection");
+    };
+    let Some(key) = &line.key else {
+        return missing("key");
+    };
+    let mut operation = Operation::on(verb, collection.clone().into_owned());
+    let key = key.as_ref().as_bytes();
+    let doc = match line.doc {
+        Some(doc) => {
+            check_document(doc.get()).map_err(|error| error.within(text, doc.get()))?;
+            doc.get()
+        }
+        None if verb.has_document() => return missing("doc"),
+        None => "",
+    };
+    operation.text = Vec::with_capacity(key.len() + doc.len());
+    operation.text.extend_from_slice(key);
+    operation.text.extend_from_slice(doc.as_bytes());
+    operation.key_len = key.len();
+    Ok(operation)
+}
+
+fn statement(text: &str, line: &Line<'_>, language: Language) -> Result<Operation, FormError> {
+    let (own, values, foreign) = match language {
+        Language::Aql => (
+            (&line.query, "query"),
+            (line.bind, "bind"),
+            [
+                ("statement", line.statement.is_some()),
+                ("values", line.values.is_some()),
+            ],
+        ),
+        Language::Cql => (
+            (&line.statement, "statement"),
+            (line.values, "values"),
+            [
+                ("query", line.query.is_some()),
+                ("bind", line.bind.is_some()),
+            ],
+        ),
+    };
+    refuse_fields(text, language.as_str(), &foreign)?;
+    refuse_fields(text, language.as_str(), &[("doc", line.doc.is_some())])?;
+    let (Some(statement), _) = own else {
+        let message = format!("`{}` needs `{}`", language.as_str(), own.1);
+        return Err(FormError::at(text, 0, message));
+    };
+    let body = match values.0 {
+        Some(value) => {
+            let raw = value.get();
+            check_value(raw).map_err(|error| error.within(text, raw))?;
+            let fits = match language {
+                Language::Aql => raw.starts_with('{'),
+                Language::Cql => raw.starts_with(['[', '{']),
+            };
+            if !fits {
+                let expected = match language {
+                    Language::Aql => "an object",
+                    Language::Cql => "an array or an object",
+                };
+                return Err(
+                    FormError::at(raw, 0, format!("`{}` is {expected}", values.1))
+                        .within(text, raw),
+                );
+            }
+            raw
+        }
+        None => language.no_values(),
+    };
+    let statement = JsonStatement::shared(language, statement.clone().into_owned());
+    let mut operation = Operation::native(statement, body.as_bytes().to_vec());
+    if let Some(collection) = &line.collection {
+        operation = operation.collection(collection.clone().into_owned());
+    }
+    if let Some(key) = &line.key {
+        operation = operation.at(key.clone());
+    }
+    Ok(operation)
+}
+
+fn refuse_fields(text: &str, op: &str, fields: &[(&str, bool)]) -> Result<(), FormError> {
+    match fields.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(FormError::at(
+            text,
+            0,
+            format!("`{op}` takes no `{field}`; leave it out"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn options(mut operation: Operation, line: &Line<'_>) -> Operation {
+    if let Some(revision) = &line.if_revision {
+        operation = operation.if_revision(revision.as_ref());
+    }
+    if let Some(seconds) = line.ttl {
+        operation = operation.ttl(Duration::from_secs(seconds));
+    }
+    if let Some(timestamp) = line.timestamp {
+        operation = operation.timestamp(timestamp);
+    }
+    if let Some(word) = line.returning {
+        operation = operation.returning(match word {
+            ReturningWord::New => Returning::New,
+            ReturningWord::Old => Returning::Old,
+        });
+    }
+    if let Some(idempotent) = line.idempotent {
+        operation = operation.idempotent(idempotent);
+    }
+    operation
+}
+
+/// Whether the text is one JSON object without repeated attributes.
+pub(super) fn check_document(json: &str) -> Result<(), FormError> {
+    check_value(json)?;
+    if json.trim_ascii_start().starts_with('{') {
+        Ok(())
+    } else {
+        Err(FormError::at(
+            json,
+            0,
+            "a document is a JSON object; wrap the value in one",
+        ))
+    }
+}
+
+fn check_value(json: &str) -> Result<(), FormError> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    Strict
+        .deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end())
+        .map_err(|error| FormError::from_json(&error))
+}
+
+/// Walks any JSON value and refuses an attribute that stands twice in one object.
+struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Self)?.is_some() {}
+        Ok(())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut names = Names::default();
+        while let Some(Name(name)) = map.next_key()? {
+            if !names.insert(&name) {
+                return Err(de::Error::custom(format_args!(
+                    "duplicate attribute `{name}`"
+                )));
+            }
+            map.next_value_seed(Self)?;
+        }
+        Ok(())
+    }
+}
+
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text(deserializer).map(|name| Self(name.unwrap_or_default()))
+    }
+}
+
+/// The names seen in one object: a short list first, a set once it grows.
+#[derive(Default)]
+struct Names<'a> {
+    few: Vec<Cow<'a, str>>,
+    many: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> Names<'a> {
+    fn insert(&mut self, name: &Cow<'a, str>) -> bool {
+        const FEW: usize = 16;
+        if self.many.is_empty() {
+            if self.few.contains(name) {
+                return false;
+            }
+            self.few.push(name.clone());
+            if self.few.len() > FEW {
+                self.many = self.few.drain(..).collect();
+            }
+            true
+        } else {
+            self.many.insert(name.clone())
+        }
+    }
+}
+
+impl Serialize for Operation {
+    /// The NDJSON form. Fails for a typed native statement, whose values have no JSON form, and
+    /// for an operation that holds a mistake.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(mistake) = &self.mistake {
+            return Err(ser::Error::custom(mistake));
+        }
+        let raw = |text| -> Result<&RawValue, S::Error> {
+            let text = std::str::from_utf8(text).map_err(ser::Error::custom)?;
+            serde_json::from_str(text).map_err(ser::Error::custom)
+        };
+        let json = self.statement.as_ref().map(|statement| {
+            native::as_json(statement).ok_or_else(|| {
+                ser::Error::custom(
+                    "a typed native operation has no JSON form; queue it again instead",
+                )
+            })
+        });
+        let json = json.transpose()?;
+        let mut out = serializer.serialize_struct("Operation", 5)?;
+        out.serialize_field(
+            "op",
+            super::operation_name(self.verb, self.statement.as_ref()),
+        )?;
+        if !self.collection.is_empty() {
+            out.serialize_field("collection", &self.collection)?;
+        }
+        if self.key_len > 0 {
+            out.serialize_field("key", &self.key_parts())?;
+        }
+        match json {
+            Some(statement) => {
+                let (text, values) = match statement.language() {
+                    Language::Aql => ("query", "bind"),
+                    Language::Cql => ("statement", "values"),
+                };
+                out.serialize_field(text, statement.text())?;
+                out.serialize_field(values, raw(self.body())?)?;
+            }
+            None if self.body().is_empty() => {}
+            None => out.serialize_field("doc", raw(self.body())?)?,
+        }
+        let options = self.options();
+        if let Some(revision) = &options.if_revision {
+            out.serialize_field("if_revision", revision)?;
+        }
+        if let Some(ttl) = options.ttl {
+            out.serialize_field("ttl", &ttl.as_secs())?;
+        }
+        if let Some(timestamp) = options.timestamp {
+            out.serialize_field("timestamp", &timestamp)?;
+        }
+        if let Some(returning) = options.returning {
+            let word = match returning {
+                Returning::New => ReturningWord::New,
+                Returning::Old => ReturningWord::Old,
+            };
+            out.serialize_field("returning", &word)?;
+        }
+        if let Some(idempotent) = options.idempotent {
+            out.serialize_field("idempotent", &idempotent)?;
+        }
+        out.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Operation {
+    /// From the NDJSON form; [`Operation::from_json`] is faster and tells the column of a mistake.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::from_json(raw.get()).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_reads_back_as_it_was_written() {
+        for line in [
+            r#"{"op":"insert","collection":"students","key":{"id":"Abby"},"doc":{"name":"Abby","age":20}}"#,
+            r#"{"op":"upsert","collection":"students","key":"John","doc":{"age":21}}"#,
+            r#"{"op":"get","collection":"students","key":"Abby"}"#,
+            r#"{"op":"delete_existing","collection":"s","key":{"a":1,"b":true},"if_revision":"7"}"#,
+            r#"{"op":"put","collection":"s","key":"k","doc":{},"ttl":60,"timestamp":-1,"returning":"old","idempotent":false}"#,
+            r#"{"op":"aql","query":"RETURN 100000","bind":{}}"#,
+            r#"{"op":"cql","collection":"hits","key":"Abby","statement":"UPDATE hits SET n = n + 1 WHERE id = ?","values":["Abby"]}"#,
+        ] {
+            let operation = Operation::from_json(line).unwrap();
+            assert_eq!(serde_json::to_string(&operation).unwrap(), line);
+            let again: Operation = serde_json::from_str(line).unwrap();
+            assert_eq!(serde_json::to_string(&again).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_operation_is_refused_with_column_and_expectation() {
+        let deep = format!(
+            r#"{{"op":"put","collection":"s","key":"k","doc":{}"#,
+            "[".repeat(200)
+        );
+        let deep = format!(
+            "{{\"op\":\"put\",\"collection\":\"s\",\"key\":\"k\",\"doc\":{{\"a\":{}{}}}}}",
+            &deep[41..],
+            "]".repeat(200)
+        );
+        for (line, column, reason) in [
+            ("", 1, "EOF"),
+            ("[1]", 1, "invalid type"),
+            (
+                r#"{"op":"shout"}"#,
+                13,
+                "unknown variant `shout`, expected one of `insert`",
+            ),
+            (
+                r#"{"op":"get","x":1}"#,
+                15,
+                "unknown field `x`, expected one of",
+            ),
+            (r#"{"op":"get","op":"get"}"#, 16, "duplicate field `op`"),
+            (
+                r#"{"op":"get","collection":7,"key":"k"}"#,
+                26,
+                "expected a string",
+            ),
+            (
+                r#"{"op":"get","collection":"s","key":[1]}"#,
+                35,
+                "expected a key",
+            ),
+            (
+                r#"{"op":"get","collection":"s","key":null}"#,
+                39,
+                "expected a key",
+            ),
+            (
+                r#"{"op":"put","collection":"s","key":"k","doc":[1]}"#,
+                46,
+                "a document is a JSON object",
+            ),
+            (
+                r#"{"op":"put","collection":"s","key":"k","doc":{"a":1,"a":2}}"#,
+                55,
+                "duplicate attribute `a`",
+            ),
+            (
+                r#"{"op":"put","collection":"s","key":"k","doc":{"b":{"a":1,"a":2}}}"#,
+                60,
+                "duplicate attribute `a`",
+            ),
+            (
+                r#"{"op":"put","collection":"s","key":"k"}"#,
+                1,
+                "`put` needs `doc`",
+            ),
+            (r#"{"op":"get","collection":"s"}"#, 1, "`get` needs `key`"),
+            (r#"{"op":"get","key":"k"}"#, 1, "`get` needs `collection`"),
+            (
+                r#"{"op":"get","collection":"s","key":"k","doc":{}}"#,
+                1,
+                "`get` takes no `doc`",
+            ),
+            (
+                r#"{"op":"aql","statement":"x"}"#,
+                1,
+                "`aql` takes no `statement`",
+            ),
+            (r#"{"op":"aql"}"#, 1, "`aql` needs `query`"),
+            (
+                r#"{"op":"aql","query":"x","bind":[]}"#,
+                32,
+                "`bind` is an object",
+            ),
+            (
+                r#"{"op":"cql","statement":"x","values":7}"#,
+                38,
+                "`values` is an array",
+            ),
+            (&deep, 174, "recursion limit exceeded"),
+        ] {
+            let error = Operation::from_json(line).unwrap_err();
+            assert!(error.message().contains(reason), "{line}: {error}");
+            assert_eq!(
+                (error.line(), error.column()),
+                (1, column),
+                "{line}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_attribute_that_is_repeated_after_many_others_is_noticed() {
+        let attributes: String = (0..40).map(|n| format!("\"a{n}\":{n},")).collect();
+        assert!(check_document(&format!("{{{attributes}\"z\":1}}")).is_ok());
+        assert!(check_document(&format!("{{{attributes}\"a0\":1}}")).is_err());
+    }
+}

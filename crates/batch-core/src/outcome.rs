@@ -1,0 +1,99 @@
+//! What came back for one operation.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{Error, ErrorKind, Result};
+
+/// Which part of an answer is the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DocumentAt {
+    /// There is none: a write that did not ask for it.
+    Nowhere,
+    /// The whole answer: a read.
+    Whole,
+    /// The attribute `new`.
+    New,
+    /// The attribute `old`.
+    Old,
+}
+
+/// What the store answered for one operation: JSON text, or nothing.
+///
+/// A slice of the answer's buffer, cheap to clone; it can be read many times.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Outcome {
+    body: Bytes,
+    document: DocumentAt,
+}
+
+impl Outcome {
+    pub(crate) fn new(body: Bytes, document: DocumentAt) -> Self {
+        Self { body, document }
+    }
+
+    /// The outcome of a read outside any batch, from the document's JSON text.
+    #[must_use]
+    pub fn of_document(json: Bytes) -> Self {
+        Self {
+            body: json,
+            document: DocumentAt::Whole,
+        }
+    }
+
+    /// The answer as the store gave it: JSON text, empty if the store said nothing but "applied".
+    #[must_use]
+    pub fn json(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The document as `T`: of a read, or of a write with [`returning`](crate::Operation::returning).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] if there is no document, or if it does not have the shape of `T`. The
+    /// operation is applied all the same, and the answer stays readable by [`json`](Self::json).
+    pub fn decode<'de, T: Deserialize<'de>>(&'de self) -> Result<T> {
+        #[derive(Deserialize)]
+        struct States<'a> {
+            #[serde(borrow)]
+            new: Option<&'a RawValue>,
+            #[serde(borrow)]
+            old: Option<&'a RawValue>,
+        }
+        let states = || serde_json::from_slice::<States<'_>>(&self.body).map_err(decode_error);
+        let document = match self.document {
+            DocumentAt::Whole => Some(&self.body[..]),
+            DocumentAt::New => states()?.new.map(|text| text.get().as_bytes()),
+            DocumentAt::Old => states()?.old.map(|text| text.get().as_bytes()),
+            DocumentAt::Nowhere => None,
+        };
+        match document {
+            Some(text) => serde_json::from_slice(text).map_err(decode_error),
+            None => Err(Error::new(
+                ErrorKind::Decode,
+                "the answer holds no document; queue a `get`, or a write with `.returning(…)`",
+            )),
+        }
+    }
+}
+
+fn decode_error(error: serde_json::Error) -> Error {
+    Error::new(
+        ErrorKind::Decode,
+        format!(
+            "the operation is applied, but its document does not have the shape asked for: {error}"
+        ),
+    )
+    .with_source(error)
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Outcome")
+            .field(&String::from_utf8_lossy(&self.body))
+            .finish()
+    }
+}

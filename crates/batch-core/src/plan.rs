@@ -1,0 +1,212 @@
+//! 2 PLAN: what a commit would send, before it sends anything.
+
+mod cut;
+mod lanes;
+
+use std::fmt;
+
+pub(crate) use cut::{Cut, Limits, cut_in_order, oversized, skipped_after};
+pub(crate) use lanes::Repeated;
+
+use crate::{
+    Error, ErrorKind, Guarantee, Result,
+    backend::{Backend, Mechanism, REFUSED, Routes, Terms, View},
+    queue::Queue,
+};
+
+/// How many operations are routed, cut or settled before the executor gets its turn back.
+/// 250 ns each leave a poll well under the contract's 10 ms, also in a debug build.
+pub(crate) const SLICE: u32 = 4096;
+
+/// A chunk as it would be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedChunk {
+    /// How it would travel.
+    pub mechanism: String,
+    /// The [ids](crate::Job::id) of its operations, in the order of sending.
+    pub operations: Vec<u32>,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether [`bytes`](Self::bytes) is exact; else it is an upper bound.
+    pub exact_bytes: bool,
+    /// Chunks of one lane follow one another; lanes run side by side.
+    pub lane: u32,
+}
+
+/// What a commit would send if nothing changes between: chunks, sizes, mechanisms, warnings, and
+/// the operations that would be refused. Equals the first attempts of the commit that follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The store's name.
+    pub store: String,
+    /// The guarantee that would be kept.
+    pub guarantee: Guarantee,
+    /// The chunks, lane by lane.
+    pub chunks: Vec<PlannedChunk>,
+    /// The id, the kind and the reason of each operation that would not be sent.
+    pub refused: Vec<(u32, ErrorKind, String)>,
+    /// What is worth knowing before.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The operations that would be sent.
+    #[must_use]
+    pub fn operations(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.operations.len()).sum()
+    }
+
+    /// The bytes that would be sent: exact if every chunk's are.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.bytes).sum()
+    }
+
+    /// The mechanisms that would be used, each once, in the order of their first use.
+    #[must_use]
+    pub fn mechanisms(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for chunk in &self.chunks {
+            if !names.contains(&chunk.mechanism.as_str()) {
+                names.push(&chunk.mechanism);
+            }
+        }
+        names
+    }
+}
+
+impl fmt::Display for Plan {
+    /// A line in sum, then one for each refusal and warning.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} operations, {} chunks, {} bytes by {} on {} ({})",
+            self.operations(),
+            self.chunks.len(),
+            self.bytes(),
+            self.mechanisms().join(", "),
+            self.store,
+            self.guarantee,
+        )?;
+        for (job, kind, reason) in &self.refused {
+            write!(f, "\nnot sent: operation {job}: {kind}: {reason}")?;
+        }
+        for warning in &self.warnings {
+            write!(f, "\nwarning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Routes and chunks of a queue, as the commit uses them.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) routes: Routes,
+    pub(crate) cut: Cut,
+    /// Operations that are not sent, with the reason, in program order.
+    pub(crate) refused: Vec<(u32, Error)>,
+}
+
+impl Planned {
+    pub(crate) fn show(&self, store: &str, guarantee: Guarantee) -> Plan {
+        let mut chunks = Vec::with_capacity(self.cut.chunks.len());
+        for (lane, range) in (0..).zip(&self.cut.lanes) {
+            for chunk in self.cut.chunks.get(range.clone()).unwrap_or_default() {
+                let mechanism = self.routes.mechanisms.get(usize::from(chunk.mechanism.0));
+                chunks.push(PlannedChunk {
+                    mechanism: mechanism.map_or_else(String::new, |m| m.name.clone().into_owned()),
+                    operations: self
+                        .cut
+                        .operations(chunk)
+                        .iter()
+                        .map(|index| index + 1)
+                        .collect(),
+                    bytes: chunk.bytes,
+                    exact_bytes: mechanism.is_some_and(|mechanism| mechanism.exact_bytes),
+                    lane,
+                });
+            }
+        }
+        let refused = self
+            .refused
+            .iter()
+            .map(|(index, error)| (index + 1, error.kind(), error.message().to_owned()))
+            .collect();
+        Plan {
+            store: store.to_owned(),
+            guarantee,
+            chunks,
+            refused,
+            warnings: self.routes.warnings.clone(),
+        }
+    }
+}
+
+/// Resolves, routes and cuts the whole queue, giving way between slices.
+pub(crate) async fn plan(
+    backend: &dyn Backend,
+    queue: &Queue,
+    terms: Terms,
+    limits: &Limits<'_>,
+) -> Result<Planned> {
+    backend
+        .resolve(View::range(queue, 0, queue.len()), false)
+        .await?;
+    let mut routes = Routes::default();
+    routes.routes.reserve_exact(queue.len() as usize);
+    let mut start = 0;
+    while start < queue.len() {
+        let end = queue.len().min(start + SLICE);
+        backend.route(View::range(queue, start, end), terms, &mut routes)?;
+        start = end;
+        breathe(start, queue.len()).await;
+    }
+    check_routes(backend, &routes, queue.len() as usize)?;
+    let (cut, refused) = if terms.guarantee.is_all_or_nothing() {
+        (cut::cut_whole(backend.name(), &routes, limits)?, Vec::new())
+    } else if terms.guarantee.is_ordered() {
+        cut::cut_ordered(&mut routes, terms.guarantee.stops(), limits).await
+    } else {
+        lanes::cut_lanes(&mut routes, limits).await
+    };
+    Ok(Planned {
+        routes,
+        cut,
+        refused,
+    })
+}
+
+/// Gives the executor its turn back, unless the work is done anyway.
+pub(crate) async fn breathe(done: u32, all: u32) {
+    if done < all {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A backend that breaks its contract is an error here, not a panic or a guess later.
+pub(crate) fn check_routes(backend: &dyn Backend, routes: &Routes, expected: usize) -> Result<()> {
+    let known = |id: usize| id < routes.mechanisms.len() || id == usize::from(REFUSED.0);
+    if routes.routes.len() == expected
+        && routes
+            .routes
+            .iter()
+            .all(|route| known(usize::from(route.mechanism.0)))
+    {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Protocol,
+        format!(
+            "the backend {} routed {} of {expected} operations; this is a defect of the backend, please report it",
+            backend.name(),
+            routes.routes.len()
+        ),
+    ))
+}
+
+pub(crate) fn mechanism_of(routes: &Routes, place: usize) -> Option<&Mechanism> {
+    let route = routes.routes.get(place)?;
+    routes.mechanisms.get(usize::from(route.mechanism.0))
+}

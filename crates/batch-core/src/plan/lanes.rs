@@ -1,0 +1,342 @@
+//! Lanes: best effort side by side, and still in program order on each key.
+//!
+//! Keys that occur once are free: each chunk of them is a lane of its own. Keys that occur more
+//! often go to lane `hash(key) % max_in_flight`; there the n-th operation on a key is in a later
+//! chunk than the one before it, unless the mechanism applies a chunk whole and in order.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+use super::cut::{ChunkSpec, Cut, Limits, cut_in_order, refuse_oversized};
+use crate::{
+    Error,
+    backend::{KeyId, MechanismId, REFUSED, Repeats, Route, Routes},
+    plan::{SLICE, breathe, mechanism_of},
+};
+
+type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// The operations whose key occurs more than once in the commit, from the second one on each key,
+/// with their count. Few in most batches.
+#[derive(Debug, Default)]
+pub(crate) struct Repeated {
+    counts: Map<u64, u32>,
+    places: Map<u32, u32>,
+}
+
+impl Repeated {
+    /// Counts a further operation on a key that occurred before.
+    pub(super) fn note(&mut self, place: u32, key: KeyId) {
+        let count = self.counts.entry(key.get()).or_insert(0);
+        *count += 1;
+        self.places.insert(place, *count);
+    }
+
+    /// Whether no key occurs twice.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// Whether other operations of the commit have this key.
+    pub(crate) fn has_key(&self, key: KeyId) -> bool {
+        self.counts.contains_key(&key.get())
+    }
+
+    /// How many operations on the same key come before this one.
+    pub(crate) fn earlier(&self, place: u32) -> u32 {
+        if self.places.is_empty() {
+            0
+        } else {
+            self.places.get(&place).copied().unwrap_or(0)
+        }
+    }
+
+    /// The most operations on one key, less one.
+    pub(crate) fn most(&self) -> u32 {
+        self.counts.values().copied().max().unwrap_or(0)
+    }
+}
+
+/// A set of bits in front of the hash map: tells cheaply that a key was certainly not seen.
+struct SeenBits {
+    words: Vec<u64>,
+    mask: u64,
+}
+
+impl SeenBits {
+    /// Eight bits a key leave one key in nine to the map when all are distinct.
+    fn for_keys(count: usize) -> Self {
+        let bits = (count.max(8) * 8).next_power_of_two();
+        Self {
+            words: vec![0; bits / 64],
+            mask: bits as u64 - 1,
+        }
+    }
+
+    /// Marks the key; whether its bit was set before.
+    fn insert(&mut self, key: KeyId) -> bool {
+        let bit = key.get() & self.mask;
+        let Some(word) = usize::try_from(bit / 64)
+            .ok()
+            .and_then(|word| self.words.get_mut(word))
+        else {
+            return true;
+        };
+        let mask = 1 << (bit % 64);
+        let seen = *word & mask != 0;
+        *word |= mask;
+        seen
+    }
+}
+
+/// Splits the queue into chunks and lanes, giving way between slices.
+pub(super) async fn cut_lanes(
+    routes: &mut Routes,
+    limits: &Limits<'_>,
+) -> (Cut, Vec<(u32, Error)>) {
+    refuse_oversized(routes, limits);
+    let refused = std::mem::take(&mut routes.refused);
+    let repeated = find_repeated(routes).await;
+    let mut builder = Builder::new(routes, limits);
+    let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
+    let lanes = u64::try_from(limits.max_in_flight)
+        .unwrap_or(u64::MAX)
+        .max(1);
+    let mut bound: Map<u64, Vec<u32>> = Map::default();
+    for (place, route) in (0..all).zip(&routes.routes) {
+        if route.mechanism != REFUSED {
+            match route.key {
+                Some(key) if repeated.has_key(key) && !is_stamped(routes, place) => {
+                    bound.entry(key.get() % lanes).or_default().push(place);
+                }
+                _ => builder.add(place, route),
+            }
+        }
+        if place % SLICE == SLICE - 1 {
+            breathe(place, all).await;
+        }
+    }
+    let mut cut = builder.finish().await;
+    let mut bound: Vec<_> = bound.into_iter().collect();
+    bound.sort_by_key(|(lane, _)| *lane);
+    for (_, places) in bound {
+        add_lane(&mut cut, routes, places, limits);
+        tokio::task::yield_now().await;
+    }
+    cut.repeated = repeated;
+    (cut, refused)
+}
+
+fn is_stamped(routes: &Routes, place: u32) -> bool {
+    mechanism_of(routes, place as usize).is_some_and(|m| m.repeats == Repeats::Stamped)
+}
+
+/// Which keys occur more than once. Two passes: the bits leave few candidates, the map counts them.
+async fn find_repeated(routes: &Routes) -> Repeated {
+    let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
+    let keyed = |route: &Route| {
+        if route.mechanism == REFUSED {
+            None
+        } else {
+            route.key
+        }
+    };
+    let mut bits = SeenBits::for_keys(routes.routes.len());
+    let mut candidates: Map<u64, bool> = Map::default();
+    for (place, route) in (0..all).zip(&routes.routes) {
+        if let Some(key) = keyed(route)
+            && bits.insert(key)
+        {
+            candidates.insert(key.get(), false);
+        }
+        if place % SLICE == SLICE - 1 {
+            breathe(place, all).await;
+        }
+    }
+    drop(bits);
+    let mut repeated = Repeated::default();
+    if candidates.is_empty() {
+        return repeated;
+    }
+    for (place, route) in (0..all).zip(&routes.routes) {
+        if let Some(key) = keyed(route)
+            && let Some(seen) = candidates.get_mut(&key.get())
+            && std::mem::replace(seen, true)
+        {
+            repeated.note(place, key);
+        }
+        if place % SLICE == SLICE - 1 {
+            breathe(place, all).await;
+        }
+    }
+    repeated
+}
+
+/// Appends the lane of operations whose keys occur more than once.
+fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Limits<'_>) {
+    // The generation of an operation: how many chunks on its key must be settled before it.
+    let mut last: Map<u64, (u32, Route)> = Map::default();
+    let mut ordered: Vec<(u32, u8, u64, u32)> = Vec::with_capacity(places.len());
+    for place in places {
+        let Some(route) = routes.routes.get(place as usize) else {
+            continue;
+        };
+        let Some(key) = route.key else { continue };
+        let together = mechanism_of(routes, place as usize)
+            .is_some_and(|mechanism| mechanism.repeats == Repeats::Together);
+        let generation = match last.get(&key.get()) {
+            None => 0,
+            Some((generation, before))
+                if together
+                    && before.mechanism == route.mechanism
+                    && before.group == route.group =>
+            {
+                *generation
+            }
+            Some((generation, _)) => generation + 1,
+        };
+        last.insert(key.get(), (generation, *route));
+        ordered.push((generation, route.mechanism.0, route.group, place));
+    }
+    ordered.sort_unstable();
+    let order: Vec<u32> = ordered.into_iter().map(|(_, _, _, place)| place).collect();
+    let first = cut.chunks.len();
+    let shift = u32::try_from(cut.order.len()).unwrap_or(u32::MAX);
+    for chunk in cut_in_order(routes, &order, false, limits) {
+        cut.chunks.push(ChunkSpec {
+            start: chunk.start + shift,
+            end: chunk.end + shift,
+            ..chunk
+        });
+    }
+    cut.order.extend(order);
+    cut.lanes.push(first..cut.chunks.len());
+}
+
+/// A chunk that still takes operations.
+#[derive(Clone, Copy)]
+struct OpenChunk {
+    chunk: u32,
+    operations: u64,
+    bytes: u64,
+}
+
+/// Collects free operations: each joins the open chunk of its mechanism and group.
+struct Builder<'a> {
+    routes: &'a Routes,
+    limits: Vec<(u64, u64)>,
+    open: Map<(u8, u64), OpenChunk>,
+    recent: Option<((u8, u64), OpenChunk)>,
+    /// For each place its chunk; `NO_CHUNK` for what is refused or bound to a lane.
+    chunk_of: Vec<u32>,
+    specs: Vec<ChunkSpec>,
+}
+
+const NO_CHUNK: u32 = u32::MAX;
+
+impl<'a> Builder<'a> {
+    fn new(routes: &'a Routes, limits: &Limits<'_>) -> Self {
+        Self {
+            routes,
+            limits: routes
+                .mechanisms
+                .iter()
+                .map(|mechanism| (limits.operations(mechanism), limits.bytes(mechanism)))
+                .collect(),
+            open: Map::default(),
+            recent: None,
+            chunk_of: vec![NO_CHUNK; routes.routes.len()],
+            specs: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, place: u32, route: &Route) {
+        let id = (route.mechanism.0, route.group);
+        let Some((most, most_bytes)) = self.limits.get(usize::from(id.0)).copied() else {
+            return;
+        };
+        let size = u64::from(route.bytes);
+        let open = match self.recent {
+            Some((recent, open)) if recent == id => Some(open),
+            _ => {
+                if let Some((recent, open)) = self.recent.take() {
+                    self.open.insert(recent, open);
+                }
+                self.open.get(&id).copied()
+            }
+        };
+        let open = match open {
+            Some(open) if open.operations < most && open.bytes + size <= most_bytes => OpenChunk {
+                operations: open.operations + 1,
+                bytes: open.bytes + size,
+                ..open
+            },
+            _ => {
+                let overhead = self
+                    .routes
+                    .mechanisms
+                    .get(usize::from(id.0))
+                    .map_or(0, |m| m.overhead);
+                let chunk = u32::try_from(self.specs.len()).unwrap_or(NO_CHUNK);
+                self.specs.push(ChunkSpec {
+                    start: 0,
+                    end: 0,
+                    mechanism: MechanismId(id.0),
+                    bytes: 0,
+                });
+                OpenChunk {
+                    chunk,
+                    operations: 1,
+                    bytes: size + u64::from(overhead),
+                }
+            }
+        };
+        if let Some(spec) = self.specs.get_mut(open.chunk as usize) {
+            // `end` counts the operations until `finish` turns counts into ranges.
+            spec.end += 1;
+            spec.bytes = open.bytes;
+        }
+        if let Some(slot) = self.chunk_of.get_mut(place as usize) {
+            *slot = open.chunk;
+        }
+        self.recent = Some((id, open));
+    }
+
+    async fn finish(self) -> Cut {
+        let Self {
+            mut specs,
+            chunk_of,
+            open,
+            ..
+        } = self;
+        drop(open);
+        let mut start = 0;
+        for spec in &mut specs {
+            let count = spec.end;
+            spec.start = start;
+            spec.end = start;
+            start += count;
+        }
+        let all = u32::try_from(chunk_of.len()).unwrap_or(u32::MAX);
+        let mut order = vec![0; start as usize];
+        for (place, chunk) in (0..all).zip(&chunk_of) {
+            if let Some(spec) = specs.get_mut(*chunk as usize) {
+                if let Some(slot) = order.get_mut(spec.end as usize) {
+                    *slot = place;
+                }
+                spec.end += 1;
+            }
+            if place % SLICE == SLICE - 1 {
+                breathe(place, all).await;
+            }
+        }
+        let lanes = (0..specs.len()).map(|chunk| chunk..chunk + 1).collect();
+        Cut {
+            order,
+            chunks: specs,
+            lanes,
+            repeated: Repeated::default(),
+        }
+    }
+}
