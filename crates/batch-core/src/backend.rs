@@ -439,13 +439,30 @@ pub(crate) enum Answer {
 }
 
 impl Answers {
-    pub(crate) fn new(len: usize) -> Self {
+    /// No answer yet, for a chunk of `len` operations. The core makes the one that `send` gets;
+    /// a backend that wraps another makes one to look at what the inner one answers.
+    #[must_use]
+    pub fn new(len: usize) -> Self {
         Self {
             len,
             all_applied: false,
             list: Vec::new(),
             surplus: 0,
             warnings: Vec::new(),
+        }
+    }
+
+    /// The answer that was set at a place; `None` if it is missing or doubled.
+    #[must_use]
+    pub fn get(&self, place: usize) -> Option<Result<&Bytes, &Error>> {
+        static NOTHING: Bytes = Bytes::new();
+        if self.all_applied && place < self.len {
+            return Some(Ok(&NOTHING));
+        }
+        match self.list.get(place)? {
+            Answer::Applied(body) => Some(Ok(body)),
+            Answer::Failed(error) => Some(Err(error)),
+            Answer::Missing | Answer::Doubled => None,
         }
     }
 

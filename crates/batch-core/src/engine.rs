@@ -198,6 +198,7 @@ impl Store for Engine {
             Arc::clone(&self.shared),
             terms,
             options,
+            capabilities,
         )))
     }
 

@@ -299,6 +299,12 @@ impl<'a> KeyRef<'a> {
         self.bytes
     }
 
+    /// The bytes that the key takes in a batch.
+    #[must_use]
+    pub fn size(self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether there is no key: a native operation that declares none.
     #[must_use]
     pub fn is_empty(self) -> bool {

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
-    Batch, BatchOptions, BatchState, Callback, Error, ErrorKind, Job, Jobs, OnCancel, Operation,
-    OperationOptions, OperationRef, Plan, Progress, QueueOptions, Rejected, Report, Result, Verb,
+    Batch, BatchOptions, BatchState, Callback, Capabilities, Error, ErrorKind, Job, Jobs, OnCancel,
+    Operation, OperationOptions, OperationRef, Plan, Progress, QueueOptions, Rejected, Report,
+    Result, Verb,
     backend::Terms,
     callback::Callbacks,
     commit::{RunningCommit, Work},
@@ -23,6 +24,8 @@ pub(crate) struct OpenedBatch {
     shared: Arc<Shared>,
     terms: Terms,
     options: BatchOptions,
+    /// As they were known when the batch was opened.
+    capabilities: Capabilities,
     table: Arc<JobTable>,
     phase: Phase,
 }
@@ -40,7 +43,12 @@ enum Phase {
 }
 
 impl OpenedBatch {
-    pub(crate) fn new(shared: Arc<Shared>, terms: Terms, options: BatchOptions) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        terms: Terms,
+        options: BatchOptions,
+        capabilities: Capabilities,
+    ) -> Self {
         let table = Arc::new(JobTable::new(shared.name, options.results));
         let phase = Phase::Open {
             queue: Queue::default(),
@@ -50,6 +58,7 @@ impl OpenedBatch {
             shared,
             terms,
             options,
+            capabilities,
             table,
             phase,
         }
@@ -82,7 +91,7 @@ impl OpenedBatch {
                 ),
             ));
         }
-        let can = self.shared.backend.capabilities();
+        let can = &self.capabilities;
         let verb = operation.verb();
         let options = operation.options();
         for (able, asked, what) in [

@@ -97,9 +97,9 @@ mod tests {
     async fn the_limit_comes_close_to_the_real_one_in_a_few_refusals() {
         for real in [100_u64, 1_000, 65_536, 1 << 20] {
             let learned = Learned::default();
-            let (mut refusals, mut size) = (0, 1 << 24);
+            let mut refusals = 0;
             for _ in 0..60 {
-                size = learned.limit("m").min(size);
+                let size = learned.limit("m").min(1 << 24);
                 if size > real {
                     learned.refused("m", size);
                     refusals += 1;
