@@ -33,10 +33,7 @@ pub struct Terms {
 
 impl Terms {
     pub(crate) const fn new(guarantee: Guarantee, batch_type: Option<BatchType>) -> Self {
-        Self {
-            guarantee,
-            batch_type,
-        }
+        Self { guarantee, batch_type }
     }
 }
 
@@ -184,12 +181,7 @@ impl Routes {
     pub fn refuse(&mut self, error: Error) {
         let place = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
         self.refused.push((place, error));
-        self.routes.push(Route {
-            mechanism: REFUSED,
-            group: 0,
-            key: None,
-            bytes: 0,
-        });
+        self.routes.push(Route { mechanism: REFUSED, group: 0, key: None, bytes: 0 });
     }
 
     /// Adds a warning to the plan and the report.
@@ -200,10 +192,7 @@ impl Routes {
     /// Whether all operations routed so far, refused ones aside, share one group.
     #[must_use]
     pub fn is_one_group(&self) -> bool {
-        let mut routed = self
-            .routes
-            .iter()
-            .filter(|route| route.mechanism != REFUSED);
+        let mut routed = self.routes.iter().filter(|route| route.mechanism != REFUSED);
         match routed.next() {
             Some(first) => routed.all(|route| route.group == first.group),
             None => true,
@@ -227,19 +216,11 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     pub(crate) fn range(queue: &'a Queue, start: u32, end: u32) -> Self {
-        View {
-            queue,
-            places: Places::Range(start, end),
-            last: end == queue.len(),
-        }
+        View { queue, places: Places::Range(start, end), last: end == queue.len() }
     }
 
     pub(crate) fn list(queue: &'a Queue, list: &'a [u32]) -> Self {
-        View {
-            queue,
-            places: Places::List(list),
-            last: true,
-        }
+        View { queue, places: Places::List(list), last: true }
     }
 
     /// How many operations there are.
@@ -269,9 +250,7 @@ impl<'a> View<'a> {
             Places::Range(start, end) => (start..end, [].as_slice()),
             Places::List(list) => (0..0, list),
         };
-        range
-            .chain(list.iter().copied())
-            .map(move |index| self.queue.get(index))
+        range.chain(list.iter().copied()).map(move |index| self.queue.get(index))
     }
 
     /// What the queue's operations are about, each combination once: all that metadata needs,
@@ -283,9 +262,7 @@ impl<'a> View<'a> {
 
 impl fmt::Debug for View<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("View").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -310,12 +287,7 @@ impl<'a> Shape<'a> {
         collection: &'a str,
         statement: Option<&'a Arc<dyn NativeStatement>>,
     ) -> Self {
-        Shape {
-            id,
-            verb,
-            collection,
-            statement,
-        }
+        Shape { id, verb, collection, statement }
     }
 }
 
@@ -443,13 +415,7 @@ impl Answers {
     /// a backend that wraps another makes one to look at what the inner one answers.
     #[must_use]
     pub fn new(len: usize) -> Self {
-        Self {
-            len,
-            all_applied: false,
-            list: Vec::new(),
-            surplus: 0,
-            warnings: Vec::new(),
-        }
+        Self { len, all_applied: false, list: Vec::new(), surplus: 0, warnings: Vec::new() }
     }
 
     /// The answer that was set at a place; `None` if it is missing or doubled.
@@ -483,9 +449,7 @@ impl Answers {
     pub fn set(&mut self, place: usize, answer: Result<Bytes>) {
         if self.all_applied {
             self.all_applied = false;
-            self.list = (0..self.len)
-                .map(|_| Answer::Applied(Bytes::new()))
-                .collect();
+            self.list = (0..self.len).map(|_| Answer::Applied(Bytes::new())).collect();
         }
         if self.list.is_empty() {
             self.list.resize_with(self.len, Answer::default);
@@ -507,15 +471,15 @@ impl Answers {
         self.warnings.push(warning.into());
     }
 
-    /// Whether a success was answered, or nothing at all: either way the store was asked.
+    /// Whether some operation is said to be applied.
+    pub(crate) fn has_applied(&self) -> bool {
+        self.all_applied || self.list.iter().any(|answer| matches!(answer, Answer::Applied(_)))
+    }
+
+    /// Whether anything but refusals was answered, or nothing at all: then the store was asked.
     pub(crate) fn claims_contact(&self) -> bool {
-        self.all_applied
-            || self.surplus > 0
-            || self.list.is_empty()
-            || self
-                .list
-                .iter()
-                .any(|answer| !matches!(answer, Answer::Failed(_)))
+        let refusals = self.list.iter().all(|answer| matches!(answer, Answer::Failed(_)));
+        self.all_applied || self.surplus > 0 || self.list.is_empty() || !refusals
     }
 }
 

@@ -225,10 +225,7 @@ pub trait BatchExt: Batch {
     where
         Self: Sized,
     {
-        operations
-            .into_iter()
-            .map(|operation| self.queue(operation))
-            .collect()
+        operations.into_iter().map(|operation| self.queue(operation)).collect()
     }
 
     /// Calls `run` with the report once the batch was executed, whatever came of it.
@@ -261,13 +258,11 @@ pub trait BatchExt: Batch {
         &mut self,
         run: impl FnOnce(&Report) -> R + Send + 'static,
     ) -> Result<()> {
-        self.on_commit(move |report| {
-            if report.is_success() {
-                failure(run(report))
-            } else {
-                Ok(())
-            }
-        })
+        self.on_commit(
+            move |report| {
+                if report.is_success() { failure(run(report)) } else { Ok(()) }
+            },
+        )
     }
 
     /// As [`on_commit`](Self::on_commit), only if some operation is not applied or unknown.
@@ -278,13 +273,11 @@ pub trait BatchExt: Batch {
         &mut self,
         run: impl FnOnce(&Report) -> R + Send + 'static,
     ) -> Result<()> {
-        self.on_commit(move |report| {
-            if report.is_success() {
-                Ok(())
-            } else {
-                failure(run(report))
-            }
-        })
+        self.on_commit(
+            move |report| {
+                if report.is_success() { Ok(()) } else { failure(run(report)) }
+            },
+        )
     }
 }
 

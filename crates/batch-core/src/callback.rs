@@ -54,9 +54,7 @@ enum Kind {
 impl Callback {
     /// A plain callback from a closure that returns `()` or a `Result`.
     pub fn new<R: CallbackResult>(run: impl FnOnce(&Report) -> R + Send + 'static) -> Self {
-        Self(Kind::Sync(Box::new(move |report| {
-            run(report).into_failure()
-        })))
+        Self(Kind::Sync(Box::new(move |report| run(report).into_failure())))
     }
 
     /// An async callback. It owns its clone of the report, since a borrowing async closure cannot
@@ -136,17 +134,8 @@ fn note(
     reason: Option<String>,
 ) {
     if let Some(reason) = reason {
-        tracing::warn!(
-            job,
-            callback = place + 1,
-            reason,
-            "a callback failed; the batch stands"
-        );
-        failures.push(CallbackFailure {
-            job,
-            place: place + 1,
-            reason,
-        });
+        tracing::warn!(job, callback = place + 1, reason, "a callback failed; the batch stands");
+        failures.push(CallbackFailure { job, place: place + 1, reason });
     }
 }
 

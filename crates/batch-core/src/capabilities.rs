@@ -63,11 +63,7 @@ pub struct Server {
 impl Server {
     /// A server with no further facts.
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            version: version.into(),
-            facts: Vec::new(),
-        }
+        Self { name: name.into(), version: version.into(), facts: Vec::new() }
     }
 
     /// Adds a fact.

@@ -85,12 +85,12 @@ impl Shared {
         Ok(running)
     }
 
-    pub(crate) fn limits<'a>(&self, learned: &'a (dyn Fn(&str) -> u64 + Sync)) -> Limits<'a> {
+    pub(crate) fn limits(&self) -> Limits<'_> {
         Limits {
             max_in_flight: self.options.max_in_flight,
             max_operations: self.options.max_batch_operations,
             max_bytes: self.options.max_batch_bytes,
-            learned,
+            learned: &self.learned,
         }
     }
 
@@ -103,9 +103,7 @@ impl Shared {
             Some(base.saturating_add(count.into()))
         };
         // The closure never says no.
-        let _ = self
-            .last_timestamp
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        let _ = self.last_timestamp.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
         base
     }
 }
@@ -130,7 +128,6 @@ impl Engine {
     }
 
     /// The limits and habits it was made with.
-    #[must_use]
     pub fn options(&self) -> &StoreOptions {
         &self.shared.options
     }
@@ -145,14 +142,11 @@ impl Engine {
             return Err(outside_runtime(what));
         }
         let timeout = self.shared.options.timeout;
-        tokio::time::timeout(timeout, call)
-            .await
-            .unwrap_or_else(|_| {
-                let message = format!(
-                    "no answer to `{what}` within {timeout:?}; look whether the server is up"
-                );
-                Err(Error::new(ErrorKind::Timeout, message).transient())
-            })
+        tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
+            let message =
+                format!("no answer to `{what}` within {timeout:?}; look whether the server is up");
+            Err(Error::new(ErrorKind::Timeout, message).transient())
+        })
     }
 }
 
@@ -179,10 +173,7 @@ impl Store for Engine {
         let unsupported = |what: String| {
             Err(Error::new(
                 ErrorKind::Unsupported,
-                format!(
-                    "{what} is refused by the store {}; ask for another",
-                    self.shared.name
-                ),
+                format!("{what} is refused by the store {}; ask for another", self.shared.name),
             ))
         };
         if capabilities.mechanism(options.guarantee).is_none() {
@@ -194,19 +185,12 @@ impl Store for Engine {
             return unsupported(format!("the batch type {}", batch_type.as_str()));
         }
         let terms = Terms::new(options.guarantee, options.batch_type);
-        Ok(Box::new(OpenedBatch::new(
-            Arc::clone(&self.shared),
-            terms,
-            options,
-            capabilities,
-        )))
+        Ok(Box::new(OpenedBatch::new(Arc::clone(&self.shared), terms, options, capabilities)))
     }
 
     async fn read(&self, collection: &str, key: &Key) -> Result<Option<Outcome>> {
         key.check()?;
-        let document = self
-            .in_time("get", self.shared.backend.get(collection, key))
-            .await?;
+        let document = self.in_time("get", self.shared.backend.get(collection, key)).await?;
         Ok(document.map(Outcome::of_document))
     }
 

@@ -168,10 +168,7 @@ impl Error {
     }
 
     fn from_cause(cause: Cause) -> Self {
-        Self(Arc::new(Inner {
-            cause: Arc::new(cause),
-            context: Context::default(),
-        }))
+        Self(Arc::new(Inner { cause: Arc::new(cause), context: Context::default() }))
     }
 
     fn change(self, change: impl FnOnce(&mut Cause)) -> Self {
@@ -188,10 +185,7 @@ impl Error {
                     source: Some(Box::new(Shared(shared))),
                 });
                 change(&mut cause);
-                Self(Arc::new(Inner {
-                    cause: Arc::new(cause),
-                    context,
-                }))
+                Self(Arc::new(Inner { cause: Arc::new(cause), context }))
             }
             Err(inner) => {
                 let mut cause = Cause {
@@ -203,10 +197,7 @@ impl Error {
                     source: Some(Box::new(Shared(Arc::clone(&inner.cause)))),
                 };
                 change(&mut cause);
-                Self(Arc::new(Inner {
-                    cause: Arc::new(cause),
-                    context: inner.context.clone(),
-                }))
+                Self(Arc::new(Inner { cause: Arc::new(cause), context: inner.context.clone() }))
             }
         }
     }
@@ -254,17 +245,8 @@ impl Error {
             Some((operation, collection)) => (Some(operation), collection),
             None => (None, None),
         };
-        let context = Context {
-            store: Some(store),
-            operation,
-            collection,
-            job: Some(job),
-            chunk,
-        };
-        Self(Arc::new(Inner {
-            cause: Arc::clone(&self.0.cause),
-            context,
-        }))
+        let context = Context { store: Some(store), operation, collection, job: Some(job), chunk };
+        Self(Arc::new(Inner { cause: Arc::clone(&self.0.cause), context }))
     }
 
     /// What went wrong.
@@ -300,11 +282,7 @@ impl Error {
 
     /// The store's own numbers and words, in the order in which the backend gave them.
     pub fn details(&self) -> impl Iterator<Item = (&'static str, &serde_json::Value)> {
-        self.0
-            .cause
-            .details
-            .iter()
-            .map(|(name, value)| (*name, value))
+        self.0.cause.details.iter().map(|(name, value)| (*name, value))
     }
 
     /// The name of the store, if the error was read from a job.
@@ -329,6 +307,11 @@ impl Error {
     #[must_use]
     pub fn chunk(&self) -> Option<u32> {
         self.0.context.chunk
+    }
+
+    /// Whether both have one cause, wherever they were met.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.cause, &other.0.cause)
     }
 }
 
@@ -403,14 +386,8 @@ mod tests {
             2,
             Some(1),
         );
-        assert_eq!(
-            error.to_string(),
-            "operation 2 (insert on students): the key is taken"
-        );
-        assert_eq!(
-            (error.store(), error.collection()),
-            (Some("memory"), Some("students"))
-        );
+        assert_eq!(error.to_string(), "operation 2 (insert on students): the key is taken");
+        assert_eq!((error.store(), error.collection()), (Some("memory"), Some("students")));
         assert_eq!((error.job(), error.chunk()), (Some(2), Some(1)));
     }
 
@@ -418,10 +395,7 @@ mod tests {
     fn changing_a_shared_error_leaves_the_other_owners_value_alone() {
         let first = Error::new(ErrorKind::Timeout, "late");
         let second = first.clone().unknown();
-        assert_eq!(
-            (first.fate(), second.fate()),
-            (Fate::NotApplied, Fate::Unknown)
-        );
+        assert_eq!((first.fate(), second.fate()), (Fate::NotApplied, Fate::Unknown));
     }
 
     #[test]
@@ -429,13 +403,7 @@ mod tests {
         let error = Error::new(ErrorKind::Store, "refused")
             .with_source(std::io::Error::other("native"))
             .with_detail("error_num", 1210);
-        assert_eq!(
-            error.source().map(ToString::to_string).as_deref(),
-            Some("native")
-        );
-        assert_eq!(
-            error.details().collect::<Vec<_>>(),
-            [("error_num", &serde_json::json!(1210))]
-        );
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("native"));
+        assert_eq!(error.details().collect::<Vec<_>>(), [("error_num", &serde_json::json!(1210))]);
     }
 }

@@ -99,10 +99,7 @@ pub struct Job {
 
 impl Job {
     pub(crate) fn new(table: &Arc<JobTable>, index: u32) -> Self {
-        Self {
-            table: Arc::clone(table),
-            index,
-        }
+        Self { table: Arc::clone(table), index }
     }
 
     pub(crate) fn belongs_to(&self, table: &Arc<JobTable>) -> bool {
@@ -196,10 +193,7 @@ impl IntoFuture for Job {
     type IntoFuture = Ended;
 
     fn into_future(self) -> Ended {
-        Ended {
-            job: self,
-            waiter: None,
-        }
+        Ended { job: self, waiter: None }
     }
 }
 
@@ -216,10 +210,7 @@ impl Future for Ended {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<JobStatus> {
         if !self.job.is_done() {
-            self.waiter = self
-                .job
-                .table
-                .watch(self.job.index, self.waiter, cx.waker());
+            self.waiter = self.job.table.watch(self.job.index, self.waiter, cx.waker());
             if self.waiter.is_some() {
                 return Poll::Pending;
             }
@@ -245,9 +236,7 @@ pub struct Progress {
 
 impl Progress {
     pub(crate) fn new(table: &Arc<JobTable>) -> Self {
-        Self {
-            table: Arc::clone(table),
-        }
+        Self { table: Arc::clone(table) }
     }
 
     /// The operations queued so far.
@@ -278,10 +267,7 @@ pub struct Jobs {
 
 impl Jobs {
     pub(crate) fn new(table: &Arc<JobTable>) -> Self {
-        Self {
-            table: Arc::clone(table),
-            range: 0..table.len(),
-        }
+        Self { table: Arc::clone(table), range: 0..table.len() }
     }
 }
 
@@ -301,8 +287,6 @@ impl ExactSizeIterator for Jobs {}
 
 impl DoubleEndedIterator for Jobs {
     fn next_back(&mut self) -> Option<Job> {
-        self.range
-            .next_back()
-            .map(|index| Job::new(&self.table, index))
+        self.range.next_back().map(|index| Job::new(&self.table, index))
     }
 }

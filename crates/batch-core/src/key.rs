@@ -133,10 +133,7 @@ impl Key {
     }
 
     pub(crate) fn with_buffer(bytes: Vec<u8>) -> Self {
-        Self {
-            bytes,
-            mistake: None,
-        }
+        Self { bytes, mistake: None }
     }
 
     /// Adds a named part at the end. A mistake (an empty or repeated name) is kept and
@@ -265,18 +262,13 @@ impl From<&String> for Key {
 
 impl From<KeyRef<'_>> for Key {
     fn from(key: KeyRef<'_>) -> Self {
-        Self {
-            bytes: key.bytes.to_vec(),
-            mistake: None,
-        }
+        Self { bytes: key.bytes.to_vec(), mistake: None }
     }
 }
 
 impl<'v, V: Into<KeyValue<'v>>, const N: usize> From<[(&str, V); N]> for Key {
     fn from(parts: [(&str, V); N]) -> Self {
-        parts
-            .into_iter()
-            .fold(Self::new(), |key, (name, value)| key.part(name, value))
+        parts.into_iter().fold(Self::new(), |key, (name, value)| key.part(name, value))
     }
 }
 
@@ -355,11 +347,7 @@ impl<'a> KeyRef<'a> {
             let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
             let (text, after) = after.split_at_checked(length)?;
             rest = after;
-            Some((
-                tag,
-                std::str::from_utf8(name).ok()?,
-                std::str::from_utf8(text).ok()?,
-            ))
+            Some((tag, std::str::from_utf8(name).ok()?, std::str::from_utf8(text).ok()?))
         })
     }
 }
@@ -382,9 +370,7 @@ impl Serialize for KeyValue<'_> {
             Self::Int(int) => match (i64::try_from(*int), u64::try_from(*int)) {
                 (Ok(int), _) => serializer.serialize_i64(int),
                 (_, Ok(int)) => serializer.serialize_u64(int),
-                _ => Err(serde::ser::Error::custom(
-                    "an integer outside the range of 64 bits",
-                )),
+                _ => Err(serde::ser::Error::custom("an integer outside the range of 64 bits")),
             },
         }
     }
@@ -508,16 +494,8 @@ mod tests {
             let error = serde_json::from_str::<Key>(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
-        for key in [
-            Key::new(),
-            Key::new().part("", 1),
-            Key::new().part("a", 1).part("a", 2),
-        ] {
-            assert_eq!(
-                key.check().unwrap_err().kind(),
-                ErrorKind::InvalidKey,
-                "{key:?}"
-            );
+        for key in [Key::new(), Key::new().part("", 1), Key::new().part("a", 1).part("a", 2)] {
+            assert_eq!(key.check().unwrap_err().kind(), ErrorKind::InvalidKey, "{key:?}");
         }
         assert!(Key::from("a").part("b", 1).check().is_err());
     }

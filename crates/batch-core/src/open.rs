@@ -50,18 +50,8 @@ impl OpenedBatch {
         capabilities: Capabilities,
     ) -> Self {
         let table = Arc::new(JobTable::new(shared.name, options.results));
-        let phase = Phase::Open {
-            queue: Queue::default(),
-            callbacks: Callbacks::default(),
-        };
-        Self {
-            shared,
-            terms,
-            options,
-            capabilities,
-            table,
-            phase,
-        }
+        let phase = Phase::Open { queue: Queue::default(), callbacks: Callbacks::default() };
+        Self { shared, terms, options, capabilities, table, phase }
     }
 
     fn not_open(&self, what: &str) -> Error {
@@ -96,16 +86,8 @@ impl OpenedBatch {
         let options = operation.options();
         for (able, asked, what) in [
             (can.reads, verb == Verb::Get, "a read in a batch"),
-            (
-                can.conditions,
-                verb.is_conditional(),
-                "a condition on what is there",
-            ),
-            (
-                can.revisions,
-                options.if_revision.is_some(),
-                "`if_revision`",
-            ),
+            (can.conditions, verb.is_conditional(), "a condition on what is there"),
+            (can.revisions, options.if_revision.is_some(), "`if_revision`"),
             (can.ttl, options.ttl.is_some(), "`ttl`"),
             (can.timestamps, options.timestamp.is_some(), "`timestamp`"),
             (can.returning, options.returning.is_some(), "`returning`"),
@@ -117,10 +99,8 @@ impl OpenedBatch {
                 ));
             }
         }
-        let limit = can
-            .max_operation_bytes
-            .unwrap_or(usize::MAX)
-            .min(self.shared.options.max_batch_bytes);
+        let limit =
+            can.max_operation_bytes.unwrap_or(usize::MAX).min(self.shared.options.max_batch_bytes);
         if operation.size() > limit {
             return Err(Error::new(
                 ErrorKind::TooLarge,
@@ -138,10 +118,7 @@ impl OpenedBatch {
             key: operation.key_parts(),
             body: operation.body(),
             statement: operation.statement(),
-            options: operation
-                .options
-                .as_deref()
-                .unwrap_or(OperationOptions::NONE),
+            options: operation.options.as_deref().unwrap_or(OperationOptions::NONE),
         };
         self.shared.backend.admit(seen, self.terms)
     }
@@ -191,10 +168,7 @@ impl Batch for OpenedBatch {
             Phase::Open { .. } => self.admit(&operation),
             _ => Err(self.not_open("queueing")),
         };
-        let rejected = |operation, error| Rejected {
-            operation: Box::new(operation),
-            error,
-        };
+        let rejected = |operation, error| Rejected { operation: Box::new(operation), error };
         if let Err(error) = admitted {
             return Err(rejected(operation, error));
         }
@@ -273,18 +247,15 @@ impl Batch for OpenedBatch {
         };
         self.shared.check_open()?;
         let shared = &*self.shared;
-        let learned = |mechanism: &str| shared.learned.limit(mechanism);
-        let limits = shared.limits(&learned);
+        let limits = shared.limits();
         let planning = plan::plan(&*shared.backend, queue, self.terms, &limits);
         let planned = if Handle::try_current().is_ok() {
             let timeout = self.options.deadline.unwrap_or(shared.options.timeout);
-            tokio::time::timeout(timeout, planning)
-                .await
-                .unwrap_or_else(|_| {
-                    let message =
-                        format!("the batch was not planned within {timeout:?}; nothing was sent");
-                    Err(Error::new(ErrorKind::Timeout, message).transient())
-                })?
+            tokio::time::timeout(timeout, planning).await.unwrap_or_else(|_| {
+                let message =
+                    format!("the batch was not planned within {timeout:?}; nothing was sent");
+                Err(Error::new(ErrorKind::Timeout, message).transient())
+            })?
         } else {
             planning.await?
         };
@@ -321,11 +292,7 @@ impl Batch for OpenedBatch {
         ));
         self.phase = Phase::Working(Arc::clone(&work));
         let commit = RunningCommit::new(work, running, timer);
-        let mut guard = Guard {
-            batch: self,
-            commit: Some(commit),
-            runtime,
-        };
+        let mut guard = Guard { batch: self, commit: Some(commit), runtime };
         let result = guard.run().await;
         if result.is_err() {
             guard.give_back();
@@ -346,9 +313,7 @@ impl Batch for OpenedBatch {
     fn take(&mut self) -> Vec<Operation> {
         match &mut self.phase {
             Phase::Open { queue, callbacks } => {
-                let taken = (0..queue.len())
-                    .map(|index| queue.get(index).to_operation())
-                    .collect();
+                let taken = (0..queue.len()).map(|index| queue.get(index).to_operation()).collect();
                 let queue = std::mem::take(queue);
                 callbacks.of_jobs.clear();
                 settle_all(&self.table, &queue);

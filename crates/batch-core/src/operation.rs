@@ -72,19 +72,13 @@ impl Verb {
     /// Whether the operation carries a document.
     #[must_use]
     pub const fn has_document(self) -> bool {
-        matches!(
-            self,
-            Self::Insert | Self::Put | Self::Upsert | Self::Replace | Self::Update
-        )
+        matches!(self, Self::Insert | Self::Put | Self::Upsert | Self::Replace | Self::Update)
     }
 
     /// Whether the store must look at what is there before it writes.
     #[must_use]
     pub const fn is_conditional(self) -> bool {
-        matches!(
-            self,
-            Self::Insert | Self::Replace | Self::Update | Self::DeleteExisting
-        )
+        matches!(self, Self::Insert | Self::Replace | Self::Update | Self::DeleteExisting)
     }
 
     /// Whether doing it twice leaves what doing it once leaves, and answers the same.
@@ -127,13 +121,8 @@ pub struct OperationOptions {
 
 impl OperationOptions {
     /// No option set: what most operations have.
-    pub const NONE: &'static Self = &Self {
-        if_revision: None,
-        ttl: None,
-        timestamp: None,
-        returning: None,
-        idempotent: None,
-    };
+    pub const NONE: &'static Self =
+        &Self { if_revision: None, ttl: None, timestamp: None, returning: None, idempotent: None };
 }
 
 /// One operation of a batch: a verb on the document of a collection that a key names, or a store's own statement.
@@ -229,9 +218,7 @@ impl Operation {
         let fits = match operation.body().first() {
             Some(b'n') => {
                 operation.text.truncate(operation.key_len);
-                operation
-                    .text
-                    .extend_from_slice(language.no_values().as_bytes());
+                operation.text.extend_from_slice(language.no_values().as_bytes());
                 true
             }
             Some(b'{') => true,
@@ -429,10 +416,7 @@ impl Operation {
             return Key::new().check();
         }
         if self.verb.has_document() && self.body().is_empty() {
-            return wrong(format!(
-                "`{}` needs a document; give one with `.doc(…)`",
-                self.verb
-            ));
+            return wrong(format!("`{}` needs a document; give one with `.doc(…)`", self.verb));
         }
         if let Some(options) = &self.options {
             if options.returning.is_some() && self.verb == Verb::Get {
@@ -554,12 +538,10 @@ impl OperationRef<'_> {
     /// Whether the operation may be sent again although it may have been applied.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        self.options
-            .idempotent
-            .unwrap_or_else(|| match self.statement {
-                Some(statement) => statement.is_idempotent(),
-                None => self.verb.is_idempotent() && self.options.if_revision.is_none(),
-            })
+        self.options.idempotent.unwrap_or_else(|| match self.statement {
+            Some(statement) => statement.is_idempotent(),
+            None => self.verb.is_idempotent() && self.options.if_revision.is_none(),
+        })
     }
 
     /// Whether the store must look at what is there before it writes.

@@ -30,12 +30,8 @@ impl Guarantee {
     /// Every guarantee that can be asked for, in the order of their strength.
     pub const ALL: [Self; 5] = [
         Self::BestEffort,
-        Self::Ordered {
-            on_error: OnError::Continue,
-        },
-        Self::Ordered {
-            on_error: OnError::Stop,
-        },
+        Self::Ordered { on_error: OnError::Continue },
+        Self::Ordered { on_error: OnError::Stop },
         Self::AllOrNothing { isolated: false },
         Self::AllOrNothing { isolated: true },
     ];
@@ -45,12 +41,8 @@ impl Guarantee {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BestEffort => "best-effort",
-            Self::Ordered {
-                on_error: OnError::Continue,
-            } => "ordered",
-            Self::Ordered {
-                on_error: OnError::Stop,
-            } => "ordered-stop",
+            Self::Ordered { on_error: OnError::Continue } => "ordered",
+            Self::Ordered { on_error: OnError::Stop } => "ordered-stop",
             Self::AllOrNothing { isolated: false } => "all-or-nothing",
             Self::AllOrNothing { isolated: true } => "all-or-nothing-isolated",
         }
@@ -61,12 +53,7 @@ impl Guarantee {
     }
 
     pub(crate) const fn stops(self) -> bool {
-        matches!(
-            self,
-            Self::Ordered {
-                on_error: OnError::Stop
-            }
-        )
+        matches!(self, Self::Ordered { on_error: OnError::Stop })
     }
 
     pub(crate) const fn is_all_or_nothing(self) -> bool {
@@ -228,9 +215,7 @@ impl Clock for SystemClock {
     fn now_micros(&self) -> i64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |elapsed| {
-                i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
-            })
+            .map_or(0, |elapsed| i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
     }
 }
 

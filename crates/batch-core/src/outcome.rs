@@ -38,10 +38,7 @@ impl Outcome {
     /// The outcome of a read outside any batch, from the document's JSON text.
     #[must_use]
     pub fn of_document(json: Bytes) -> Self {
-        Self {
-            body: json,
-            document: DocumentAt::Whole,
-        }
+        Self { body: json, document: DocumentAt::Whole }
     }
 
     /// The answer as the store gave it: JSON text, empty if the store said nothing but "applied".
@@ -92,8 +89,6 @@ fn decode_error(error: serde_json::Error) -> Error {
 
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Outcome")
-            .field(&String::from_utf8_lossy(&self.body))
-            .finish()
+        f.debug_tuple("Outcome").field(&String::from_utf8_lossy(&self.body)).finish()
     }
 }

@@ -117,12 +117,7 @@ impl Planned {
                 let mechanism = self.routes.mechanisms.get(usize::from(chunk.mechanism.0));
                 chunks.push(PlannedChunk {
                     mechanism: mechanism.map_or_else(String::new, |m| m.name.clone().into_owned()),
-                    operations: self
-                        .cut
-                        .operations(chunk)
-                        .iter()
-                        .map(|index| index + 1)
-                        .collect(),
+                    operations: self.cut.operations(chunk).iter().map(|index| index + 1).collect(),
                     bytes: chunk.bytes,
                     exact_bytes: mechanism.is_some_and(|mechanism| mechanism.exact_bytes),
                     lane,
@@ -151,9 +146,7 @@ pub(crate) async fn plan(
     terms: Terms,
     limits: &Limits<'_>,
 ) -> Result<Planned> {
-    backend
-        .resolve(View::range(queue, 0, queue.len()), false)
-        .await?;
+    backend.resolve(View::range(queue, 0, queue.len()), false).await?;
     let mut routes = Routes::default();
     routes.routes.reserve_exact(queue.len() as usize);
     let mut start = 0;
@@ -171,11 +164,7 @@ pub(crate) async fn plan(
     } else {
         lanes::cut_lanes(&mut routes, limits).await
     };
-    Ok(Planned {
-        routes,
-        cut,
-        refused,
-    })
+    Ok(Planned { routes, cut, refused })
 }
 
 /// Gives the executor its turn back, unless the work is done anyway.
@@ -189,10 +178,7 @@ pub(crate) async fn breathe(done: u32, all: u32) {
 pub(crate) fn check_routes(backend: &dyn Backend, routes: &Routes, expected: usize) -> Result<()> {
     let known = |id: usize| id < routes.mechanisms.len() || id == usize::from(REFUSED.0);
     if routes.routes.len() == expected
-        && routes
-            .routes
-            .iter()
-            .all(|route| known(usize::from(route.mechanism.0)))
+        && routes.routes.iter().all(|route| known(usize::from(route.mechanism.0)))
     {
         return Ok(());
     }

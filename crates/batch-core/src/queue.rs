@@ -70,20 +70,13 @@ impl Queue {
     pub(crate) fn shape(&mut self, operation: &Operation) -> (u32, Option<ShapeName>) {
         // Operations come in runs of one shape.
         if let Some(entry) = self.entries.last()
-            && self
-                .shapes
-                .get(entry.shape as usize)
-                .is_some_and(|shape| shape.is_of(operation))
+            && self.shapes.get(entry.shape as usize).is_some_and(|shape| shape.is_of(operation))
         {
             return (entry.shape, None);
         }
         let mut hash = shape_hash(operation);
         while let Some(id) = self.shape_ids.get(&hash) {
-            if self
-                .shapes
-                .get(*id as usize)
-                .is_some_and(|shape| shape.is_of(operation))
-            {
+            if self.shapes.get(*id as usize).is_some_and(|shape| shape.is_of(operation)) {
                 return (*id, None);
             }
             hash = hash.wrapping_add(1);
@@ -108,10 +101,9 @@ impl Queue {
         shape: u32,
     ) -> Result<u32, (Operation, Error)> {
         let index = self.len();
-        let (Ok(key_len), Ok(body_len)) = (
-            u32::try_from(operation.key_len),
-            u32::try_from(operation.body().len()),
-        ) else {
+        let (Ok(key_len), Ok(body_len)) =
+            (u32::try_from(operation.key_len), u32::try_from(operation.body().len()))
+        else {
             let message = format!(
                 "the operation has {} bytes; one may have less than 4 GiB",
                 operation.size()
@@ -127,21 +119,13 @@ impl Queue {
             self.options.insert(index, options);
         }
         let (segment, start) = self.store(text);
-        self.entries.push(Entry {
-            segment,
-            start,
-            key_len,
-            body_len,
-            shape,
-        });
+        self.entries.push(Entry { segment, start, key_len, body_len, shape });
         Ok(index)
     }
 
     fn store(&mut self, text: Vec<u8>) -> (u32, u32) {
-        let fits = self
-            .segments
-            .last()
-            .is_some_and(|last| last.capacity() - last.len() >= text.len());
+        let fits =
+            self.segments.last().is_some_and(|last| last.capacity() - last.len() >= text.len());
         if !fits {
             let size = match self.segments.last() {
                 Some(last) => (last.capacity() * 2).clamp(FIRST_SEGMENT, LARGEST_SEGMENT),
@@ -163,25 +147,17 @@ impl Queue {
     }
 
     fn last_segment(&self) -> u32 {
-        u32::try_from(self.segments.len())
-            .unwrap_or(u32::MAX)
-            .saturating_sub(1)
+        u32::try_from(self.segments.len()).unwrap_or(u32::MAX).saturating_sub(1)
     }
 
     /// The operation at a place that `push` returned.
     pub(crate) fn get(&self, index: u32) -> OperationRef<'_> {
         let Some(entry) = self.entries.get(index as usize) else {
-            unreachable!(
-                "operation {index} of {}: indices come from `push`",
-                self.len()
-            )
+            unreachable!("operation {index} of {}: indices come from `push`", self.len())
         };
         let start = entry.start as usize;
         let end = start + entry.key_len as usize + entry.body_len as usize;
-        let text = self
-            .segments
-            .get(entry.segment as usize)
-            .and_then(|text| text.get(start..end));
+        let text = self.segments.get(entry.segment as usize).and_then(|text| text.get(start..end));
         let (key, body) = text.unwrap_or_default().split_at(entry.key_len as usize);
         let shape = self.owned_shape(entry.shape);
         OperationRef {
@@ -207,17 +183,12 @@ impl Queue {
         if self.options.is_empty() {
             return OperationOptions::NONE;
         }
-        self.options
-            .get(&index)
-            .map_or(OperationOptions::NONE, |options| &**options)
+        self.options.get(&index).map_or(OperationOptions::NONE, |options| &**options)
     }
 
     /// What settling needs to know of an operation.
     pub(crate) fn place(&self, index: u32, chunk: u32) -> Place {
-        let shape = self
-            .entries
-            .get(index as usize)
-            .map_or(0, |entry| entry.shape);
+        let shape = self.entries.get(index as usize).map_or(0, |entry| entry.shape);
         let document = if self.owned_shape(shape).verb == Verb::Get {
             DocumentAt::Whole
         } else {
@@ -227,12 +198,7 @@ impl Queue {
                 None => DocumentAt::Nowhere,
             }
         };
-        Place {
-            index,
-            shape,
-            document,
-            chunk,
-        }
+        Place { index, shape, document, chunk }
     }
 
     pub(crate) fn shapes(&self) -> impl Iterator<Item = Shape<'_>> {
@@ -243,9 +209,6 @@ impl Queue {
 }
 
 fn shape_hash(operation: &Operation) -> u64 {
-    let statement = operation
-        .statement
-        .as_ref()
-        .map(crate::operation::statement_hash);
+    let statement = operation.statement.as_ref().map(crate::operation::statement_hash);
     FixedState::with_seed(1).hash_one((operation.verb, &*operation.collection, statement))
 }

@@ -271,10 +271,7 @@ impl Report {
         let unknown = self.errors().find(|error| error.fate() == Fate::Unknown);
         let error = unknown.or_else(|| self.errors().next()).cloned();
         Err(error.unwrap_or_else(|| {
-            Error::new(
-                ErrorKind::Store,
-                "operations failed; the report has the counts by kind",
-            )
+            Error::new(ErrorKind::Store, "operations failed; the report has the counts by kind")
         }))
     }
 }
@@ -282,18 +279,12 @@ impl Report {
 impl fmt::Debug for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Report");
-        out.field("store", &self.0.store)
-            .field("guarantee", &self.0.guarantee);
-        out.field("applied", &self.applied())
-            .field("not_applied", &self.not_applied());
-        out.field("accepted", &self.accepted())
-            .field("unknown", &self.unknown());
-        out.field("mechanisms", &self.0.mechanisms)
-            .field("warnings", &self.0.warnings);
-        out.field("attempts", &self.0.attempts)
-            .field("deviations", &self.0.deviations);
-        out.field("elapsed", &self.0.elapsed)
-            .field("callback_failures", &self.0.callback_failures);
+        out.field("store", &self.0.store).field("guarantee", &self.0.guarantee);
+        out.field("applied", &self.applied()).field("not_applied", &self.not_applied());
+        out.field("accepted", &self.accepted()).field("unknown", &self.unknown());
+        out.field("mechanisms", &self.0.mechanisms).field("warnings", &self.0.warnings);
+        out.field("attempts", &self.0.attempts).field("deviations", &self.0.deviations);
+        out.field("elapsed", &self.0.elapsed).field("callback_failures", &self.0.callback_failures);
         out.finish_non_exhaustive()
     }
 }

@@ -158,10 +158,7 @@ pub trait StoreExt: Store {
             let commit_on_error = options.commit_on_error;
             let mut batch = OpenBatch(self.batch(options)?);
             match body(&mut batch).await {
-                Ok(value) => Ok(Scoped {
-                    value,
-                    report: batch.commit().await?,
-                }),
+                Ok(value) => Ok(Scoped { value, report: batch.commit().await? }),
                 Err(error) => {
                     if !commit_on_error {
                         batch.discard();

@@ -83,9 +83,7 @@ struct StatusBytes {
 
 impl StatusBytes {
     const fn new() -> Self {
-        Self {
-            buckets: [const { OnceLock::new() }; BUCKETS],
-        }
+        Self { buckets: [const { OnceLock::new() }; BUCKETS] }
     }
 
     const fn place(index: u32) -> (usize, usize) {
@@ -97,11 +95,7 @@ impl StatusBytes {
     fn grow_to(&self, index: u32) {
         let (bucket, _) = Self::place(index);
         if let Some(cell) = self.buckets.get(bucket) {
-            cell.get_or_init(|| {
-                (0..FIRST_BUCKET << bucket)
-                    .map(|_| AtomicU8::new(0))
-                    .collect()
-            });
+            cell.get_or_init(|| (0..FIRST_BUCKET << bucket).map(|_| AtomicU8::new(0)).collect());
         }
     }
 
@@ -142,11 +136,7 @@ impl Results {
             self.blocks.resize_with(block + 1, || None);
         }
         // A batch that fits one block gets a small one, so that a batch of one stays small.
-        let size = if block == 0 {
-            (offset + 1).next_power_of_two()
-        } else {
-            SLOTS
-        };
+        let size = if block == 0 { (offset + 1).next_power_of_two() } else { SLOTS };
         if let Some(cell) = self.blocks.get_mut(block) {
             let slots = cell.get_or_insert_default();
             if slots.len() <= offset {
@@ -161,10 +151,7 @@ impl Results {
     }
 
     fn get(&self, index: u32) -> Option<&Slot> {
-        self.blocks
-            .get(index as usize / SLOTS)?
-            .as_ref()?
-            .get(index as usize % SLOTS)
+        self.blocks.get(index as usize / SLOTS)?.as_ref()?.get(index as usize % SLOTS)
     }
 }
 
@@ -230,10 +217,7 @@ impl JobTable {
     }
 
     pub(crate) fn push_shape(&self, name: ShapeName) {
-        self.shapes
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(name);
+        self.shapes.write().unwrap_or_else(PoisonError::into_inner).push(name);
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -249,9 +233,9 @@ impl JobTable {
     }
 
     pub(crate) fn status(&self, index: u32) -> Status {
-        self.statuses.byte(index).map_or(Status::Queued, |byte| {
-            Status::from_byte(byte.load(Ordering::Acquire))
-        })
+        self.statuses
+            .byte(index)
+            .map_or(Status::Queued, |byte| Status::from_byte(byte.load(Ordering::Acquire)))
     }
 
     /// Marks operations as possibly executed.
@@ -299,17 +283,12 @@ impl JobTable {
                 }
                 let slot = match verdict {
                     Verdict::Applied(body) if body.is_empty() => Slot::Empty,
-                    Verdict::Applied(body) => Slot::Body {
-                        body,
-                        document: place.document,
-                    },
+                    Verdict::Applied(body) => Slot::Body { body, document: place.document },
                     Verdict::NotApplied(error)
                     | Verdict::Accepted(error)
-                    | Verdict::Unknown(error) => Slot::Error {
-                        error,
-                        shape: place.shape,
-                        chunk: place.chunk,
-                    },
+                    | Verdict::Unknown(error) => {
+                        Slot::Error { error, shape: place.shape, chunk: place.chunk }
+                    }
                 };
                 if self.record && !matches!(slot, Slot::Empty) {
                     // One lock for all the verdicts of a call, taken when the first one needs it.
@@ -410,21 +389,15 @@ impl JobTable {
     pub(crate) fn error(&self, index: u32, status: Status) -> Error {
         let results = self.results.read().unwrap_or_else(PoisonError::into_inner);
         match results.get(index) {
-            Some(Slot::Error {
-                error,
-                shape,
-                chunk,
-            }) => self.with_context(error, index, Some(*shape), *chunk),
+            Some(Slot::Error { error, shape, chunk }) => {
+                self.with_context(error, index, Some(*shape), *chunk)
+            }
             _ => {
                 let error = Error::new(
                     ErrorKind::NotRecorded,
                     "the reason was not recorded; open the batch with `results(true)` to keep it",
                 );
-                let error = if status == Status::Unknown {
-                    error.unknown()
-                } else {
-                    error
-                };
+                let error = if status == Status::Unknown { error.unknown() } else { error };
                 self.with_context(&error, index, None, 0)
             }
         }
@@ -450,12 +423,7 @@ mod tests {
     use super::*;
 
     fn place(index: u32) -> Place {
-        Place {
-            index,
-            shape: 0,
-            document: DocumentAt::Nowhere,
-            chunk: 1,
-        }
+        Place { index, shape: 0, document: DocumentAt::Nowhere, chunk: 1 }
     }
 
     fn table(jobs: u32) -> JobTable {
@@ -478,14 +446,8 @@ mod tests {
     fn an_ended_job_keeps_its_first_verdict() {
         let table = table(1);
         let error = Error::new(ErrorKind::Conflict, "late");
-        assert_eq!(
-            table.settle([(place(0), Verdict::Applied(Bytes::new()))].into_iter()),
-            1
-        );
-        assert_eq!(
-            table.settle([(place(0), Verdict::NotApplied(error))].into_iter()),
-            0
-        );
+        assert_eq!(table.settle([(place(0), Verdict::Applied(Bytes::new()))].into_iter()), 1);
+        assert_eq!(table.settle([(place(0), Verdict::NotApplied(error))].into_iter()), 0);
         assert_eq!((table.status(0), table.settled()), (Status::Applied, 1));
     }
 

@@ -26,10 +26,7 @@ const SLICE: usize = 1024;
 
 /// What the store imitates; [`MemoryBuilder`](crate::MemoryBuilder) sets it.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent switches, each set by name"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each set by name")]
 pub(crate) struct Traits {
     pub(crate) reads: bool,
     pub(crate) conditions: bool,
@@ -59,12 +56,7 @@ pub struct MemoryBackend {
 
 impl MemoryBackend {
     pub(crate) fn new(traits: Traits, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            traits,
-            clock,
-            tables: Mutex::default(),
-            conflicts: Mutex::default(),
-        }
+        Self { traits, clock, tables: Mutex::default(), conflicts: Mutex::default() }
     }
 
     pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -72,9 +64,7 @@ impl MemoryBackend {
     }
 
     fn conflicts(&self) -> MutexGuard<'_, HashMap<(String, String), u32>> {
-        self.conflicts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.conflicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -114,20 +104,18 @@ impl MemoryBackend {
                 mechanism.atomic = true;
                 mechanism.repeats = Repeats::Together;
             }
-            Guarantee::Ordered {
-                on_error: OnError::Stop,
-            } => mechanism.stops = self.traits.stops,
+            Guarantee::Ordered { on_error: OnError::Stop } => mechanism.stops = self.traits.stops,
             _ => {}
         }
         mechanism
     }
 
-    fn apply(&self, change: Change, undo: Option<&mut Undo>) -> Result<Bytes> {
+    fn apply(&self, change: Change) -> Result<Bytes> {
         if self.meets_conflict(&change) {
             return Err(conflict());
         }
         let now = self.now();
-        self.tables().apply(change, now, undo)
+        self.tables().apply(change, now, None)
     }
 }
 
@@ -217,8 +205,7 @@ impl Backend for MemoryBackend {
         if atomic {
             self.apply_whole(changes, answers);
         } else {
-            self.apply_each(changes, chunk.mechanism().stops, answers)
-                .await;
+            self.apply_each(changes, chunk.mechanism().stops, answers).await;
         }
         Ok(())
     }
@@ -247,7 +234,7 @@ impl MemoryBackend {
                 answers.set(place, Err(Error::new(ErrorKind::Skipped, message)));
                 continue;
             }
-            let answer = self.apply(change, None);
+            let answer = self.apply(change);
             failed |= answer.is_err();
             answers.set(place, answer);
             if done % SLICE == SLICE - 1 {

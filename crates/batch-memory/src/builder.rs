@@ -150,21 +150,15 @@ impl MemoryBuilder {
         let log = Log::default();
         let faults = self.faults.clone().unwrap_or_default();
         let outer: Arc<dyn Backend> = if self.log || self.faults.is_some() {
-            let inner: Arc<dyn Backend> = backend.clone();
+            let inner: Arc<dyn Backend> = Arc::<MemoryBackend>::clone(&backend);
             let mut outer = Instrumented::new(inner).with_faults(faults.clone());
             if self.log {
                 outer = outer.with_log(log.clone());
             }
             Arc::new(outer)
         } else {
-            backend.clone()
+            Arc::<MemoryBackend>::clone(&backend)
         };
-        MemoryStore::new_from(
-            backend,
-            outer,
-            self.options,
-            faults,
-            self.log.then_some(log),
-        )
+        MemoryStore::new_from(backend, outer, self.options, faults, self.log.then_some(log))
     }
 }

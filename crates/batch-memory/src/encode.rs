@@ -120,9 +120,6 @@ mod tests {
 
     #[test]
     fn a_number_and_its_text_are_the_same_key() {
-        assert_eq!(
-            identity(Key::new().part("n", 1).as_ref()),
-            identity(Key::from("1").as_ref())
-        );
+        assert_eq!(identity(Key::new().part("n", 1).as_ref()), identity(Key::from("1").as_ref()));
     }
 }

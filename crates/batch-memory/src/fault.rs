@@ -137,18 +137,14 @@ impl Faults {
     pub(crate) fn next(&self) -> (Fault, Duration, Duration) {
         let mut schedule = self.lock();
         let Schedule { script, random } = &mut *schedule;
-        let pauses = random
-            .as_mut()
-            .map_or((Duration::ZERO, Duration::ZERO), |random| {
-                let mut pause = || random.longest_delay.mul_f64(random.rng.f64());
-                (pause(), pause())
-            });
+        let pauses = random.as_mut().map_or((Duration::ZERO, Duration::ZERO), |random| {
+            let mut pause = || random.longest_delay.mul_f64(random.rng.f64());
+            (pause(), pause())
+        });
         let fault = script.pop_front().or_else(|| {
             let random = random.as_mut()?;
             let meets = random.rng.f64() < random.chance;
-            meets
-                .then(|| random.rng.choice(random.sorts.iter().copied()))
-                .flatten()
+            meets.then(|| random.rng.choice(random.sorts.iter().copied())).flatten()
         });
         (fault.unwrap_or(Fault::None), pauses.0, pauses.1)
     }

@@ -23,11 +23,7 @@ impl Instrumented {
     /// A wrapper that changes nothing yet.
     #[must_use]
     pub fn new(inner: Arc<dyn Backend>) -> Self {
-        Self {
-            inner,
-            faults: Faults::default(),
-            log: None,
-        }
+        Self { inner, faults: Faults::default(), log: None }
     }
 
     /// Lets requests meet faults.
@@ -59,9 +55,7 @@ impl Instrumented {
     ) -> Result<()> {
         let lost = || {
             let message = "the connection broke before the answer came; read the row to know whether it was applied";
-            Err(Error::new(ErrorKind::Connection, message)
-                .unknown()
-                .transient())
+            Err(Error::new(ErrorKind::Connection, message).unknown().transient())
         };
         match fault {
             Fault::None | Fault::Delay(_) => {
@@ -77,10 +71,7 @@ impl Instrumented {
             }
             Fault::Refuse(kind) => {
                 chunk.sent();
-                Err(Error::new(
-                    kind,
-                    "the server refused the request, by an injected fault",
-                ))
+                Err(Error::new(kind, "the server refused the request, by an injected fault"))
             }
             Fault::Busy => {
                 chunk.sent();

@@ -73,8 +73,7 @@ impl Log {
         let wanted = identity(key.into().as_ref());
         let chunks = self.lock();
         let all = chunks.iter().flat_map(|chunk| &chunk.operations);
-        all.filter(|o| o.collection == collection && identity(o.key.as_ref()) == wanted)
-            .count()
+        all.filter(|o| o.collection == collection && identity(o.key.as_ref()) == wanted).count()
     }
 
     /// Forgets what was sent so far.
@@ -89,10 +88,7 @@ impl Log {
     #[track_caller]
     pub fn assert_nothing_sent(&self) {
         let chunks = self.chunks();
-        assert!(
-            chunks.is_empty(),
-            "expected nothing to be sent, but: {chunks:#?}"
-        );
+        assert!(chunks.is_empty(), "expected nothing to be sent, but: {chunks:#?}");
     }
 
     /// Asserts how many requests were begun.
@@ -113,11 +109,6 @@ impl Log {
     pub fn assert_sent_once(&self, collection: &str, key: impl Into<Key>) {
         let key = key.into();
         let times = self.times_sent(collection, key.clone());
-        assert_eq!(
-            times,
-            1,
-            "{collection} {key:?} was sent {times} times: {:#?}",
-            self.chunks()
-        );
+        assert_eq!(times, 1, "{collection} {key:?} was sent {times} times: {:#?}", self.chunks());
     }
 }

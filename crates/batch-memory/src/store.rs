@@ -50,12 +50,7 @@ impl MemoryStore {
         faults: Faults,
         log: Option<Log>,
     ) -> Self {
-        Self {
-            backend,
-            engine: Engine::new(outer, options),
-            faults,
-            log,
-        }
+        Self { backend, engine: Engine::new(outer, options), faults, log }
     }
 
     /// The backend without log and faults: to be wrapped in your own.
@@ -69,10 +64,7 @@ impl MemoryStore {
     pub fn document(&self, collection: &str, key: impl Into<Key>) -> Option<Value> {
         let identity = identity(key.into().as_ref());
         let now = self.backend.now();
-        self.backend
-            .tables()
-            .document(collection, &identity, now)
-            .map(value)
+        self.backend.tables().document(collection, &identity, now).map(value)
     }
 
     /// The documents of a collection as they are now, without their revisions, in the order of
@@ -80,22 +72,13 @@ impl MemoryStore {
     #[must_use]
     pub fn documents(&self, collection: &str) -> Vec<Value> {
         let now = self.backend.now();
-        self.backend
-            .tables()
-            .list(collection, now)
-            .map(|(_, document)| value(document))
-            .collect()
+        self.backend.tables().list(collection, now).map(|(_, document)| value(document)).collect()
     }
 
     /// The names of the collections that were ever written to, sorted.
     #[must_use]
     pub fn collections(&self) -> Vec<String> {
-        let mut names: Vec<_> = self
-            .backend
-            .tables()
-            .collections()
-            .map(str::to_owned)
-            .collect();
+        let mut names: Vec<_> = self.backend.tables().collections().map(str::to_owned).collect();
         names.sort_unstable();
         names
     }

@@ -35,10 +35,7 @@ fn raw(text: &str) -> Result<Box<serde_json::value::RawValue>> {
 }
 
 fn unwritable(error: &serde_json::Error) -> Error {
-    Error::new(
-        ErrorKind::Store,
-        format!("the stored document cannot be written: {error}"),
-    )
+    Error::new(ErrorKind::Store, format!("the stored document cannot be written: {error}"))
 }
 
 /// What was there before, to be put back.
@@ -60,9 +57,7 @@ impl Tables {
 
     pub(crate) fn read(&self, collection: &str, identity: &str, now: i64) -> Result<Option<Bytes>> {
         let document = self.alive(collection, identity, now);
-        document
-            .map(|document| document.json(true).map(Bytes::from))
-            .transpose()
+        document.map(|document| document.json(true).map(Bytes::from)).transpose()
     }
 
     pub(crate) fn document(&self, collection: &str, identity: &str, now: i64) -> Option<&Document> {
@@ -88,6 +83,7 @@ impl Tables {
     }
 
     /// Carries out one operation and answers with JSON text.
+    #[expect(clippy::needless_pass_by_value, reason = "an optional `&mut` is taken, not shared")]
     pub(crate) fn apply(
         &mut self,
         change: Change,
@@ -122,11 +118,7 @@ impl Tables {
                     Verb::Upsert | Verb::Update => before.as_ref().and_then(|d| d.expires),
                     _ => None,
                 };
-                Some(Document {
-                    attributes,
-                    revision,
-                    expires: change.ttl.map(lifetime).or(kept),
-                })
+                Some(Document { attributes, revision, expires: change.ttl.map(lifetime).or(kept) })
             }
         };
         let answer = answer(change.returning, before.as_ref(), after.as_ref())?;
@@ -158,10 +150,7 @@ impl Tables {
 }
 
 fn not_found() -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        "no document has this key; use `put` or `upsert` to create one",
-    )
+    Error::new(ErrorKind::NotFound, "no document has this key; use `put` or `upsert` to create one")
 }
 
 /// The verb's condition, and the revision's.
@@ -210,7 +199,5 @@ fn answer(
     if fields.is_empty() {
         return Ok(Bytes::new());
     }
-    serde_json::to_vec(&fields)
-        .map(Bytes::from)
-        .map_err(|error| unwritable(&error))
+    serde_json::to_vec(&fields).map(Bytes::from).map_err(|error| unwritable(&error))
 }

@@ -31,8 +31,8 @@ pub(super) struct Judgement {
     pub(super) stale: Vec<(u32, Error)>,
     /// The whole chunk is cut smaller and sent again.
     pub(super) too_large: Option<Error>,
-    /// The error stands for the chunk as a whole, not for operations of it.
-    pub(super) of_chunk: bool,
+    /// The error of the chunk as a whole, which stands for every operation without an answer.
+    pub(super) of_chunk: Option<Error>,
 }
 
 /// How one operation fares.
@@ -63,11 +63,9 @@ pub(super) fn judge(chunk: &Sent<'_>, answers: Answers, result: Result<(), Error
         && chunk.operations.len() > 1
         && !chunk.guarantee.is_all_or_nothing()
     {
-        return Judgement {
-            too_large: Some(error.clone()),
-            ..Judgement::default()
-        };
+        return Judgement { too_large: Some(error.clone()), ..Judgement::default() };
     }
+    let whole_error = result.as_ref().err().cloned();
     let outcomes = outcomes(chunk, answers, result);
     let mut next: Vec<Next> = chunk
         .operations
@@ -76,10 +74,7 @@ pub(super) fn judge(chunk: &Sent<'_>, answers: Answers, result: Result<(), Error
         .map(|(index, outcome)| next(chunk, *index, outcome))
         .collect();
     forbid_overtaking(chunk, &mut next);
-    let mut judgement = Judgement {
-        of_chunk,
-        ..Judgement::default()
-    };
+    let mut judgement = Judgement { of_chunk: whole_error, ..Judgement::default() };
     for (index, next) in chunk.operations.iter().copied().zip(next) {
         match next {
             Next::Settle(verdict) => judgement.settle.push((index, verdict)),
@@ -96,21 +91,12 @@ fn outcomes(
     answers: Answers,
     result: Result<(), Error>,
 ) -> Vec<Result<Bytes, Error>> {
-    let Answers {
-        all_applied,
-        mut list,
-        surplus,
-        ..
-    } = answers;
+    let Answers { all_applied, mut list, surplus, .. } = answers;
     if surplus > 0 {
         let error = protocol(
             "the store gave more answers than operations; read the rows to know which were applied",
         );
-        return chunk
-            .operations
-            .iter()
-            .map(|_| Err(error.clone()))
-            .collect();
+        return chunk.operations.iter().map(|_| Err(error.clone())).collect();
     }
     if all_applied {
         return chunk.operations.iter().map(|_| Ok(Bytes::new())).collect();
@@ -122,15 +108,10 @@ fn outcomes(
             "the store gave no answer for the operation; read the row to know whether it was applied",
         ),
     };
-    let culprit = list
-        .iter()
-        .enumerate()
-        .find_map(|(place, answer)| match answer {
-            Answer::Failed(error) if error.fate() == Fate::NotApplied => {
-                Some((place, error.clone()))
-            }
-            _ => None,
-        });
+    let culprit = list.iter().enumerate().find_map(|(place, answer)| match answer {
+        Answer::Failed(error) if error.fate() == Fate::NotApplied => Some((place, error.clone())),
+        _ => None,
+    });
     let doubled = protocol(
         "the store answered the operation twice; read the row to know whether it was applied",
     );
@@ -160,10 +141,7 @@ fn whole(
     let number = chunk.operations.get(place).map_or(0, |index| index + 1);
     let mut rolled_back = Error::new(
         ErrorKind::RolledBack,
-        format!(
-            "undone with its batch, because operation {number} failed: {}",
-            culprit.message()
-        ),
+        format!("undone with its batch, because operation {number} failed: {}", culprit.message()),
     )
     .with_source(culprit.clone());
     if culprit.is_transient() {
@@ -172,9 +150,7 @@ fn whole(
     let contradiction = protocol(
         "the store answered that a part of an all-or-nothing chunk was applied and another was not; read the rows to know",
     );
-    let contradicts = list
-        .iter()
-        .any(|answer| matches!(answer, Answer::Applied(_)));
+    let contradicts = list.iter().any(|answer| matches!(answer, Answer::Applied(_)));
     list.into_iter()
         .map(|answer| match answer {
             _ if contradicts => Err(contradiction.clone()),
@@ -255,11 +231,7 @@ mod tests {
     use super::*;
 
     fn mechanism(atomic: bool, repeats: Repeats) -> Mechanism {
-        Mechanism {
-            atomic,
-            repeats,
-            ..Mechanism::new("test")
-        }
+        Mechanism { atomic, repeats, ..Mechanism::new("test") }
     }
 
     fn conflict() -> Error {
@@ -397,9 +369,7 @@ mod tests {
 
     #[test]
     fn in_an_ordered_batch_a_failure_with_later_ones_done_is_not_sent_again() {
-        let ordered = Guarantee::Ordered {
-            on_error: crate::OnError::Continue,
-        };
+        let ordered = Guarantee::Ordered { on_error: crate::OnError::Continue };
         let serial = mechanism(false, Repeats::Apart);
         let words = judge_three(
             ordered,
@@ -453,9 +423,6 @@ mod tests {
         assert_eq!(judge_three(BEST, &apart, |_| {}, large()), ["cut"; 3]);
         let whole = mechanism(true, Repeats::Together);
         let all = Guarantee::AllOrNothing { isolated: false };
-        assert_eq!(
-            judge_three(all, &whole, |_| {}, large()),
-            ["not applied"; 3]
-        );
+        assert_eq!(judge_three(all, &whole, |_| {}, large()), ["not applied"; 3]);
     }
 }

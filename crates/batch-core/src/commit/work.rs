@@ -85,10 +85,7 @@ pub(crate) struct Settled {
 }
 
 impl Work {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one place makes it, from the parts of a batch"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "one place makes it, from the parts of a batch")]
     pub(crate) fn new(
         shared: Arc<Shared>,
         table: Arc<JobTable>,
@@ -118,12 +115,7 @@ impl Work {
 
     /// Gives back what the commit took, for a batch that is open again.
     pub(crate) fn into_parts(self) -> (Queue, Callbacks) {
-        (
-            self.queue,
-            self.callbacks
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        (self.queue, self.callbacks.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn queue(&self) -> &Queue {
@@ -135,12 +127,7 @@ impl Work {
     }
 
     pub(crate) fn take_callbacks(&self) -> Callbacks {
-        std::mem::take(
-            &mut *self
-                .callbacks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        std::mem::take(&mut *self.callbacks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the point of no return is behind.
@@ -178,10 +165,7 @@ impl Work {
     }
 
     pub(crate) fn timestamp(&self, index: u32) -> i64 {
-        let earlier = self
-            .repeated
-            .get()
-            .map_or(0, |repeated| repeated.earlier(index));
+        let earlier = self.repeated.get().map_or(0, |repeated| repeated.earlier(index));
         self.base_timestamp().saturating_add(earlier.into())
     }
 
@@ -198,31 +182,24 @@ impl Work {
 
     /// The first verdict that was held back because of something that all operations need.
     pub(crate) fn held_of_batch(&self) -> Option<Error> {
-        self.ledger()
-            .held
-            .iter()
-            .find(|held| held.of_batch)
-            .map(|held| held.error.clone())
+        self.ledger().held.iter().find(|held| held.of_batch).map(|held| held.error.clone())
     }
 
     /// Settles what was held back: called once the point of no return is behind, or when nothing
     /// is left to send.
     pub(crate) fn release_held(&self) -> Settled {
         let held = std::mem::take(&mut self.ledger().held);
-        self.settle(
-            held.into_iter()
-                .map(|held| (held.index, 0, Verdict::NotApplied(held.error))),
-        )
+        self.settle(held.into_iter().map(|held| (held.index, 0, Verdict::NotApplied(held.error))))
     }
 
     /// Remembers why an operation is sent again.
     pub(crate) fn note_retry(&self, index: u32, error: &Error) {
         let in_doubt = error.fate() != crate::Fate::NotApplied;
         let mut ledger = self.ledger();
-        let entry = ledger.retrying.entry(index).or_insert_with(|| Retrying {
-            last: error.clone(),
-            doubt: None,
-        });
+        let entry = ledger
+            .retrying
+            .entry(index)
+            .or_insert_with(|| Retrying { last: error.clone(), doubt: None });
         entry.last = error.clone();
         if in_doubt && entry.doubt.is_none() {
             entry.doubt = Some(error.clone());
@@ -239,41 +216,37 @@ impl Work {
         let mut settled = Settled::default();
         let mut ledger = self.ledger();
         let ledger = &mut *ledger;
-        self.table
-            .settle(verdicts.filter_map(|(index, chunk, verdict)| {
-                if self.table.status(index).is_terminal() {
-                    return None;
+        self.table.settle(verdicts.filter_map(|(index, chunk, verdict)| {
+            if self.table.status(index).is_terminal() {
+                return None;
+            }
+            let doubt = if ledger.retrying.is_empty() {
+                None
+            } else {
+                ledger.retrying.remove(&index).and_then(|retrying| retrying.doubt)
+            };
+            let verdict = match (verdict, doubt) {
+                (Verdict::NotApplied(_) | Verdict::Unknown(_), Some(doubt)) => {
+                    Verdict::Unknown(doubt)
                 }
-                let doubt = if ledger.retrying.is_empty() {
-                    None
-                } else {
-                    ledger
-                        .retrying
-                        .remove(&index)
-                        .and_then(|retrying| retrying.doubt)
-                };
-                let verdict = match (verdict, doubt) {
-                    (Verdict::NotApplied(_) | Verdict::Unknown(_), Some(doubt)) => {
-                        Verdict::Unknown(doubt)
-                    }
-                    (verdict, _) => verdict,
-                };
-                let place = self.queue.place(index, chunk);
-                ledger.tally.count(&verdict);
-                match &verdict {
-                    Verdict::Applied(_) | Verdict::Accepted(_) => {}
-                    Verdict::NotApplied(error) => {
-                        settled.failed.get_or_insert(index);
-                        ledger.tally.sample(place, error);
-                    }
-                    Verdict::Unknown(error) => {
-                        settled.failed.get_or_insert(index);
-                        settled.unknown.push(index);
-                        ledger.tally.sample(place, error);
-                    }
+                (verdict, _) => verdict,
+            };
+            let place = self.queue.place(index, chunk);
+            ledger.tally.count(&verdict);
+            match &verdict {
+                Verdict::Applied(_) | Verdict::Accepted(_) => {}
+                Verdict::NotApplied(error) => {
+                    settled.failed.get_or_insert(index);
+                    ledger.tally.sample(place, error);
                 }
-                Some((place, verdict))
-            }));
+                Verdict::Unknown(error) => {
+                    settled.failed.get_or_insert(index);
+                    settled.unknown.push(index);
+                    ledger.tally.sample(place, error);
+                }
+            }
+            Some((place, verdict))
+        }));
         settled
     }
 
@@ -311,30 +284,17 @@ impl Work {
 
     /// The error that some operation was last sent again for.
     pub(crate) fn any_last_error(&self) -> Option<Error> {
-        self.ledger()
-            .retrying
-            .values()
-            .next()
-            .map(|retrying| retrying.last.clone())
+        self.ledger().retrying.values().next().map(|retrying| retrying.last.clone())
     }
 
     pub(crate) fn report(&self) -> Report {
         let mut ledger = self.ledger();
         let ledger = &mut *ledger;
         let mut warnings = std::mem::take(&mut ledger.warnings);
-        let Ledger {
-            retries,
-            splits,
-            reroutes,
-            ..
-        } = *ledger;
+        let Ledger { retries, splits, reroutes, .. } = *ledger;
         for (count, what, why) in [
             (retries, "requests were sent again", &ledger.first_retry),
-            (
-                splits,
-                "requests were cut smaller than planned",
-                &ledger.first_split,
-            ),
+            (splits, "requests were cut smaller than planned", &ledger.first_split),
             (reroutes, "requests were routed anew", &ledger.first_reroute),
         ] {
             if count > 0 {
@@ -372,11 +332,7 @@ impl std::fmt::Debug for Work {
 impl Ledger {
     pub(crate) fn note_use(&mut self, mechanism: &Mechanism, operations: usize) {
         let operations = u64::try_from(operations).unwrap_or(u64::MAX);
-        match self
-            .uses
-            .iter_mut()
-            .find(|known| known.name == mechanism.name)
-        {
+        match self.uses.iter_mut().find(|known| known.name == mechanism.name) {
             Some(known) => {
                 known.chunks += 1;
                 known.operations += operations;
@@ -391,8 +347,7 @@ impl Ledger {
 
     pub(crate) fn note_retry(&mut self, why: &Error) {
         self.retries += 1;
-        self.first_retry
-            .get_or_insert_with(|| why.message().to_owned());
+        self.first_retry.get_or_insert_with(|| why.message().to_owned());
     }
 
     pub(crate) fn note_split(&mut self, why: impl FnOnce() -> String) {
@@ -402,8 +357,7 @@ impl Ledger {
 
     pub(crate) fn note_reroute(&mut self, why: &Error) {
         self.reroutes += 1;
-        self.first_reroute
-            .get_or_insert_with(|| why.message().to_owned());
+        self.first_reroute.get_or_insert_with(|| why.message().to_owned());
     }
 
     pub(crate) fn warn(&mut self, warning: String) {

@@ -25,31 +25,35 @@ pub(crate) struct Learned {
 
 impl Learned {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Sizes>> {
-        self.by_mechanism
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.by_mechanism.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The largest size to try: unbounded until something was refused, then halfway between what
-    /// was taken and what was refused, until the two are within an eighth of each other.
-    pub(crate) fn limit(&self, mechanism: &str) -> u64 {
+    /// What is believed of a mechanism, if something was refused lately.
+    fn believed(&self, mechanism: &str) -> Option<Sizes> {
         let mut map = self.lock();
-        let Some(sizes) = map.get(mechanism) else {
-            return u64::MAX;
-        };
+        let sizes = *map.get(mechanism)?;
         if sizes.at.elapsed() > BELIEVED {
             map.remove(mechanism);
-            return u64::MAX;
+            return None;
         }
-        if sizes.refused == u64::MAX {
-            return u64::MAX;
-        }
+        (sizes.refused < u64::MAX).then_some(sizes)
+    }
+
+    /// The size to cut chunks by: unbounded until something was refused, then halfway between
+    /// what was taken and what was refused, until the two are within an eighth of each other.
+    pub(crate) fn limit(&self, mechanism: &str) -> u64 {
+        let Some(sizes) = self.believed(mechanism) else { return u64::MAX };
         let gap = sizes.refused - sizes.taken;
         if sizes.taken > 0 && gap <= (sizes.refused / 8).max(1) {
             sizes.taken
         } else {
             sizes.taken + gap / 2
         }
+    }
+
+    /// The smallest size that was refused.
+    pub(crate) fn refused_from(&self, mechanism: &str) -> u64 {
+        self.believed(mechanism).map_or(u64::MAX, |sizes| sizes.refused)
     }
 
     pub(crate) fn taken(&self, mechanism: &str, bytes: u64) {
@@ -62,11 +66,7 @@ impl Learned {
             }
             sizes.taken = sizes.taken.max(bytes);
         } else {
-            let sizes = Sizes {
-                taken: bytes,
-                refused: u64::MAX,
-                at: Instant::now(),
-            };
+            let sizes = Sizes { taken: bytes, refused: u64::MAX, at: Instant::now() };
             map.insert(mechanism.to_owned(), sizes);
         }
     }

@@ -38,10 +38,7 @@ impl Turns {
         let chunk = self.chunks.acquire().await.ok();
         let bytes = self.bytes.acquire_many(bytes).await.ok();
         drop(gate);
-        Turn {
-            _chunk: chunk,
-            _bytes: bytes,
-        }
+        Turn { _chunk: chunk, _bytes: bytes }
     }
 }
 

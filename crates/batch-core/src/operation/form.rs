@@ -43,15 +43,8 @@ impl FormError {
     fn at(text: &str, offset: usize, message: impl Into<String>) -> Self {
         let before = text.as_bytes().get(..offset).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let start = before
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |place| place + 1);
-        Self {
-            message: message.into(),
-            line,
-            column: before.len() - start + 1,
-        }
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+        Self { message: message.into(), line, column: before.len() - start + 1 }
     }
 
     fn from_json(error: &serde_json::Error) -> Self {
@@ -69,16 +62,9 @@ impl FormError {
         let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
         let outer = Self::at(whole, start, "");
         if self.line == 1 {
-            Self {
-                line: outer.line,
-                column: outer.column + self.column - 1,
-                ..self
-            }
+            Self { line: outer.line, column: outer.column + self.column - 1, ..self }
         } else {
-            Self {
-                line: outer.line + self.line - 1,
-                ..self
-            }
+            Self { line: outer.line + self.line - 1, ..self }
         }
     }
 }
@@ -254,18 +240,12 @@ fn statement(text: &str, line: &Line<'_>, language: Language) -> Result<Operatio
         Language::Aql => (
             (&line.query, "query"),
             (line.bind, "bind"),
-            [
-                ("statement", line.statement.is_some()),
-                ("values", line.values.is_some()),
-            ],
+            [("statement", line.statement.is_some()), ("values", line.values.is_some())],
         ),
         Language::Cql => (
             (&line.statement, "statement"),
             (line.values, "values"),
-            [
-                ("query", line.query.is_some()),
-                ("bind", line.bind.is_some()),
-            ],
+            [("query", line.query.is_some()), ("bind", line.bind.is_some())],
         ),
     };
     refuse_fields(text, language.as_str(), &foreign)?;
@@ -287,10 +267,8 @@ fn statement(text: &str, line: &Line<'_>, language: Language) -> Result<Operatio
                     Language::Aql => "an object",
                     Language::Cql => "an array or an object",
                 };
-                return Err(
-                    FormError::at(raw, 0, format!("`{}` is {expected}", values.1))
-                        .within(text, raw),
-                );
+                return Err(FormError::at(raw, 0, format!("`{}` is {expected}", values.1))
+                    .within(text, raw));
             }
             raw
         }
@@ -309,11 +287,9 @@ fn statement(text: &str, line: &Line<'_>, language: Language) -> Result<Operatio
 
 fn refuse_fields(text: &str, op: &str, fields: &[(&str, bool)]) -> Result<(), FormError> {
     match fields.iter().find(|(_, given)| *given) {
-        Some((field, _)) => Err(FormError::at(
-            text,
-            0,
-            format!("`{op}` takes no `{field}`; leave it out"),
-        )),
+        Some((field, _)) => {
+            Err(FormError::at(text, 0, format!("`{op}` takes no `{field}`; leave it out")))
+        }
         None => Ok(()),
     }
 }
@@ -346,11 +322,7 @@ pub(super) fn check_document(json: &str) -> Result<(), FormError> {
     if json.trim_ascii_start().starts_with('{') {
         Ok(())
     } else {
-        Err(FormError::at(
-            json,
-            0,
-            "a document is a JSON object; wrap the value in one",
-        ))
+        Err(FormError::at(json, 0, "a document is a JSON object; wrap the value in one"))
     }
 }
 
@@ -402,11 +374,10 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut names = Names::default();
         while let Some(Name(name)) = map.next_key()? {
-            if !names.insert(&name) {
-                return Err(de::Error::custom(format_args!(
-                    "duplicate attribute `{name}`"
-                )));
+            if names.has(&name) {
+                return Err(de::Error::custom(format_args!("duplicate attribute `{name}`")));
             }
+            names.insert(name);
             map.next_value_seed(Self)?;
         }
         Ok(())
@@ -429,19 +400,20 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn insert(&mut self, name: &Cow<'a, str>) -> bool {
-        const FEW: usize = 16;
+    const FEW: usize = 16;
+
+    fn has(&self, name: &str) -> bool {
+        self.many.contains(name) || self.few.iter().any(|other| other == name)
+    }
+
+    fn insert(&mut self, name: Cow<'a, str>) {
         if self.many.is_empty() {
-            if self.few.contains(name) {
-                return false;
-            }
-            self.few.push(name.clone());
-            if self.few.len() > FEW {
+            self.few.push(name);
+            if self.few.len() > Self::FEW {
                 self.many = self.few.drain(..).collect();
             }
-            true
         } else {
-            self.many.insert(name.clone())
+            self.many.insert(name);
         }
     }
 }
@@ -466,10 +438,7 @@ impl Serialize for Operation {
         });
         let json = json.transpose()?;
         let mut out = serializer.serialize_struct("Operation", 5)?;
-        out.serialize_field(
-            "op",
-            super::operation_name(self.verb, self.statement.as_ref()),
-        )?;
+        out.serialize_field("op", super::operation_name(self.verb, self.statement.as_ref()))?;
         if !self.collection.is_empty() {
             out.serialize_field("collection", &self.collection)?;
         }
@@ -545,43 +514,19 @@ mod tests {
     #[test]
     fn a_text_that_is_no_operation_is_refused_with_column_and_expectation() {
         let deep = format!(
-            r#"{{"op":"put","collection":"s","key":"k","doc":{}"#,
-            "[".repeat(200)
-        );
-        let deep = format!(
-            "{{\"op\":\"put\",\"collection\":\"s\",\"key\":\"k\",\"doc\":{{\"a\":{}{}}}}}",
-            &deep[41..],
+            r#"{{"op":"put","collection":"s","key":"k","doc":{{"a":{}{}}}}}"#,
+            "[".repeat(200),
             "]".repeat(200)
         );
         for (line, column, reason) in [
             ("", 1, "EOF"),
             ("[1]", 1, "invalid type"),
-            (
-                r#"{"op":"shout"}"#,
-                13,
-                "unknown variant `shout`, expected one of `insert`",
-            ),
-            (
-                r#"{"op":"get","x":1}"#,
-                15,
-                "unknown field `x`, expected one of",
-            ),
+            (r#"{"op":"shout"}"#, 13, "unknown variant `shout`, expected one of `insert`"),
+            (r#"{"op":"get","x":1}"#, 15, "unknown field `x`, expected one of"),
             (r#"{"op":"get","op":"get"}"#, 16, "duplicate field `op`"),
-            (
-                r#"{"op":"get","collection":7,"key":"k"}"#,
-                26,
-                "expected a string",
-            ),
-            (
-                r#"{"op":"get","collection":"s","key":[1]}"#,
-                35,
-                "expected a key",
-            ),
-            (
-                r#"{"op":"get","collection":"s","key":null}"#,
-                39,
-                "expected a key",
-            ),
+            (r#"{"op":"get","collection":7,"key":"k"}"#, 26, "expected a string"),
+            (r#"{"op":"get","collection":"s","key":[1]}"#, 36, "expected a key"),
+            (r#"{"op":"get","collection":"s","key":null}"#, 39, "expected a key"),
             (
                 r#"{"op":"put","collection":"s","key":"k","doc":[1]}"#,
                 46,
@@ -597,43 +542,19 @@ mod tests {
                 60,
                 "duplicate attribute `a`",
             ),
-            (
-                r#"{"op":"put","collection":"s","key":"k"}"#,
-                1,
-                "`put` needs `doc`",
-            ),
+            (r#"{"op":"put","collection":"s","key":"k"}"#, 1, "`put` needs `doc`"),
             (r#"{"op":"get","collection":"s"}"#, 1, "`get` needs `key`"),
             (r#"{"op":"get","key":"k"}"#, 1, "`get` needs `collection`"),
-            (
-                r#"{"op":"get","collection":"s","key":"k","doc":{}}"#,
-                1,
-                "`get` takes no `doc`",
-            ),
-            (
-                r#"{"op":"aql","statement":"x"}"#,
-                1,
-                "`aql` takes no `statement`",
-            ),
+            (r#"{"op":"get","collection":"s","key":"k","doc":{}}"#, 1, "`get` takes no `doc`"),
+            (r#"{"op":"aql","statement":"x"}"#, 1, "`aql` takes no `statement`"),
             (r#"{"op":"aql"}"#, 1, "`aql` needs `query`"),
-            (
-                r#"{"op":"aql","query":"x","bind":[]}"#,
-                32,
-                "`bind` is an object",
-            ),
-            (
-                r#"{"op":"cql","statement":"x","values":7}"#,
-                38,
-                "`values` is an array",
-            ),
-            (&deep, 174, "recursion limit exceeded"),
+            (r#"{"op":"aql","query":"x","bind":[]}"#, 32, "`bind` is an object"),
+            (r#"{"op":"cql","statement":"x","values":7}"#, 38, "`values` is an array"),
+            (&deep, 173, "recursion limit exceeded"),
         ] {
             let error = Operation::from_json(line).unwrap_err();
             assert!(error.message().contains(reason), "{line}: {error}");
-            assert_eq!(
-                (error.line(), error.column()),
-                (1, column),
-                "{line}: {error}"
-            );
+            assert_eq!((error.line(), error.column()), (1, column), "{line}: {error}");
         }
     }
 

@@ -60,10 +60,7 @@ pub struct JsonStatement {
 
 impl JsonStatement {
     pub(crate) fn shared(language: Language, text: String) -> Arc<dyn NativeStatement> {
-        Arc::new(Self {
-            language,
-            text: text.into_boxed_str(),
-        })
+        Arc::new(Self { language, text: text.into_boxed_str() })
     }
 
     /// The language of the text.

@@ -7,6 +7,7 @@ use foldhash::fast::FixedState;
 use crate::{
     Error, ErrorKind, Result,
     backend::{Mechanism, MechanismId, REFUSED, Repeats, Route, Routes},
+    engine::learned::Learned,
     plan::{SLICE, breathe, lanes::Repeated, mechanism_of},
 };
 
@@ -15,8 +16,8 @@ pub(crate) struct Limits<'a> {
     pub(crate) max_in_flight: usize,
     pub(crate) max_operations: usize,
     pub(crate) max_bytes: usize,
-    /// The most bytes that the server is believed to take by a mechanism.
-    pub(crate) learned: &'a (dyn Fn(&str) -> u64 + Sync),
+    /// What the server was seen to take.
+    pub(crate) learned: &'a Learned,
 }
 
 impl Limits<'_> {
@@ -24,9 +25,18 @@ impl Limits<'_> {
         u64::try_from(mechanism.max_operations.min(self.max_operations).max(1)).unwrap_or(u64::MAX)
     }
 
+    /// The bytes to cut chunks by: what the server is believed to take.
     pub(crate) fn bytes(&self, mechanism: &Mechanism) -> u64 {
-        let fixed = u64::try_from(mechanism.max_bytes.min(self.max_bytes)).unwrap_or(u64::MAX);
-        fixed.min((self.learned)(&mechanism.name))
+        self.fixed(mechanism).min(self.learned.limit(&mechanism.name))
+    }
+
+    /// The most bytes that may be tried: below what the server is known to refuse.
+    pub(crate) fn most_bytes(&self, mechanism: &Mechanism) -> u64 {
+        self.fixed(mechanism).min(self.learned.refused_from(&mechanism.name).saturating_sub(1))
+    }
+
+    fn fixed(&self, mechanism: &Mechanism) -> u64 {
+        u64::try_from(mechanism.max_bytes.min(self.max_bytes)).unwrap_or(u64::MAX)
     }
 }
 
@@ -50,9 +60,7 @@ pub(crate) struct Cut {
 
 impl Cut {
     pub(crate) fn operations(&self, chunk: &ChunkSpec) -> &[u32] {
-        self.order
-            .get(chunk.start as usize..chunk.end as usize)
-            .unwrap_or_default()
+        self.order.get(chunk.start as usize..chunk.end as usize).unwrap_or_default()
     }
 }
 
@@ -69,7 +77,7 @@ pub(crate) fn oversized(mechanism: &Mechanism, bytes: u64, limit: u64) -> Error 
 
 /// Refuses what no chunk could hold, before chunks are cut.
 pub(super) fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
-    let bounds: Vec<u64> = routes.mechanisms.iter().map(|m| limits.bytes(m)).collect();
+    let bounds: Vec<u64> = routes.mechanisms.iter().map(|m| limits.most_bytes(m)).collect();
     for (place, route) in (0..).zip(&mut routes.routes) {
         let id = usize::from(route.mechanism.0);
         let (Some(mechanism), Some(bound)) = (routes.mechanisms.get(id), bounds.get(id)) else {
@@ -77,9 +85,7 @@ pub(super) fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
         };
         let bytes = u64::from(route.bytes) + u64::from(mechanism.overhead);
         if bytes > *bound {
-            routes
-                .refused
-                .push((place, oversized(mechanism, bytes, *bound)));
+            routes.refused.push((place, oversized(mechanism, bytes, *bound)));
             route.mechanism = REFUSED;
         }
     }
@@ -91,10 +97,7 @@ pub(super) fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>) -> Re
     let refuse = |place: u32, kind: ErrorKind, reason: String| {
         Err(Error::new(
             kind,
-            format!(
-                "all-or-nothing is refused on {store}: operation {}: {reason}",
-                place + 1
-            ),
+            format!("all-or-nothing is refused on {store}: operation {}: {reason}", place + 1),
         ))
     };
     if let Some((place, error)) = routes.refused.first() {
@@ -131,10 +134,8 @@ pub(super) fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>) -> Re
             && !keys.insert(key.get())
         {
             if mechanism.repeats == Repeats::Apart {
-                let reason = format!(
-                    "{} takes one operation per key; fold them into one",
-                    mechanism.name
-                );
+                let reason =
+                    format!("{} takes one operation per key; fold them into one", mechanism.name);
                 return refuse(place, ErrorKind::Unsupported, reason);
             }
             repeated.note(place, key);
@@ -144,7 +145,7 @@ pub(super) fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>) -> Re
     let count = u64::try_from(routes.routes.len()).unwrap_or(u64::MAX);
     for (what, size, limit) in [
         ("operations", count, limits.operations(mechanism)),
-        ("bytes", bytes, limits.bytes(mechanism)),
+        ("bytes", bytes, limits.most_bytes(mechanism)),
     ] {
         if size > limit {
             return Err(Error::new(
@@ -160,12 +161,7 @@ pub(super) fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>) -> Re
     let end = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     Ok(Cut {
         order: (0..end).collect(),
-        chunks: vec![ChunkSpec {
-            start: 0,
-            end,
-            mechanism: first.mechanism,
-            bytes,
-        }],
+        chunks: vec![ChunkSpec { start: 0, end, mechanism: first.mechanism, bytes }],
         lanes: vec![0..1; 1],
         repeated,
     })
@@ -202,28 +198,12 @@ pub(super) async fn cut_ordered(
         }
     }
     drop(keys);
-    let routed = |place: &u32| {
-        routes
-            .routes
-            .get(*place as usize)
-            .is_some_and(|r| r.mechanism != REFUSED)
-    };
+    let routed =
+        |place: &u32| routes.routes.get(*place as usize).is_some_and(|r| r.mechanism != REFUSED);
     let order: Vec<u32> = (0..end).filter(routed).collect();
     let chunks = cut_in_order(routes, &order, stop, limits);
-    let lanes = if chunks.is_empty() {
-        Vec::new()
-    } else {
-        vec![0..chunks.len(); 1]
-    };
-    (
-        Cut {
-            order,
-            chunks,
-            lanes,
-            repeated,
-        },
-        refused,
-    )
+    let lanes = if chunks.is_empty() { Vec::new() } else { vec![0..chunks.len(); 1] };
+    (Cut { order, chunks, lanes, repeated }, refused)
 }
 
 /// The error of operations that an ordered batch leaves out.
@@ -255,11 +235,7 @@ pub(crate) fn cut_in_order(
         let Some(mechanism) = mechanism_of(routes, *place as usize) else {
             continue;
         };
-        let most = if stop && !mechanism.stops {
-            1
-        } else {
-            limits.operations(mechanism)
-        };
+        let most = if stop && !mechanism.stops { 1 } else { limits.operations(mechanism) };
         let size = u64::from(route.bytes);
         let repeats = mechanism.repeats == Repeats::Apart
             && route.key.is_some_and(|key| !keys.insert(key.get()));

@@ -45,11 +45,7 @@ impl Repeated {
 
     /// How many operations on the same key come before this one.
     pub(crate) fn earlier(&self, place: u32) -> u32 {
-        if self.places.is_empty() {
-            0
-        } else {
-            self.places.get(&place).copied().unwrap_or(0)
-        }
+        if self.places.is_empty() { 0 } else { self.places.get(&place).copied().unwrap_or(0) }
     }
 
     /// The most operations on one key, less one.
@@ -68,18 +64,13 @@ impl SeenBits {
     /// Eight bits a key leave one key in nine to the map when all are distinct.
     fn for_keys(count: usize) -> Self {
         let bits = (count.max(8) * 8).next_power_of_two();
-        Self {
-            words: vec![0; bits / 64],
-            mask: bits as u64 - 1,
-        }
+        Self { words: vec![0; bits / 64], mask: bits as u64 - 1 }
     }
 
     /// Marks the key; whether its bit was set before.
     fn insert(&mut self, key: KeyId) -> bool {
         let bit = key.get() & self.mask;
-        let Some(word) = usize::try_from(bit / 64)
-            .ok()
-            .and_then(|word| self.words.get_mut(word))
+        let Some(word) = usize::try_from(bit / 64).ok().and_then(|word| self.words.get_mut(word))
         else {
             return true;
         };
@@ -100,9 +91,7 @@ pub(super) async fn cut_lanes(
     let repeated = find_repeated(routes).await;
     let mut builder = Builder::new(routes, limits);
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
-    let lanes = u64::try_from(limits.max_in_flight)
-        .unwrap_or(u64::MAX)
-        .max(1);
+    let lanes = u64::try_from(limits.max_in_flight).unwrap_or(u64::MAX).max(1);
     let mut bound: Map<u64, Vec<u32>> = Map::default();
     for (place, route) in (0..all).zip(&routes.routes) {
         if route.mechanism != REFUSED {
@@ -136,11 +125,7 @@ fn is_stamped(routes: &Routes, place: u32) -> bool {
 async fn find_repeated(routes: &Routes) -> Repeated {
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let keyed = |route: &Route| {
-        if route.mechanism == REFUSED {
-            None
-        } else {
-            route.key
-        }
+        if route.mechanism == REFUSED { None } else { route.key }
     };
     let mut bits = SeenBits::for_keys(routes.routes.len());
     let mut candidates: Map<u64, bool> = Map::default();
@@ -204,11 +189,7 @@ fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Limits<'_
     let first = cut.chunks.len();
     let shift = u32::try_from(cut.order.len()).unwrap_or(u32::MAX);
     for chunk in cut_in_order(routes, &order, false, limits) {
-        cut.chunks.push(ChunkSpec {
-            start: chunk.start + shift,
-            end: chunk.end + shift,
-            ..chunk
-        });
+        cut.chunks.push(ChunkSpec { start: chunk.start + shift, end: chunk.end + shift, ..chunk });
     }
     cut.order.extend(order);
     cut.lanes.push(first..cut.chunks.len());
@@ -267,17 +248,12 @@ impl<'a> Builder<'a> {
             }
         };
         let open = match open {
-            Some(open) if open.operations < most && open.bytes + size <= most_bytes => OpenChunk {
-                operations: open.operations + 1,
-                bytes: open.bytes + size,
-                ..open
-            },
+            Some(open) if open.operations < most && open.bytes + size <= most_bytes => {
+                OpenChunk { operations: open.operations + 1, bytes: open.bytes + size, ..open }
+            }
             _ => {
-                let overhead = self
-                    .routes
-                    .mechanisms
-                    .get(usize::from(id.0))
-                    .map_or(0, |m| m.overhead);
+                let overhead =
+                    self.routes.mechanisms.get(usize::from(id.0)).map_or(0, |m| m.overhead);
                 let chunk = u32::try_from(self.specs.len()).unwrap_or(NO_CHUNK);
                 self.specs.push(ChunkSpec {
                     start: 0,
@@ -285,11 +261,7 @@ impl<'a> Builder<'a> {
                     mechanism: MechanismId(id.0),
                     bytes: 0,
                 });
-                OpenChunk {
-                    chunk,
-                    operations: 1,
-                    bytes: size + u64::from(overhead),
-                }
+                OpenChunk { chunk, operations: 1, bytes: size + u64::from(overhead) }
             }
         };
         if let Some(spec) = self.specs.get_mut(open.chunk as usize) {
@@ -304,12 +276,7 @@ impl<'a> Builder<'a> {
     }
 
     async fn finish(self) -> Cut {
-        let Self {
-            mut specs,
-            chunk_of,
-            open,
-            ..
-        } = self;
+        let Self { mut specs, chunk_of, open, .. } = self;
         drop(open);
         let mut start = 0;
         for spec in &mut specs {
@@ -332,11 +299,6 @@ impl<'a> Builder<'a> {
             }
         }
         let lanes = (0..specs.len()).map(|chunk| chunk..chunk + 1).collect();
-        Cut {
-            order,
-            chunks: specs,
-            lanes,
-            repeated: Repeated::default(),
-        }
+        Cut { order, chunks: specs, lanes, repeated: Repeated::default() }
     }
 }

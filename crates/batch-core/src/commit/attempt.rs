@@ -1,0 +1,95 @@
+//! One attempt: waits for a turn, hands a unit to the backend, once.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::FutureExt as _;
+use tracing::Instrument as _;
+
+use super::{
+    Work, errors,
+    unit::{Attempt, Attempted, Lane, Unit},
+};
+use crate::{
+    Error, Fate, Result,
+    backend::{Answers, Chunk, Routes, View},
+    plan::check_routes,
+};
+
+/// Waits for a turn, then hands a unit to the backend, once.
+pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt {
+    if unit.stale {
+        let routes = AssertUnwindSafe(reroute(&work, &unit.operations)).catch_unwind().await;
+        let routes = routes.unwrap_or_else(|panic| Err(errors::panicked("routing anew", &*panic)));
+        return Attempt { lane, unit, came_to: Attempted::Rerouted(routes) };
+    }
+    let turn = work.shared.turns.take(unit.bytes).await;
+    let learned = &work.shared.learned;
+    let may_be_cut = unit.operations.len() > 1 && !work.terms.guarantee.is_all_or_nothing();
+    if may_be_cut && unit.bytes > learned.limit(&unit.mechanism.name) {
+        drop(turn);
+        return Attempt { lane, unit, came_to: Attempted::TooLarge };
+    }
+    if unit.bytes >= learned.refused_from(&unit.mechanism.name) {
+        drop(turn);
+        return Attempt { lane, unit, came_to: Attempted::KnownRefused };
+    }
+    let number = work.next_chunk();
+    let chunk = Chunk {
+        work: &work,
+        operations: &unit.operations,
+        mechanism: &unit.mechanism,
+        attempt: unit.attempt,
+        number,
+        bytes: unit.bytes,
+        sent: AtomicBool::new(false),
+    };
+    let span = tracing::info_span!(
+        "batch.chunk",
+        store = work.shared.name,
+        mechanism = &*unit.mechanism.name,
+        guarantee = work.terms.guarantee.as_str(),
+        operations = unit.operations.len(),
+        bytes = unit.bytes,
+        attempt = unit.attempt,
+        error = tracing::field::Empty,
+    );
+    let mut answers = Answers::new(unit.operations.len());
+    let sending = AssertUnwindSafe(work.shared.backend.send(&chunk, &mut answers));
+    let result = sending.catch_unwind().instrument(span.clone()).await;
+    let panicked_sending = result.is_err();
+    let mut result = result.unwrap_or_else(|panic| Err(errors::panicked("sending", &*panic)));
+    let mut sent = chunk.sent.load(Ordering::Relaxed);
+    if panicked_sending && sent {
+        result = result.map_err(Error::unknown);
+    }
+    let in_doubt = match &result {
+        Ok(()) => answers.claims_contact(),
+        Err(error) => error.fate() != Fate::NotApplied || answers.has_applied(),
+    };
+    if !sent && in_doubt {
+        // A backend that forgot to say so may have sent all the same.
+        chunk.sent();
+        sent = true;
+    }
+    if let Err(error) = &result {
+        span.record("error", tracing::field::display(error));
+    }
+    drop(turn);
+    Attempt { lane, unit, came_to: Attempted::Sent { answers, result, sent, chunk: number } }
+}
+
+async fn reroute(work: &Work, operations: &[u32]) -> Result<Routes> {
+    let backend = &*work.shared.backend;
+    let view = View::list(work.queue(), operations);
+    backend.resolve(view, true).await?;
+    let mut routes = Routes::default();
+    backend.route(view, work.terms, &mut routes)?;
+    check_routes(backend, &routes, operations.len())?;
+    Ok(routes)
+}

@@ -1,0 +1,47 @@
+//! The errors that the commit itself gives.
+
+use super::Work;
+use crate::{Error, ErrorKind, callback::panic_message};
+
+pub(super) fn panicked(what: &str, panic: &(dyn std::any::Any + Send)) -> Error {
+    let message = format!("the backend panicked while {what}: {}", panic_message(panic));
+    Error::new(ErrorKind::Panicked, message)
+}
+
+pub(super) fn nothing_sent_in_time(work: &Work, before: &str) -> Error {
+    let spent = work.deadline.saturating_duration_since(work.started);
+    let message = format!(
+        "the commit's deadline of {spent:?} passed before {before}; nothing was sent, so commit again or allow more time"
+    );
+    let error = Error::new(ErrorKind::Timeout, message).transient();
+    match work.any_last_error() {
+        Some(last) => error.with_source(last),
+        None => error,
+    }
+}
+
+pub(super) fn skipped_behind(before: u32) -> Error {
+    Error::new(
+        ErrorKind::Skipped,
+        format!(
+            "operation {} on the same key ended as unknown, and this one must not overtake it; read the row, then commit again",
+            before + 1
+        ),
+    )
+}
+
+pub(super) fn at_deadline(work: &Work) -> (Error, Error) {
+    let spent = work.deadline.saturating_duration_since(work.started);
+    let not_applied = Error::new(
+        ErrorKind::Timeout,
+        format!(
+            "the commit's deadline of {spent:?} passed before it was sent; commit it again or allow more time"
+        ),
+    );
+    let unknown = Error::new(
+        ErrorKind::Timeout,
+        format!("no answer before the commit's deadline of {spent:?}; read the row to know whether it was applied"),
+    )
+    .unknown();
+    (not_applied, unknown)
+}

@@ -1,0 +1,72 @@
+//! What travels through the commit's loop: units, their lanes, and what attempts came to.
+
+use std::{cmp::Ordering, collections::VecDeque, ops::Range, sync::Arc};
+
+use tokio::time::Instant;
+
+use crate::{
+    Result,
+    backend::{Answers, Mechanism, Routes},
+};
+
+/// What is sent at once, with its history.
+pub(super) struct Unit {
+    pub(super) operations: Vec<u32>,
+    pub(super) mechanism: Arc<Mechanism>,
+    pub(super) bytes: u64,
+    /// From 1.
+    pub(super) attempt: u32,
+    /// Whether the plan had it.
+    pub(super) planned: bool,
+    /// Resolve and route again instead of sending.
+    pub(super) stale: bool,
+    /// How many backoffs its operations have waited out.
+    pub(super) pauses: u32,
+}
+
+/// Units that must follow one another: retries and pieces first, then the planned chunks.
+pub(super) struct Lane {
+    pub(super) first: VecDeque<Unit>,
+    pub(super) chunks: Range<usize>,
+}
+
+/// A lane that waits out a backoff. Holds no turn.
+pub(super) struct Asleep {
+    pub(super) until: Instant,
+    pub(super) lane: Lane,
+}
+
+impl PartialEq for Asleep {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Asleep {}
+impl PartialOrd for Asleep {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Asleep {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.until.cmp(&other.until)
+    }
+}
+
+/// What an attempt came to.
+pub(super) enum Attempted {
+    /// The unit was handed to the backend.
+    Sent { answers: Answers, result: Result<()>, sent: bool, chunk: u32 },
+    /// Larger than what the server was meanwhile seen to refuse: to be cut first.
+    TooLarge,
+    /// Cannot be cut, and the server was meanwhile seen to refuse this size: not sent.
+    KnownRefused,
+    /// Resolved and routed again.
+    Rerouted(Result<Routes>),
+}
+
+pub(super) struct Attempt {
+    pub(super) lane: Lane,
+    pub(super) unit: Unit,
+    pub(super) came_to: Attempted,
+}
