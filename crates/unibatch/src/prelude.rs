@@ -1,0 +1,8 @@
+//! What a program that queues and commits uses: `use unibatch::prelude::*;`.
+//!
+//! [`Result`] has this library's [`Error`] as its default error and still takes another one.
+
+pub use batch_core::{
+    Batch, BatchExt, BatchOptions, Error, ErrorKind, Guarantee, Job, JobStatus, Key, OnError,
+    Operation, Outcome, Report, Result, Returning, Scoped, Store, StoreExt,
+};
