@@ -378,6 +378,12 @@ impl<'a> Chunk<'a> {
             self.work.mark_sent(self.operations);
         }
     }
+
+    /// Whether [`sent`](Self::sent) was called: for backends that wrap another.
+    #[must_use]
+    pub fn was_sent(&self) -> bool {
+        self.sent.load(Ordering::Relaxed)
+    }
 }
 
 impl fmt::Debug for Chunk<'_> {

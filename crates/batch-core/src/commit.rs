@@ -22,6 +22,7 @@ use std::{
 };
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, Sleep};
 
@@ -35,7 +36,7 @@ pub(crate) use self::{running::RunningCommit, work::Work};
 use crate::{
     Error, ErrorKind, Result,
     backend::{Answers, KeyId, Mechanism, MechanismId, Repeats},
-    plan::{Planned, SLICE, breathe, mechanism_of, oversized, skipped_after},
+    plan::{Planned, SLICE, breathe, mechanism_of, oversized, refused_with, skipped_after},
     table::Verdict,
 };
 
@@ -94,13 +95,15 @@ impl Commit {
             if attempts.is_empty() && self.asleep.is_empty() {
                 break true;
             }
-            let wake = self.asleep.peek().map(|Reverse(asleep)| asleep.until);
+            // A lane that has rested while all places are taken waits for one of them.
+            let wake = self.asleep.peek().filter(|_| attempts.len() < most);
+            let wake = wake.map(|Reverse(asleep)| asleep.until);
             tokio::select! {
                 biased;
                 () = &mut timer => break false,
                 Some(done) = attempts.next() => {
                     since_breath += done.unit.operations.len();
-                    self.conclude(done)?;
+                    self.conclude(done).await?;
                 }
                 () = sleep_until(wake) => {}
             }
@@ -198,7 +201,7 @@ impl Commit {
     }
 
     /// Takes in what an attempt came to, and puts its lane back.
-    fn conclude(&mut self, attempt: Attempt) -> Result<()> {
+    async fn conclude(&mut self, attempt: Attempt) -> Result<()> {
         let Attempt { lane, unit, came_to } = attempt;
         if !unit.planned {
             self.work.ledger().deviations += 1;
@@ -235,12 +238,12 @@ impl Commit {
                 Ok(())
             }
             Attempted::Sent { answers, result, sent, chunk } => {
-                self.take_answers(lane, unit, answers, result, sent, chunk)
+                self.take_answers(lane, unit, answers, result, sent, chunk).await
             }
         }
     }
 
-    fn take_answers(
+    async fn take_answers(
         &mut self,
         lane: Lane,
         unit: Unit,
@@ -259,15 +262,19 @@ impl Commit {
             }
         }
         if self.work.any_sent() {
-            self.note(&self.work.release_held());
+            let (settled, _) = self.work.release_held();
+            self.note(&settled);
         }
         if answers.all_applied && answers.surplus == 0 {
             self.work.shared.learned.taken(&unit.mechanism.name, unit.bytes);
-            let all = unit.operations.iter();
-            let settled = self
-                .work
-                .settle(all.map(|index| (*index, number, Verdict::Applied(bytes::Bytes::new()))));
-            self.note(&settled);
+            for slice in unit.operations.chunks(SLICE as usize) {
+                if slice.first() != unit.operations.first() {
+                    tokio::task::yield_now().await;
+                }
+                let applied = |index: &u32| (*index, number, Verdict::Applied(Bytes::new()));
+                let settled = self.work.settle(slice.iter().map(applied));
+                self.note(&settled);
+            }
             self.ready.push_back(lane);
             return Ok(());
         }
@@ -349,16 +356,7 @@ impl Commit {
         };
         if guarantee.is_all_or_nothing() {
             let Held { index, error, of_batch } = first;
-            return Err(if *of_batch {
-                error.clone()
-            } else {
-                let message = format!(
-                    "nothing is sent, because operation {} is refused: {}",
-                    index + 1,
-                    error.message()
-                );
-                Error::new(error.kind(), message).with_source(error.clone())
-            });
+            return Err(if *of_batch { error.clone() } else { refused_with(*index, error) });
         }
         if guarantee.stops() {
             self.stopped.get_or_insert(first.index);
@@ -444,8 +442,10 @@ impl Commit {
                 return Err(error);
             }
         }
-        work.release_held();
-        let (not_applied, unknown) = match self.stopped {
+        while work.release_held().1 {
+            tokio::task::yield_now().await;
+        }
+        let (not_applied, unknown) = match self.stopped.or(self.planned.stopped) {
             Some(index) if in_time => {
                 let skipped = skipped_after(index);
                 (skipped.clone(), skipped.unknown())

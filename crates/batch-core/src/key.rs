@@ -190,6 +190,12 @@ impl Key {
             self.mistake = self.mistake.or(Some(mistake));
             return;
         };
+        let part = PART_OVERHEAD + name.len() + text.len();
+        if self.bytes.is_empty() {
+            self.bytes.reserve(part + ROOM_FOR_DOCUMENT);
+        } else {
+            self.bytes.reserve(part);
+        }
         self.bytes.push(tag);
         self.bytes.extend_from_slice(&name_len.to_le_bytes());
         self.bytes.extend_from_slice(name.as_bytes());
@@ -271,6 +277,12 @@ impl<'v, V: Into<KeyValue<'v>>, const N: usize> From<[(&str, V); N]> for Key {
         parts.into_iter().fold(Self::new(), |key, (name, value)| key.part(name, value))
     }
 }
+
+/// The tag and the two lengths of a part.
+const PART_OVERHEAD: usize = 1 + size_of::<u16>() + size_of::<u32>();
+
+/// The key's buffer becomes the operation's, so a small document finds room in it.
+pub(crate) const ROOM_FOR_DOCUMENT: usize = 64;
 
 const TAG_STR: u8 = b's';
 const TAG_INT: u8 = b'i';

@@ -259,7 +259,7 @@ impl Batch for OpenedBatch {
         } else {
             planning.await?
         };
-        Ok(planned.show(shared.name, self.terms.guarantee))
+        Ok(planned.show(shared.name, self.terms.guarantee).await)
     }
 
     async fn commit(&mut self) -> Result<Report> {

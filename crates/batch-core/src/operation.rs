@@ -13,7 +13,7 @@ pub(crate) use native::{shared_statement, statement_hash};
 
 use crate::{
     Error, ErrorKind, Key, Result,
-    key::{KeyRef, KeyValue},
+    key::{KeyRef, KeyValue, ROOM_FOR_DOCUMENT},
 };
 
 /// What an operation does to its document. The table in the [crate documentation](crate) has the exact meanings.
@@ -261,29 +261,31 @@ impl Operation {
 
     /// Sets the whole key: a bare string (the store's single key attribute), a [`Key`], or an array of named parts.
     #[must_use]
-    pub fn at(self, key: impl Into<Key>) -> Self {
-        let new = key.into();
-        self.edit_key(|key| {
-            if !key.as_ref().is_empty() {
-                // Naming the key twice is a mistake that `check` reports as such.
-                key.push_bare("");
-            } else {
-                *key = new;
-            }
-        })
+    pub fn at(mut self, key: impl Into<Key>) -> Self {
+        if self.key_len > 0 {
+            // Naming the key twice is a mistake that `check` reports as such.
+            return self.edit_key(|key| key.push_bare(""));
+        }
+        self.set_key(key.into());
+        self
     }
 
     fn edit_key(mut self, edit: impl FnOnce(&mut Key)) -> Self {
         let body = self.text.split_off(self.key_len);
-        let mut key = Key::with_buffer(std::mem::take(&mut self.text));
+        let mut key = Key::with_buffer(std::mem::replace(&mut self.text, body));
         edit(&mut key);
+        self.set_key(key);
+        self
+    }
+
+    /// Puts the key in front of the body, which is all that `text` holds.
+    fn set_key(&mut self, key: Key) {
         if let Err(error) = key.check() {
             self.keep(error);
         }
-        self.text = key.into_bytes();
+        let body = std::mem::replace(&mut self.text, key.into_bytes());
         self.key_len = self.text.len();
         self.text.extend_from_slice(&body);
-        self
     }
 
     /// Sets the document from any value that serialises to a JSON object.
@@ -321,7 +323,7 @@ impl Operation {
     }
 
     fn write_body(&mut self, value: &(impl Serialize + ?Sized)) {
-        self.text.reserve(64);
+        self.text.reserve(ROOM_FOR_DOCUMENT);
         if let Err(error) = serde_json::to_writer(&mut self.text, value) {
             self.text.truncate(self.key_len);
             self.keep(

@@ -5,7 +5,7 @@ mod lanes;
 
 use std::fmt;
 
-pub(crate) use cut::{Cut, Limits, cut_in_order, oversized, skipped_after};
+pub(crate) use cut::{Cut, InOrder, Limits, oversized, refused_with, skipped_after};
 pub(crate) use lanes::Repeated;
 
 use crate::{
@@ -107,10 +107,12 @@ pub(crate) struct Planned {
     pub(crate) cut: Cut,
     /// Operations that are not sent, with the reason, in program order.
     pub(crate) refused: Vec<(u32, Error)>,
+    /// The refused operation at which an ordered batch stops; what follows it is skipped.
+    pub(crate) stopped: Option<u32>,
 }
 
 impl Planned {
-    pub(crate) fn show(&self, store: &str, guarantee: Guarantee) -> Plan {
+    pub(crate) async fn show(&self, store: &str, guarantee: Guarantee) -> Plan {
         let mut chunks = Vec::with_capacity(self.cut.chunks.len());
         for (lane, range) in (0..).zip(&self.cut.lanes) {
             for chunk in self.cut.chunks.get(range.clone()).unwrap_or_default() {
@@ -122,13 +124,23 @@ impl Planned {
                     exact_bytes: mechanism.is_some_and(|mechanism| mechanism.exact_bytes),
                     lane,
                 });
+                if chunk.start / SLICE != chunk.end / SLICE {
+                    tokio::task::yield_now().await;
+                }
             }
         }
-        let refused = self
-            .refused
-            .iter()
-            .map(|(index, error)| (index + 1, error.kind(), error.message().to_owned()))
-            .collect();
+        let show =
+            |index: u32, error: &Error| (index + 1, error.kind(), error.message().to_owned());
+        let mut refused: Vec<_> =
+            self.refused.iter().map(|(index, error)| show(*index, error)).collect();
+        if let Some(stopped) = self.stopped {
+            let skipped = skipped_after(stopped);
+            let all = u32::try_from(self.routes.routes.len()).unwrap_or(u32::MAX);
+            for index in stopped + 1..all {
+                refused.push(show(index, &skipped));
+                give_way(index, all).await;
+            }
+        }
         Plan {
             store: store.to_owned(),
             guarantee,
@@ -157,14 +169,22 @@ pub(crate) async fn plan(
         breathe(start, queue.len()).await;
     }
     check_routes(backend, &routes, queue.len() as usize)?;
-    let (cut, refused) = if terms.guarantee.is_all_or_nothing() {
-        (cut::cut_whole(backend.name(), &routes, limits)?, Vec::new())
+    let (cut, stopped) = if terms.guarantee.is_all_or_nothing() {
+        (cut::cut_whole(backend.name(), &routes, limits).await?, None)
     } else if terms.guarantee.is_ordered() {
         cut::cut_ordered(&mut routes, terms.guarantee.stops(), limits).await
     } else {
-        lanes::cut_lanes(&mut routes, limits).await
+        (lanes::cut_lanes(&mut routes, limits).await, None)
     };
-    Ok(Planned { routes, cut, refused })
+    let refused = std::mem::take(&mut routes.refused);
+    Ok(Planned { routes, cut, refused, stopped })
+}
+
+/// Called for each place: gives way once per slice.
+async fn give_way(place: u32, all: u32) {
+    if place % SLICE == SLICE - 1 {
+        breathe(place, all).await;
+    }
 }
 
 /// Gives the executor its turn back, unless the work is done anyway.

@@ -167,9 +167,7 @@ impl Backend for Instrumented {
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let (fault, before, after) = self.faults.next();
-        if let Some(log) = &self.log {
-            log.begin(chunk, fault);
-        }
+        let _entry = self.log.as_ref().map(|log| log.begin(chunk, fault));
         if before > Duration::ZERO {
             tokio::time::sleep(before).await;
         }

@@ -34,6 +34,8 @@ pub struct SentChunk {
     pub operations: Vec<LoggedOperation>,
     /// The fault that it met.
     pub fault: Fault,
+    /// Whether it left: a request that could not be sent, or that the client itself refused, did not.
+    pub left: bool,
 }
 
 /// Every request in the order of sending, attempts included. A clone is another handle.
@@ -45,20 +47,23 @@ impl Log {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn begin(&self, chunk: &Chunk<'_>, fault: Fault) {
+    pub(crate) fn begin<'a>(&'a self, chunk: &'a Chunk<'a>, fault: Fault) -> Entry<'a> {
         let operations = chunk.operations().map(|operation| LoggedOperation {
             job: operation.index + 1,
             verb: operation.verb,
             collection: operation.collection.to_owned(),
             key: operation.key.into(),
         });
-        self.lock().push(SentChunk {
+        let mut chunks = self.lock();
+        chunks.push(SentChunk {
             mechanism: chunk.mechanism().name.clone().into_owned(),
             attempt: chunk.attempt(),
             bytes: chunk.bytes(),
             operations: operations.collect(),
             fault,
+            left: false,
         });
+        Entry { log: self, chunk, place: chunks.len() - 1 }
     }
 
     /// The requests so far.
@@ -110,5 +115,20 @@ impl Log {
         let key = key.into();
         let times = self.times_sent(collection, key.clone());
         assert_eq!(times, 1, "{collection} {key:?} was sent {times} times: {:#?}", self.chunks());
+    }
+}
+
+/// The entry of a request under way: notes at its end, or when it is dropped, whether it left.
+pub(crate) struct Entry<'a> {
+    log: &'a Log,
+    chunk: &'a Chunk<'a>,
+    place: usize,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.log.lock().get_mut(self.place) {
+            entry.left = self.chunk.was_sent();
+        }
     }
 }

@@ -88,6 +88,11 @@ impl MemoryStore {
         self.backend.tables().clear();
     }
 
+    /// Forgets one collection with its documents.
+    pub fn drop_collection(&self, collection: &str) {
+        self.backend.tables().drop_collection(collection);
+    }
+
     /// Lets the next writes to a key meet another writer: each is refused with a transient
     /// `Conflict`, `times` times.
     pub fn conflict_next(&self, collection: &str, key: impl Into<Key>, times: u32) {

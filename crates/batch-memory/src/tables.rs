@@ -82,6 +82,10 @@ impl Tables {
         self.collections.clear();
     }
 
+    pub(crate) fn drop_collection(&mut self, collection: &str) {
+        self.collections.remove(collection);
+    }
+
     /// Carries out one operation and answers with JSON text.
     #[expect(clippy::needless_pass_by_value, reason = "an optional `&mut` is taken, not shared")]
     pub(crate) fn apply(

@@ -2,10 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use futures_util::FutureExt as _;
@@ -64,7 +61,7 @@ pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt 
     let result = sending.catch_unwind().instrument(span.clone()).await;
     let panicked_sending = result.is_err();
     let mut result = result.unwrap_or_else(|panic| Err(errors::panicked("sending", &*panic)));
-    let mut sent = chunk.sent.load(Ordering::Relaxed);
+    let mut sent = chunk.was_sent();
     if panicked_sending && sent {
         result = result.map_err(Error::unknown);
     }

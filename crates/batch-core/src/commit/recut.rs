@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Guarantee, Result,
     backend::{MechanismId, REFUSED, Routes},
-    plan::{cut_in_order, oversized},
+    plan::{InOrder, oversized},
     table::Verdict,
 };
 
@@ -121,7 +121,9 @@ impl Commit {
             });
         }
         let limits = self.work.shared.limits();
-        let chunks = cut_in_order(&self.planned.routes, &order, guarantee.stops(), &limits);
+        let mut in_order = InOrder::new(&self.planned.routes, guarantee.stops(), &limits);
+        order.iter().for_each(|index| in_order.add(*index));
+        let chunks = in_order.chunks;
         let whole = !guarantee.is_all_or_nothing()
             || (chunks.len() == 1
                 && order.len() == unit.operations.len()

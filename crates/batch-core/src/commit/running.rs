@@ -73,7 +73,7 @@ impl Drop for RunningCommit {
                 "the commit was cancelled while this operation was under way; read the row to know",
             )
             .unknown();
-            self.work.release_held();
+            while self.work.release_held().1 {}
             self.work.settle_rest(0..self.work.queue().len(), &not_applied, &unknown);
             self.work.end();
         }

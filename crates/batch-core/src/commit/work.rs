@@ -1,7 +1,7 @@
 //! What one commit owns: the queue it took, its callbacks, and the ledger of what came of it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +17,7 @@ use crate::{
     backend::{Mechanism, Terms},
     callback::Callbacks,
     engine::Shared,
-    plan::Repeated,
+    plan::{Repeated, SLICE},
     queue::Queue,
     report::{MechanismUse, ReportInner, Tally},
     table::{JobTable, Status, Verdict},
@@ -70,7 +70,7 @@ pub(crate) struct Ledger {
     first_retry: Option<String>,
     first_split: Option<String>,
     first_reroute: Option<String>,
-    held: Vec<Held>,
+    held: VecDeque<Held>,
     retrying: HashMap<u32, Retrying>,
     chunks: u32,
 }
@@ -185,11 +185,18 @@ impl Work {
         self.ledger().held.iter().find(|held| held.of_batch).map(|held| held.error.clone())
     }
 
-    /// Settles what was held back: called once the point of no return is behind, or when nothing
-    /// is left to send.
-    pub(crate) fn release_held(&self) -> Settled {
-        let held = std::mem::take(&mut self.ledger().held);
-        self.settle(held.into_iter().map(|held| (held.index, 0, Verdict::NotApplied(held.error))))
+    /// Settles a slice of what was held back, and tells whether there is more: called once the
+    /// point of no return is behind, or when nothing is left to send.
+    pub(crate) fn release_held(&self) -> (Settled, bool) {
+        let (held, more): (Vec<_>, _) = {
+            let mut ledger = self.ledger();
+            let count = ledger.held.len().min(SLICE as usize);
+            let held = ledger.held.drain(..count).collect();
+            (held, !ledger.held.is_empty())
+        };
+        let verdicts =
+            held.into_iter().map(|held| (held.index, 0, Verdict::NotApplied(held.error)));
+        (self.settle(verdicts), more)
     }
 
     /// Remembers why an operation is sent again.

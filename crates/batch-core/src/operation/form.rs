@@ -550,7 +550,7 @@ mod tests {
             (r#"{"op":"aql"}"#, 1, "`aql` needs `query`"),
             (r#"{"op":"aql","query":"x","bind":[]}"#, 32, "`bind` is an object"),
             (r#"{"op":"cql","statement":"x","values":7}"#, 38, "`values` is an array"),
-            (&deep, 173, "recursion limit exceeded"),
+            (&deep, 177, "recursion limit exceeded"),
         ] {
             let error = Operation::from_json(line).unwrap_err();
             assert!(error.message().contains(reason), "{line}: {error}");

@@ -6,9 +6,9 @@ use foldhash::fast::FixedState;
 
 use crate::{
     Error, ErrorKind, Result,
-    backend::{Mechanism, MechanismId, REFUSED, Repeats, Route, Routes},
+    backend::{KeyId, Mechanism, MechanismId, REFUSED, Repeats, Route, Routes},
     engine::learned::Learned,
-    plan::{SLICE, breathe, lanes::Repeated, mechanism_of},
+    plan::{give_way, lanes::Repeated, mechanism_of},
 };
 
 /// What bounds a chunk besides its mechanism.
@@ -21,13 +21,19 @@ pub(crate) struct Limits<'a> {
 }
 
 impl Limits<'_> {
-    pub(super) fn operations(&self, mechanism: &Mechanism) -> u64 {
+    fn operations(&self, mechanism: &Mechanism) -> u64 {
         u64::try_from(mechanism.max_operations.min(self.max_operations).max(1)).unwrap_or(u64::MAX)
     }
 
     /// The bytes to cut chunks by: what the server is believed to take.
-    pub(crate) fn bytes(&self, mechanism: &Mechanism) -> u64 {
+    fn bytes(&self, mechanism: &Mechanism) -> u64 {
         self.fixed(mechanism).min(self.learned.limit(&mechanism.name))
+    }
+
+    /// Operations and bytes to cut chunks by, for each mechanism.
+    pub(super) fn of_each(&self, routes: &Routes) -> Vec<(u64, u64)> {
+        let all = routes.mechanisms.iter();
+        all.map(|mechanism| (self.operations(mechanism), self.bytes(mechanism))).collect()
     }
 
     /// The most bytes that may be tried: below what the server is known to refuse.
@@ -76,59 +82,49 @@ pub(crate) fn oversized(mechanism: &Mechanism, bytes: u64, limit: u64) -> Error 
 }
 
 /// Refuses what no chunk could hold, before chunks are cut.
-pub(super) fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
+pub(super) async fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
     let bounds: Vec<u64> = routes.mechanisms.iter().map(|m| limits.most_bytes(m)).collect();
-    for (place, route) in (0..).zip(&mut routes.routes) {
+    let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
+    for (place, route) in (0..all).zip(&mut routes.routes) {
         let id = usize::from(route.mechanism.0);
-        let (Some(mechanism), Some(bound)) = (routes.mechanisms.get(id), bounds.get(id)) else {
-            continue;
-        };
-        let bytes = u64::from(route.bytes) + u64::from(mechanism.overhead);
-        if bytes > *bound {
-            routes.refused.push((place, oversized(mechanism, bytes, *bound)));
-            route.mechanism = REFUSED;
+        if let (Some(mechanism), Some(bound)) = (routes.mechanisms.get(id), bounds.get(id)) {
+            let bytes = u64::from(route.bytes) + u64::from(mechanism.overhead);
+            if bytes > *bound {
+                routes.refused.push((place, oversized(mechanism, bytes, *bound)));
+                route.mechanism = REFUSED;
+            }
         }
+        give_way(place, all).await;
     }
     routes.refused.sort_by_key(|(place, _)| *place);
 }
 
 /// The one chunk of an all-or-nothing batch, or the reason why there cannot be one.
-pub(super) fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>) -> Result<Cut> {
-    let refuse = |place: u32, kind: ErrorKind, reason: String| {
-        Err(Error::new(
-            kind,
-            format!("all-or-nothing is refused on {store}: operation {}: {reason}", place + 1),
-        ))
+pub(super) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>) -> Result<Cut> {
+    let refuse = |place: u32, kind: ErrorKind, reason: &str| {
+        let message =
+            format!("all-or-nothing is refused on {store}: operation {}: {reason}", place + 1);
+        Err(Error::new(kind, message))
     };
     if let Some((place, error)) = routes.refused.first() {
-        let message = format!(
-            "nothing is sent, because operation {} is refused: {}",
-            place + 1,
-            error.message()
-        );
-        return Err(Error::new(error.kind(), message).with_source(error.clone()));
+        return Err(refused_with(*place, error));
     }
-    let Some(first) = routes.routes.first() else {
-        return Ok(Cut::default());
-    };
-    let Some(mechanism) = mechanism_of(routes, 0) else {
+    let (Some(first), Some(mechanism)) = (routes.routes.first(), mechanism_of(routes, 0)) else {
         return Ok(Cut::default());
     };
     if !mechanism.atomic {
-        return refuse(
-            0,
-            ErrorKind::Unsupported,
-            format!("{} is not applied as a whole", mechanism.name),
-        );
+        let reason = format!("{} is not applied as a whole", mechanism.name);
+        return refuse(0, ErrorKind::Unsupported, &reason);
     }
+    let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let mut bytes = u64::from(mechanism.overhead);
     let mut repeated = Repeated::default();
-    let mut keys = HashSet::with_hasher(FixedState::default());
-    for (place, route) in (0..).zip(&routes.routes) {
+    let mut keys = Keys::default();
+    for (place, route) in (0..all).zip(&routes.routes) {
         if route.mechanism != first.mechanism || route.group != first.group {
             let reason =
                 "it cannot travel with the first operation; put it into a batch of its own";
-            return refuse(place, ErrorKind::Unsupported, reason.into());
+            return refuse(place, ErrorKind::Unsupported, reason);
         }
         if let Some(key) = route.key
             && !keys.insert(key.get())
@@ -136,15 +132,15 @@ pub(super) fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>) -> Re
             if mechanism.repeats == Repeats::Apart {
                 let reason =
                     format!("{} takes one operation per key; fold them into one", mechanism.name);
-                return refuse(place, ErrorKind::Unsupported, reason);
+                return refuse(place, ErrorKind::Unsupported, &reason);
             }
             repeated.note(place, key);
         }
         bytes += u64::from(route.bytes);
+        give_way(place, all).await;
     }
-    let count = u64::try_from(routes.routes.len()).unwrap_or(u64::MAX);
     for (what, size, limit) in [
-        ("operations", count, limits.operations(mechanism)),
+        ("operations", u64::from(all), limits.operations(mechanism)),
         ("bytes", bytes, limits.most_bytes(mechanism)),
     ] {
         if size > limit {
@@ -158,52 +154,54 @@ pub(super) fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>) -> Re
             ));
         }
     }
-    let end = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     Ok(Cut {
-        order: (0..end).collect(),
-        chunks: vec![ChunkSpec { start: 0, end, mechanism: first.mechanism, bytes }],
+        order: (0..all).collect(),
+        chunks: vec![ChunkSpec { start: 0, end: all, mechanism: first.mechanism, bytes }],
         lanes: vec![0..1; 1],
         repeated,
     })
 }
 
-/// One lane in program order. An ordered batch that stops ends before the first refusal; what
-/// follows it is skipped.
+/// Why an all-or-nothing batch is refused as a whole: one operation of it is.
+pub(crate) fn refused_with(index: u32, error: &Error) -> Error {
+    let message =
+        format!("nothing is sent, because operation {} is refused: {}", index + 1, error.message());
+    Error::new(error.kind(), message).with_source(error.clone())
+}
+
+/// One lane in program order. An ordered batch that stops ends before the first refusal.
 pub(super) async fn cut_ordered(
     routes: &mut Routes,
     stop: bool,
     limits: &Limits<'_>,
-) -> (Cut, Vec<(u32, Error)>) {
-    refuse_oversized(routes, limits);
-    let mut refused = std::mem::take(&mut routes.refused);
+) -> (Cut, Option<u32>) {
+    refuse_oversized(routes, limits).await;
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
-    let mut end = all;
-    if stop && let Some((place, _)) = refused.first() {
-        end = *place;
-        refused.truncate(1);
-        let skipped = skipped_after(end);
-        refused.extend((end + 1..all).map(|later| (later, skipped.clone())));
+    let stopped = routes.refused.first().map(|(place, _)| *place).filter(|_| stop);
+    if stopped.is_some() {
+        routes.refused.truncate(1);
     }
-    let mut repeated = Repeated::default();
-    let mut keys = HashSet::with_hasher(FixedState::default());
+    let end = stopped.unwrap_or(all);
+    let mut cut = Cut::default();
+    let mut keys = Keys::default();
+    let mut in_order = InOrder::new(routes, stop, limits);
     for (place, route) in (0..end).zip(&routes.routes) {
-        if let Some(key) = route.key
-            && route.mechanism != REFUSED
-            && !keys.insert(key.get())
-        {
-            repeated.note(place, key);
+        if route.mechanism != REFUSED {
+            if let Some(key) = route.key
+                && !keys.insert(key.get())
+            {
+                cut.repeated.note(place, key);
+            }
+            in_order.add(place);
+            cut.order.push(place);
         }
-        if place % SLICE == SLICE - 1 {
-            breathe(place, end).await;
-        }
+        give_way(place, end).await;
     }
-    drop(keys);
-    let routed =
-        |place: &u32| routes.routes.get(*place as usize).is_some_and(|r| r.mechanism != REFUSED);
-    let order: Vec<u32> = (0..end).filter(routed).collect();
-    let chunks = cut_in_order(routes, &order, stop, limits);
-    let lanes = if chunks.is_empty() { Vec::new() } else { vec![0..chunks.len(); 1] };
-    (Cut { order, chunks, lanes, repeated }, refused)
+    cut.chunks = in_order.chunks;
+    if !cut.chunks.is_empty() {
+        cut.lanes.push(0..cut.chunks.len());
+    }
+    (cut, stopped)
 }
 
 /// The error of operations that an ordered batch leaves out.
@@ -217,55 +215,66 @@ pub(crate) fn skipped_after(index: u32) -> Error {
     )
 }
 
+type Keys = HashSet<u64, FixedState>;
+
 /// Cuts operations where mechanism or group change, where a ceiling is reached, and where one key
-/// would stand twice in a chunk that may not hold it twice. `order` keeps its order.
-pub(crate) fn cut_in_order(
-    routes: &Routes,
-    order: &[u32],
+/// would stand twice in a chunk that may not hold it twice. Keeps the order in which they are added.
+pub(crate) struct InOrder<'a> {
+    routes: &'a Routes,
     stop: bool,
-    limits: &Limits<'_>,
-) -> Vec<ChunkSpec> {
-    let mut chunks: Vec<ChunkSpec> = Vec::new();
-    let mut last: Option<&Route> = None;
-    let mut keys = HashSet::with_hasher(FixedState::default());
-    for (at, place) in (0..).zip(order) {
-        let Some(route) = routes.routes.get(*place as usize) else {
-            continue;
-        };
-        let Some(mechanism) = mechanism_of(routes, *place as usize) else {
-            continue;
-        };
-        let most = if stop && !mechanism.stops { 1 } else { limits.operations(mechanism) };
+    /// Operations and bytes, for each mechanism.
+    limits: Vec<(u64, u64)>,
+    last: Option<&'a Route>,
+    keys: Keys,
+    added: u32,
+    pub(crate) chunks: Vec<ChunkSpec>,
+}
+
+impl<'a> InOrder<'a> {
+    pub(crate) fn new(routes: &'a Routes, stop: bool, limits: &Limits<'_>) -> Self {
+        Self {
+            routes,
+            stop,
+            limits: limits.of_each(routes),
+            last: None,
+            keys: Keys::default(),
+            added: 0,
+            chunks: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, place: u32) {
+        let at = self.added;
+        self.added += 1;
+        let Some(route) = self.routes.routes.get(place as usize) else { return };
+        let Some(mechanism) = mechanism_of(self.routes, place as usize) else { return };
+        let limits = self.limits.get(usize::from(route.mechanism.0));
+        let (most, most_bytes) = limits.copied().unwrap_or((1, u64::MAX));
+        let most = if self.stop && !mechanism.stops { 1 } else { most };
         let size = u64::from(route.bytes);
         let repeats = mechanism.repeats == Repeats::Apart
-            && route.key.is_some_and(|key| !keys.insert(key.get()));
-        let same =
-            last.is_some_and(|last| last.mechanism == route.mechanism && last.group == route.group);
-        match chunks.last_mut() {
+            && route.key.is_some_and(|key| !self.keys.insert(key.get()));
+        let same = self
+            .last
+            .is_some_and(|last| last.mechanism == route.mechanism && last.group == route.group);
+        match self.chunks.last_mut() {
             Some(chunk)
                 if same
                     && !repeats
                     && u64::from(chunk.end - chunk.start) < most
-                    && chunk.bytes + size <= limits.bytes(mechanism) =>
+                    && chunk.bytes + size <= most_bytes =>
             {
                 chunk.end = at + 1;
                 chunk.bytes += size;
             }
             _ => {
-                keys.clear();
-                if let Some(key) = route.key {
-                    keys.insert(key.get());
-                }
+                self.keys.clear();
+                self.keys.extend(route.key.map(KeyId::get));
                 let bytes = size + u64::from(mechanism.overhead);
-                chunks.push(ChunkSpec {
-                    start: at,
-                    end: at + 1,
-                    mechanism: route.mechanism,
-                    bytes,
-                });
+                let mechanism = route.mechanism;
+                self.chunks.push(ChunkSpec { start: at, end: at + 1, mechanism, bytes });
             }
         }
-        last = Some(route);
+        self.last = Some(route);
     }
-    chunks
 }

@@ -8,11 +8,10 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::cut::{ChunkSpec, Cut, Limits, cut_in_order, refuse_oversized};
+use super::cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized};
 use crate::{
-    Error,
     backend::{KeyId, MechanismId, REFUSED, Repeats, Route, Routes},
-    plan::{SLICE, breathe, mechanism_of},
+    plan::{give_way, mechanism_of},
 };
 
 type Map<K, V> = HashMap<K, V, FixedState>;
@@ -82,12 +81,8 @@ impl SeenBits {
 }
 
 /// Splits the queue into chunks and lanes, giving way between slices.
-pub(super) async fn cut_lanes(
-    routes: &mut Routes,
-    limits: &Limits<'_>,
-) -> (Cut, Vec<(u32, Error)>) {
-    refuse_oversized(routes, limits);
-    let refused = std::mem::take(&mut routes.refused);
+pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
+    refuse_oversized(routes, limits).await;
     let repeated = find_repeated(routes).await;
     let mut builder = Builder::new(routes, limits);
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
@@ -102,19 +97,16 @@ pub(super) async fn cut_lanes(
                 _ => builder.add(place, route),
             }
         }
-        if place % SLICE == SLICE - 1 {
-            breathe(place, all).await;
-        }
+        give_way(place, all).await;
     }
     let mut cut = builder.finish().await;
     let mut bound: Vec<_> = bound.into_iter().collect();
     bound.sort_by_key(|(lane, _)| *lane);
     for (_, places) in bound {
-        add_lane(&mut cut, routes, places, limits);
-        tokio::task::yield_now().await;
+        add_lane(&mut cut, routes, places, limits).await;
     }
     cut.repeated = repeated;
-    (cut, refused)
+    cut
 }
 
 fn is_stamped(routes: &Routes, place: u32) -> bool {
@@ -135,9 +127,7 @@ async fn find_repeated(routes: &Routes) -> Repeated {
         {
             candidates.insert(key.get(), false);
         }
-        if place % SLICE == SLICE - 1 {
-            breathe(place, all).await;
-        }
+        give_way(place, all).await;
     }
     drop(bits);
     let mut repeated = Repeated::default();
@@ -151,48 +141,93 @@ async fn find_repeated(routes: &Routes) -> Repeated {
         {
             repeated.note(place, key);
         }
-        if place % SLICE == SLICE - 1 {
-            breathe(place, all).await;
-        }
+        give_way(place, all).await;
     }
     repeated
 }
 
 /// Appends the lane of operations whose keys occur more than once.
-fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Limits<'_>) {
-    // The generation of an operation: how many chunks on its key must be settled before it.
-    let mut last: Map<u64, (u32, Route)> = Map::default();
-    let mut ordered: Vec<(u32, u8, u64, u32)> = Vec::with_capacity(places.len());
-    for place in places {
-        let Some(route) = routes.routes.get(place as usize) else {
-            continue;
-        };
-        let Some(key) = route.key else { continue };
-        let together = mechanism_of(routes, place as usize)
-            .is_some_and(|mechanism| mechanism.repeats == Repeats::Together);
-        let generation = match last.get(&key.get()) {
-            None => 0,
-            Some((generation, before))
-                if together
-                    && before.mechanism == route.mechanism
-                    && before.group == route.group =>
-            {
-                *generation
-            }
-            Some((generation, _)) => generation + 1,
-        };
-        last.insert(key.get(), (generation, *route));
-        ordered.push((generation, route.mechanism.0, route.group, place));
+async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Limits<'_>) {
+    let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    let generations = generations(routes, &places).await;
+    // By generation, each in program order: counted first, so that no sort runs over everything.
+    let last = generations.iter().copied().max().unwrap_or(0);
+    let mut starts = vec![0_usize; last as usize + 2];
+    for generation in &generations {
+        if let Some(count) = starts.get_mut(*generation as usize + 1) {
+            *count += 1;
+        }
     }
-    ordered.sort_unstable();
-    let order: Vec<u32> = ordered.into_iter().map(|(_, _, _, place)| place).collect();
+    for at in 1..starts.len() {
+        let before = starts.get(at - 1).copied().unwrap_or(0);
+        if let Some(start) = starts.get_mut(at) {
+            *start += before;
+        }
+    }
+    let mut order = vec![0; places.len()];
+    let mut next = starts.clone();
+    for ((at, place), generation) in (0..all).zip(places).zip(generations) {
+        if let Some(free) = next.get_mut(generation as usize) {
+            if let Some(slot) = order.get_mut(*free) {
+                *slot = place;
+            }
+            *free += 1;
+        }
+        give_way(at, all).await;
+    }
+    let route = |place: &u32| {
+        routes.routes.get(*place as usize).map(|route| (route.mechanism.0, route.group))
+    };
+    let mut in_order = InOrder::new(routes, false, limits);
+    let mut at = 0;
+    for range in starts.windows(2) {
+        let [start, end] = *range else { continue };
+        let Some(generation) = order.get_mut(start..end) else { continue };
+        if !generation.is_sorted_by_key(route) {
+            generation.sort_by_key(route);
+        }
+        for place in &*generation {
+            in_order.add(*place);
+            at += 1;
+            give_way(at, all).await;
+        }
+    }
     let first = cut.chunks.len();
     let shift = u32::try_from(cut.order.len()).unwrap_or(u32::MAX);
-    for chunk in cut_in_order(routes, &order, false, limits) {
+    for chunk in in_order.chunks {
         cut.chunks.push(ChunkSpec { start: chunk.start + shift, end: chunk.end + shift, ..chunk });
     }
     cut.order.extend(order);
     cut.lanes.push(first..cut.chunks.len());
+}
+
+/// For each place, how many chunks on its key must be settled before it.
+async fn generations(routes: &Routes, places: &[u32]) -> Vec<u32> {
+    let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    let mut last: Map<u64, (u32, MechanismId, u64)> = Map::default();
+    let mut generations = Vec::with_capacity(places.len());
+    for (at, place) in (0..all).zip(places) {
+        let route = routes.routes.get(*place as usize);
+        let generation =
+            route.and_then(|route| Some((route, route.key?))).map_or(0, |(route, key)| {
+                let together = mechanism_of(routes, *place as usize)
+                    .is_some_and(|mechanism| mechanism.repeats == Repeats::Together);
+                let generation = match last.get(&key.get()) {
+                    None => 0,
+                    Some((generation, mechanism, group))
+                        if together && *mechanism == route.mechanism && *group == route.group =>
+                    {
+                        *generation
+                    }
+                    Some((generation, _, _)) => generation + 1,
+                };
+                last.insert(key.get(), (generation, route.mechanism, route.group));
+                generation
+            });
+        generations.push(generation);
+        give_way(at, all).await;
+    }
+    generations
 }
 
 /// A chunk that still takes operations.
@@ -209,25 +244,20 @@ struct Builder<'a> {
     limits: Vec<(u64, u64)>,
     open: Map<(u8, u64), OpenChunk>,
     recent: Option<((u8, u64), OpenChunk)>,
-    /// For each place its chunk; `NO_CHUNK` for what is refused or bound to a lane.
+    /// For each place its chunk plus one; zero, which costs no page until it is written, for what
+    /// is refused or bound to a lane.
     chunk_of: Vec<u32>,
     specs: Vec<ChunkSpec>,
 }
-
-const NO_CHUNK: u32 = u32::MAX;
 
 impl<'a> Builder<'a> {
     fn new(routes: &'a Routes, limits: &Limits<'_>) -> Self {
         Self {
             routes,
-            limits: routes
-                .mechanisms
-                .iter()
-                .map(|mechanism| (limits.operations(mechanism), limits.bytes(mechanism)))
-                .collect(),
+            limits: limits.of_each(routes),
             open: Map::default(),
             recent: None,
-            chunk_of: vec![NO_CHUNK; routes.routes.len()],
+            chunk_of: vec![0; routes.routes.len()],
             specs: Vec::new(),
         }
     }
@@ -254,7 +284,7 @@ impl<'a> Builder<'a> {
             _ => {
                 let overhead =
                     self.routes.mechanisms.get(usize::from(id.0)).map_or(0, |m| m.overhead);
-                let chunk = u32::try_from(self.specs.len()).unwrap_or(NO_CHUNK);
+                let chunk = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
                 self.specs.push(ChunkSpec {
                     start: 0,
                     end: 0,
@@ -270,7 +300,7 @@ impl<'a> Builder<'a> {
             spec.bytes = open.bytes;
         }
         if let Some(slot) = self.chunk_of.get_mut(place as usize) {
-            *slot = open.chunk;
+            *slot = open.chunk + 1;
         }
         self.recent = Some((id, open));
     }
@@ -288,15 +318,14 @@ impl<'a> Builder<'a> {
         let all = u32::try_from(chunk_of.len()).unwrap_or(u32::MAX);
         let mut order = vec![0; start as usize];
         for (place, chunk) in (0..all).zip(&chunk_of) {
-            if let Some(spec) = specs.get_mut(*chunk as usize) {
+            if let Some(spec) = chunk.checked_sub(1).and_then(|chunk| specs.get_mut(chunk as usize))
+            {
                 if let Some(slot) = order.get_mut(spec.end as usize) {
                     *slot = place;
                 }
                 spec.end += 1;
             }
-            if place % SLICE == SLICE - 1 {
-                breathe(place, all).await;
-            }
+            give_way(place, all).await;
         }
         let lanes = (0..specs.len()).map(|chunk| chunk..chunk + 1).collect();
         Cut { order, chunks: specs, lanes, repeated: Repeated::default() }
