@@ -1,0 +1,82 @@
+# The one list of commands. `.ci/run` reads the recipes of `ci` from here and needs no `just`, so
+# these hold plain commands: no parameters, no `{{ }}`, each line by itself.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+[private]
+default:
+    @just --list
+
+# everything that a change must pass; needs a Rust toolchain and nothing else
+[group: 'gate']
+ci: fmt-check lint doc features guard test
+
+# the layout of the code
+[group: 'check']
+fmt-check:
+    cargo fmt --all -- --check
+
+# clippy by the workspace's lints; a warning is an error
+[group: 'check']
+lint:
+    cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+
+# the documentation; a warning is an error
+[group: 'check']
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features
+
+# each feature alone: nothing may lean on another's
+[group: 'check']
+features:
+    cargo clippy --locked -p unibatch --all-targets --no-default-features -- -D warnings
+    for f in memory arango cql; do cargo clippy --locked -p unibatch --all-targets --no-default-features --features "$f" -- -D warnings; done
+    cargo test --locked -p unibatch --lib --no-default-features
+    for f in memory arango cql; do cargo test --locked -p unibatch --lib --no-default-features --features "$f"; done
+    for f in memory arango cql; do cargo clippy --locked -p unibatch-cli --no-default-features --features "$f" -- -D warnings; done
+    cargo clippy --locked -p batch-core --no-default-features --features metrics -- -D warnings
+
+# cargo's tree: neither an HTTP client nor a driver where none belongs
+[group: 'check']
+guard:
+    scripts/guard-dependencies
+
+# licences, known faults and sources of what is depended on; needs cargo-deny
+[group: 'check']
+deny:
+    cargo deny --locked check
+
+# compiles with the oldest supported compiler, which Cargo.toml names; rustup fetches it
+[group: 'check']
+msrv:
+    cargo "+$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)" check --locked --workspace --all-features
+
+# every test, as the README says
+[group: 'test']
+test:
+    cargo test --workspace
+
+# the examples: runs all of them and compares what they print
+[group: 'test']
+examples:
+    cargo test --locked -p unibatch-examples
+
+# changes the core in ways that a named test must notice
+[group: 'test']
+mutants:
+    scripts/mutants
+
+# what it costs; BENCHMARKS.md says how to read it
+[group: 'measure']
+bench *arguments:
+    cargo bench --locked -p unibatch-benches {{ arguments }}
+
+# the program on the example data, or with arguments of your own
+[group: 'use']
+run *arguments='examples/data/students.ndjson':
+    cargo run --locked -- run {{ arguments }}
+
+# lays the code out
+[group: 'use']
+fmt:
+    cargo fmt --all
