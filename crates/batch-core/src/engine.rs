@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 use crate::{
     Batch, BatchOptions, Capabilities, Error, ErrorKind, Key, Outcome, Result, Server, Store,
@@ -138,9 +138,7 @@ impl Engine {
         call: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
         self.shared.check_open()?;
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(outside_runtime(what));
-        }
+        timed_runtime(what)?;
         let timeout = self.shared.options.timeout;
         tokio::time::timeout(timeout, call).await.unwrap_or_else(|_| {
             let message =
@@ -150,11 +148,20 @@ impl Engine {
     }
 }
 
-pub(crate) fn outside_runtime(what: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidState,
-        format!("`{what}` needs a tokio runtime with time enabled; call it inside one"),
-    )
+/// The runtime that the caller is in, if it has a timer.
+pub(crate) fn timed_runtime(what: &str) -> Result<Handle> {
+    // Tokio has no question for it: making a timer panics where there is none, and that is a
+    // mistake to report, not to die of.
+    let timed = |runtime: Handle| {
+        std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)))
+            .is_ok()
+            .then_some(runtime)
+    };
+    Handle::try_current().ok().and_then(timed).ok_or_else(|| {
+        let message =
+            format!("`{what}` needs a tokio runtime with time enabled; call it inside one");
+        Error::new(ErrorKind::InvalidState, message)
+    })
 }
 
 #[async_trait]
@@ -199,9 +206,7 @@ impl Store for Engine {
     }
 
     async fn close(&self, deadline: Duration) -> Result<()> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(outside_runtime("close"));
-        }
+        timed_runtime("close")?;
         self.shared.closed.store(true, Ordering::Release);
         let drained = async {
             loop {

@@ -163,23 +163,24 @@ impl Key {
         if !self.bytes.is_empty() {
             self.mistake = self.mistake.or(Some(KeyMistake::BareAndNamed));
         }
-        self.push_raw("", &KeyValue::Str(Cow::Borrowed(text)));
+        self.push_text(TAG_STR, "", text);
     }
 
     fn push_raw(&mut self, name: &str, value: &KeyValue<'_>) {
-        let number;
-        let (tag, text) = match value {
-            KeyValue::Str(text) => (TAG_STR, text.as_ref()),
-            KeyValue::Bool(true) => (TAG_BOOL, "true"),
-            KeyValue::Bool(false) => (TAG_BOOL, "false"),
+        match value {
+            KeyValue::Str(text) => self.push_text(TAG_STR, name, text),
+            KeyValue::Bool(true) => self.push_text(TAG_BOOL, name, "true"),
+            KeyValue::Bool(false) => self.push_text(TAG_BOOL, name, "false"),
             KeyValue::Int(int) => {
                 if *int < i128::from(i64::MIN) || *int > i128::from(u64::MAX) {
                     self.mistake = self.mistake.or(Some(KeyMistake::IntegerRange));
                 }
-                number = int.to_string();
-                (TAG_INT, number.as_str())
+                self.push_text(TAG_INT, name, &int.to_string());
             }
-        };
+        }
+    }
+
+    fn push_text(&mut self, tag: u8, name: &str, text: &str) {
         let (Ok(name_len), Ok(text_len)) = (u16::try_from(name.len()), u32::try_from(text.len()))
         else {
             let mistake = if name.len() > MAX_PART_NAME {
@@ -191,11 +192,8 @@ impl Key {
             return;
         };
         let part = PART_OVERHEAD + name.len() + text.len();
-        if self.bytes.is_empty() {
-            self.bytes.reserve(part + ROOM_FOR_DOCUMENT);
-        } else {
-            self.bytes.reserve(part);
-        }
+        let room = if self.bytes.is_empty() { ROOM_FOR_DOCUMENT } else { 0 };
+        self.bytes.reserve(part + room);
         self.bytes.push(tag);
         self.bytes.extend_from_slice(&name_len.to_le_bytes());
         self.bytes.extend_from_slice(name.as_bytes());

@@ -12,7 +12,7 @@ use crate::{
     backend::Terms,
     callback::Callbacks,
     commit::{RunningCommit, Work},
-    engine::{Shared, outside_runtime},
+    engine::{Shared, timed_runtime},
     operation::operation_name,
     plan,
     queue::Queue,
@@ -249,7 +249,7 @@ impl Batch for OpenedBatch {
         let shared = &*self.shared;
         let limits = shared.limits();
         let planning = plan::plan(&*shared.backend, queue, self.terms, &limits);
-        let planned = if Handle::try_current().is_ok() {
+        let planned = if timed_runtime("plan").is_ok() {
             let timeout = self.options.deadline.unwrap_or(shared.options.timeout);
             tokio::time::timeout(timeout, planning).await.unwrap_or_else(|_| {
                 let message =
@@ -266,16 +266,14 @@ impl Batch for OpenedBatch {
         if !matches!(self.phase, Phase::Open { .. }) {
             return Err(self.not_open("a commit"));
         }
-        let runtime = Handle::try_current().map_err(|_| outside_runtime("commit"))?;
+        let runtime = timed_runtime("commit")?;
         let running = self.shared.begin_commit()?;
         let started = Instant::now();
         let timeout = self.options.deadline.unwrap_or(self.shared.options.timeout);
         let deadline = started
             .checked_add(timeout)
             .unwrap_or_else(|| started + std::time::Duration::from_secs(u32::MAX.into()));
-        // Panics on a runtime without a timer, and that is a mistake to report, not to die of.
-        let timer = std::panic::catch_unwind(|| tokio::time::sleep_until(deadline))
-            .map_err(|_| outside_runtime("commit"))?;
+        let timer = tokio::time::sleep_until(deadline);
         let Phase::Open { queue, callbacks } = std::mem::replace(&mut self.phase, Phase::Discarded)
         else {
             return Err(self.not_open("a commit"));

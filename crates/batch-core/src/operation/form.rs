@@ -165,7 +165,7 @@ impl Operation {
     /// assert_eq!(serde_json::to_string(&Operation::from_json(line)?)?, line);
     ///
     /// let error = Operation::from_json(r#"{"op":"get","colection":"students"}"#).unwrap_err();
-    /// assert_eq!(error.column(), 24);
+    /// assert_eq!(error.column(), 23);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
