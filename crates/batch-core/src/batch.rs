@@ -221,10 +221,7 @@ pub trait BatchExt: Batch {
     fn queue_all(
         &mut self,
         operations: impl IntoIterator<Item = Operation>,
-    ) -> Result<Vec<Job>, Rejected>
-    where
-        Self: Sized,
-    {
+    ) -> Result<Vec<Job>, Rejected> {
         operations.into_iter().map(|operation| self.queue(operation)).collect()
     }
 

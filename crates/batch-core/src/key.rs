@@ -159,6 +159,7 @@ impl Key {
         self.push_raw(name, value);
     }
 
+    #[inline]
     pub(crate) fn push_bare(&mut self, text: &str) {
         if !self.bytes.is_empty() {
             self.mistake = self.mistake.or(Some(KeyMistake::BareAndNamed));
@@ -205,12 +206,18 @@ impl Key {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidKey`], with what to do.
+    #[inline]
     pub fn check(&self) -> Result<()> {
+        if self.mistake.is_none() && !self.bytes.is_empty() {
+            return Ok(());
+        }
+        Err(self.mistake_error())
+    }
+
+    #[cold]
+    fn mistake_error(&self) -> Error {
         let message = match self.mistake {
-            None if self.bytes.is_empty() => {
-                "the key has no part; give one with `.key(name, value)` or `.at(text)`"
-            }
-            None => return Ok(()),
+            None => "the key has no part; give one with `.key(name, value)` or `.at(text)`",
             Some(KeyMistake::RepeatedName) => "the key names the same part twice",
             Some(KeyMistake::EmptyName) => {
                 "a part of the key has an empty name; for a bare key use `.at(text)`"
@@ -224,7 +231,7 @@ impl Key {
                 "the key is a bare string and has named parts; use `.at(text)` or `.key(name, value)`, not both"
             }
         };
-        Err(Error::new(ErrorKind::InvalidKey, message))
+        Error::new(ErrorKind::InvalidKey, message)
     }
 
     /// The parts, to be read.
@@ -233,6 +240,7 @@ impl Key {
         KeyRef { bytes: &self.bytes }
     }
 
+    #[inline]
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -245,6 +253,7 @@ impl fmt::Debug for Key {
 }
 
 impl From<&str> for Key {
+    #[inline]
     fn from(text: &str) -> Self {
         let mut key = Self::default();
         key.push_bare(text);
@@ -259,6 +268,7 @@ impl From<String> for Key {
 }
 
 impl From<&String> for Key {
+    #[inline]
     fn from(text: &String) -> Self {
         Self::from(text.as_str())
     }

@@ -187,6 +187,7 @@ impl Operation {
     /// The operation of a portable verb. `Verb::Native` makes an operation that `queue` refuses:
     /// use [`native`](Self::native).
     #[must_use]
+    #[inline]
     pub fn on(verb: Verb, collection: impl Into<Cow<'static, str>>) -> Self {
         Self {
             verb,
@@ -261,6 +262,7 @@ impl Operation {
 
     /// Sets the whole key: a bare string (the store's single key attribute), a [`Key`], or an array of named parts.
     #[must_use]
+    #[inline]
     pub fn at(mut self, key: impl Into<Key>) -> Self {
         if self.key_len > 0 {
             // Naming the key twice is a mistake that `check` reports as such.
@@ -279,6 +281,7 @@ impl Operation {
     }
 
     /// Puts the key in front of the body, which is all that `text` holds.
+    #[inline]
     fn set_key(&mut self, key: Key) {
         if let Err(error) = key.check() {
             self.keep(error);
@@ -290,6 +293,7 @@ impl Operation {
 
     /// Sets the document from any value that serialises to a JSON object.
     #[must_use]
+    #[inline]
     pub fn doc(mut self, document: &(impl Serialize + ?Sized)) -> Self {
         if self.begin_document() {
             self.write_body(document);
@@ -310,6 +314,7 @@ impl Operation {
         self
     }
 
+    #[inline]
     fn begin_document(&mut self) -> bool {
         let mistake = if !self.verb.has_document() {
             format!("`{}` takes no document; leave it out", self.verb)
@@ -336,6 +341,7 @@ impl Operation {
         }
     }
 
+    #[inline]
     fn check_object(&mut self) {
         if self.mistake.is_none() && self.body().first() != Some(&b'{') {
             self.keep(Error::new(

@@ -247,6 +247,7 @@ fn possible(case: &Case, ran: &Ran, key: u8) -> Vec<Doc> {
         for before in &states {
             let after = leaves(index, step, before);
             match &status {
+                JobStatus::Accepted => next.extend(after),
                 JobStatus::Applied(outcome) => {
                     let read: Doc =
                         (step.verb == Verb::Get).then(|| clean(&outcome.decode().unwrap()));
@@ -366,7 +367,7 @@ fn check_whole(case: &Case, ran: &Ran) {
         assert!(holds(&nothing), "an operation is not applied, and others are in the store");
         assert!(!statuses.iter().any(JobStatus::is_applied));
     }
-    if statuses.iter().any(JobStatus::is_applied) {
+    if statuses.iter().any(|status| status.is_applied() || matches!(status, JobStatus::Accepted)) {
         assert!(holds(&whole), "an operation is applied, and not all are in the store");
     }
 }
@@ -374,7 +375,9 @@ fn check_whole(case: &Case, ran: &Ran) {
 /// Nothing is applied after the first operation that is not, unless its request had left already.
 fn check_stopped(ran: &Ran) {
     let statuses: Vec<_> = ran.jobs.iter().map(Job::status).collect();
-    if let Some(first) = statuses.iter().position(|status| !status.is_applied())
+    let in_store =
+        |status: &JobStatus| status.is_applied() || matches!(status, JobStatus::Accepted);
+    if let Some(first) = statuses.iter().position(|status| !in_store(status))
         && matches!(statuses[first], JobStatus::NotApplied(_))
     {
         let later = &statuses[first + 1..];

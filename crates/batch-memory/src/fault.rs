@@ -24,6 +24,9 @@ pub enum Fault {
     DropBefore,
     /// The server applies the request, and its answer is lost.
     DropAfter,
+    /// The request is applied, and the server answers only that it will be, as CQL does when a
+    /// logged batch times out after its log was written.
+    AcceptOnly,
     /// The answer comes, but only after this time.
     Delay(Duration),
     /// The request is applied, and the answer of its last operation is missing.
@@ -42,12 +45,13 @@ pub enum Fault {
 
 impl Fault {
     /// Every sort of fault that is over at once.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Unreachable,
         Self::Refuse(ErrorKind::InvalidOperation),
         Self::Busy,
         Self::DropBefore,
         Self::DropAfter,
+        Self::AcceptOnly,
         Self::MissingAnswer,
         Self::DoubledAnswer,
         Self::SurplusAnswer,

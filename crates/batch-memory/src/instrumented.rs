@@ -83,15 +83,23 @@ impl Instrumented {
                 tokio::task::yield_now().await;
                 lost()
             }
-            Fault::DropAfter => match self.reach(chunk).await {
-                // A request that the client itself refused has no answer to lose.
-                (seen, Ok(())) if refused_all(&seen, chunk.len()) => give(seen, chunk, answers),
+            Fault::DropAfter | Fault::AcceptOnly => match self.reach(chunk).await {
+                // A request that was refused has no answer to lose, and nothing is promised of it.
+                (seen, Ok(())) if refused_all(&seen, chunk.len()) => {
+                    give(&seen, chunk, answers);
+                    Ok(())
+                }
+                (seen, Ok(())) if fault == Fault::AcceptOnly && applied_all(&seen, chunk.len()) => {
+                    let message = "the server has logged the request and will apply it";
+                    Err(Error::new(ErrorKind::Timeout, message).accepted())
+                }
                 _ => lost(),
             },
             Fault::MissingAnswer | Fault::DoubledAnswer | Fault::SurplusAnswer => {
                 let (seen, result) = self.reach(chunk).await;
                 if refused_all(&seen, chunk.len()) {
-                    return give(seen, chunk, answers);
+                    give(&seen, chunk, answers);
+                    return result;
                 }
                 let last = chunk.len().saturating_sub(1);
                 for place in 0..chunk.len() {
@@ -130,16 +138,18 @@ fn refused_all(seen: &Answers, len: usize) -> bool {
     (0..len).all(|place| matches!(seen.get(place), Some(Err(_))))
 }
 
+fn applied_all(seen: &Answers, len: usize) -> bool {
+    (0..len).all(|place| matches!(seen.get(place), Some(Ok(_))))
+}
+
 fn copy(seen: &Answers, place: usize, answers: &mut Answers) {
     if let Some(answer) = seen.get(place) {
         answers.set(place, answer.cloned().map_err(Clone::clone));
     }
 }
 
-fn give(seen: Answers, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
-    (0..chunk.len()).for_each(|place| copy(&seen, place, answers));
-    drop(seen);
-    Ok(())
+fn give(seen: &Answers, chunk: &Chunk<'_>, answers: &mut Answers) {
+    (0..chunk.len()).for_each(|place| copy(seen, place, answers));
 }
 
 #[async_trait]

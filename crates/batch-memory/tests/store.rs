@@ -134,7 +134,7 @@ async fn a_document_vanishes_after_its_time_to_live() {
 #[tokio::test(start_paused = true)]
 async fn each_fault_has_the_answer_that_is_true_of_it() {
     // What one insert ends as, and whether its row is there.
-    let cases: [(Fault, &str, Option<ErrorKind>, bool); 12] = [
+    let cases: [(Fault, &str, Option<ErrorKind>, bool); 13] = [
         (Fault::None, "applied", None, true),
         (Fault::Unreachable, "applied", None, true),
         (Fault::Busy, "applied", None, true),
@@ -148,6 +148,7 @@ async fn each_fault_has_the_answer_that_is_true_of_it() {
         ),
         (Fault::DropBefore, "unknown", Some(ErrorKind::Connection), false),
         (Fault::DropAfter, "unknown", Some(ErrorKind::Connection), true),
+        (Fault::AcceptOnly, "accepted", None, true),
         (Fault::MissingAnswer, "unknown", Some(ErrorKind::Protocol), true),
         (Fault::DoubledAnswer, "unknown", Some(ErrorKind::Protocol), true),
         (Fault::SurplusAnswer, "unknown", Some(ErrorKind::Protocol), true),
