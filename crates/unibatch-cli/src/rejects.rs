@@ -1,0 +1,85 @@
+//! The dead-letter file: the operations that were not applied, to be run again.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+use same_file::Handle;
+use unibatch::{Batch, JobStatus};
+
+use crate::exit::{Code, Failure};
+
+/// The open file. What an earlier run left in it stays until there is something to put in its
+/// place: a commit that sends nothing leaves it alone.
+#[derive(Debug)]
+pub(crate) struct Rejects {
+    path: PathBuf,
+    file: File,
+}
+
+impl Rejects {
+    /// Refuses a file that is also the input, by any path or link, also as stdin.
+    pub(crate) fn refuse_input(path: &Path, input: &Path) -> Result<(), Failure> {
+        if !path.is_file() {
+            return Ok(());
+        }
+        let source =
+            if input == Path::new("-") { Handle::stdin() } else { Handle::from_path(input) };
+        // An input that cannot be opened is told when it is read.
+        if let (Ok(rejects), Ok(source)) = (Handle::from_path(path), source)
+            && rejects == source
+        {
+            return Err(Failure::new(
+                Code::Usage,
+                format!("{} is the input; name another file for --rejects", path.display()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Opens the file for writing, and creates it if there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|error| {
+            let path = path.display();
+            Failure::new(
+                Code::Usage,
+                format!("{path} cannot be written for --rejects: {error}; nothing was sent"),
+            )
+        })?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// A file that refuses to be written, as a full disk does.
+    #[cfg(test)]
+    pub(crate) fn read_only(path: &Path) -> Self {
+        Self { path: path.to_owned(), file: File::open(path).unwrap() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the operations that ended `NotApplied`, one at a time, and says how many they are.
+    pub(crate) fn write(self, batch: &dyn Batch) -> io::Result<u64> {
+        // A pipe or a terminal has no length to set.
+        if self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        let mut out = BufWriter::new(self.file);
+        let mut written = 0;
+        for job in batch.jobs() {
+            if let JobStatus::NotApplied(_) = job.status()
+                && let Some(operation) = batch.operation(&job)
+            {
+                serde_json::to_writer(&mut out, &operation.to_operation())?;
+                out.write_all(b"\n")?;
+                written += 1;
+            }
+        }
+        out.flush()?;
+        Ok(written)
+    }
+}

@@ -1,0 +1,96 @@
+//! The dead-letter file.
+
+use std::fs::{self, File};
+
+use crate::{Place, each, inserts};
+
+const DUPLICATES: &str = r#"{"op":"insert","collection":"s","key":{"id":"a","n":1},"doc":{"v":1}}
+{"op":"insert","collection":"s","key":{"id":"a","n":1},"doc":{"v":2.50},"returning":"new"}
+{"op":"get","collection":"s","key":{"id":"a","n":1}}
+{"op":"delete_existing","collection":"s","key":"absent","if_revision":"7"}
+"#;
+
+/// The second and the fourth.
+fn rejected() -> String {
+    DUPLICATES.lines().skip(1).step_by(2).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn what_was_not_applied_is_written_as_it_was_read_and_can_be_run_again() {
+    let place = Place::new();
+    place.write("f.ndjson", DUPLICATES);
+    let ran = place.run(&["run", "--output", "json", "--rejects", "r.ndjson", "f.ndjson"]).is(1);
+    assert_eq!(ran.err, "note: 2 not applied, written to r.ndjson\n");
+    assert_eq!(each(&ran.json(), "id").len(), 4);
+    assert_eq!(place.read("r.ndjson"), rejected());
+
+    // A fresh store has no `a`, so one of the two is applied now.
+    let ran = place.run(&["run", "--output", "json", "--rejects", "r2.ndjson", "r.ndjson"]).is(1);
+    assert_eq!(each(&ran.json(), "status"), ["applied", "not_applied"]);
+    assert_eq!(
+        place.read("r2.ndjson"),
+        rejected().lines().skip(1).map(|l| format!("{l}\n")).collect::<String>()
+    );
+}
+
+#[test]
+fn the_rejects_are_the_same_whatever_is_printed() {
+    for show in ["all", "failed", "none"] {
+        let place = Place::new();
+        place.write("f.ndjson", DUPLICATES);
+        place.run(&["run", "--show", show, "--rejects", "r.ndjson", "f.ndjson"]).is(1);
+        assert_eq!(place.read("r.ndjson"), rejected(), "{show}");
+    }
+}
+
+#[test]
+fn without_rejects_the_file_is_empty() {
+    let place = Place::new();
+    place.write("f.ndjson", inserts(2));
+    place.write("r.ndjson", "of an earlier run, and longer than what comes");
+    let ran = place.run(&["run", "--rejects", "r.ndjson", "f.ndjson"]).is(0);
+    assert_eq!((place.read("r.ndjson").as_str(), ran.err.as_str()), ("", ""));
+}
+
+#[test]
+fn a_run_that_sends_nothing_leaves_the_rejects_of_an_earlier_one() {
+    for (text, args, code) in [
+        ("{}\n", &[][..], 2),
+        (&*inserts(1), &["--store", "cql://localhost"], 4),
+        (&inserts(1001), &["--guarantee", "all-or-nothing"], 4),
+    ] {
+        let place = Place::new();
+        place.write("f.ndjson", text);
+        place.write("r.ndjson", "dead letters");
+        place.run(&[&["run", "--rejects", "r.ndjson", "f.ndjson"], args].concat()).is(code);
+        assert_eq!(place.read("r.ndjson"), "dead letters");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_refused_before_anything_is_sent() {
+    let place = Place::new();
+    place.write("f.ndjson", inserts(1));
+    for path in [".", "no/such/directory/r.ndjson"] {
+        place.run(&["run", "--rejects", path, "f.ndjson"]).fails(2, "nothing was sent");
+    }
+}
+
+#[test]
+fn the_input_is_never_truncated() {
+    let place = Place::new();
+    let input = place.write("f.ndjson", DUPLICATES);
+    fs::hard_link(&input, place.path("hard.ndjson")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&input, place.path("soft.ndjson")).unwrap();
+    #[cfg(not(unix))]
+    fs::hard_link(&input, place.path("soft.ndjson")).unwrap();
+    for name in ["f.ndjson", "./f.ndjson", "hard.ndjson", "soft.ndjson"] {
+        place.run(&["run", "--rejects", name, "f.ndjson"]).fails(2, "is the input");
+
+        let mut command = place.command(&["run", "--rejects", name, "-"]);
+        let output = command.stdin(File::open(&input).unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert_eq!(place.read("f.ndjson"), DUPLICATES, "{name}");
+    }
+}
