@@ -87,11 +87,16 @@ impl Commit {
         let mut attempts = FuturesUnordered::new();
         let mut since_breath = 0;
         let in_time = loop {
+            // Each attempt encodes when it is first polled: not all of them in one poll.
+            let mut begun = 0;
             while attempts.len() < most
+                && begun < SLICE as usize
                 && let Some((lane, unit)) = self.next_unit()
             {
+                begun += unit.weight();
                 attempts.push(attempt(Arc::clone(&self.work), lane, unit));
             }
+            let pauses = begun >= SLICE as usize;
             if attempts.is_empty() && self.asleep.is_empty() {
                 break true;
             }
@@ -102,9 +107,10 @@ impl Commit {
                 biased;
                 () = &mut timer => break false,
                 Some(done) = attempts.next() => {
-                    since_breath += done.unit.operations.len();
+                    since_breath += done.unit.weight();
                     self.conclude(done).await?;
                 }
+                () = tokio::task::yield_now(), if pauses => {}
                 () = sleep_until(wake) => {}
             }
             if since_breath >= SLICE as usize {
@@ -298,9 +304,8 @@ impl Commit {
                 self.work.ledger().note_reroute(error);
             }
             retry.extend(stale);
-            retry.sort_unstable_by_key(|(index, _)| {
-                unit.operations.iter().position(|other| other == index)
-            });
+            // A chunk keeps program order, and so must what is left of it.
+            retry.sort_unstable_by_key(|(index, _)| *index);
         }
         for (index, error) in &retry {
             self.work.note_retry(*index, error);

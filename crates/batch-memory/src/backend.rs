@@ -21,8 +21,9 @@ const CALL: &str = "memory call";
 const SERIAL_CALL: &str = "memory serial call";
 const TRANSACTION: &str = "memory transaction";
 
-/// How many operations are encoded or applied before the executor gets its turn back.
-const SLICE: usize = 1024;
+/// How many operations are encoded or applied before the executor gets its turn back. Small,
+/// because all the chunks in flight are polled together.
+const SLICE: usize = 128;
 
 /// What the store imitates; [`MemoryBuilder`](crate::MemoryBuilder) sets it.
 #[derive(Clone, Debug)]

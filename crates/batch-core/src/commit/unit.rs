@@ -24,6 +24,15 @@ pub(super) struct Unit {
     pub(super) pauses: u32,
 }
 
+impl Unit {
+    /// What it costs to encode and settle, counted in small operations.
+    pub(super) fn weight(&self) -> usize {
+        const SMALL: u64 = 256;
+        let by_size = usize::try_from(self.bytes / SMALL).unwrap_or(usize::MAX);
+        self.operations.len().max(by_size)
+    }
+}
+
 /// Units that must follow one another: retries and pieces first, then the planned chunks.
 pub(super) struct Lane {
     pub(super) first: VecDeque<Unit>,
