@@ -49,7 +49,7 @@ deny:
 # compiles with the oldest supported compiler, which Cargo.toml names; rustup fetches it
 [group: 'check']
 msrv:
-    cargo "+$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)" check --locked --workspace --all-features
+    rustup run --install "$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)" cargo check --locked --workspace --all-features
 
 # every test, as the README says
 [group: 'test']
@@ -63,8 +63,8 @@ examples:
 
 # changes the core in ways that a named test must notice
 [group: 'test']
-mutants:
-    scripts/mutants
+mutants *names:
+    scripts/mutants {{ names }}
 
 # what it costs; BENCHMARKS.md says how to read it
 [group: 'measure']
