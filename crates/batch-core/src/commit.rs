@@ -21,7 +21,6 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, Sleep};
@@ -420,20 +419,8 @@ impl Commit {
 
     /// The pause after `before` others: twice the former one, with jitter.
     fn pause(&mut self, before: u32) -> Duration {
-        let options = &self.work.shared.options;
-        let builder = ExponentialBuilder::new()
-            .with_min_delay(options.first_backoff)
-            .with_max_delay(options.max_backoff)
-            .without_max_times()
-            .with_jitter();
-        let builder = match options.backoff_seed {
-            Some(seed) => {
-                self.seeds += 1;
-                builder.with_jitter_seed(seed.wrapping_add(self.seeds))
-            }
-            None => builder,
-        };
-        builder.build().nth(before as usize).unwrap_or(options.max_backoff)
+        self.seeds += 1;
+        self.work.shared.options.pause(before, self.seeds)
     }
 
     /// Everything that could be sent was, or time ran out, or the batch stopped.

@@ -9,7 +9,7 @@ use crate::{
     Batch, BatchOptions, BatchState, Callback, Capabilities, Error, ErrorKind, Job, Jobs, OnCancel,
     Operation, OperationOptions, OperationRef, Plan, Progress, QueueOptions, Rejected, Report,
     Result, Verb,
-    backend::Terms,
+    backend::{Terms, View},
     callback::Callbacks,
     commit::{RunningCommit, Work},
     engine::{Shared, timed_runtime},
@@ -248,7 +248,10 @@ impl Batch for OpenedBatch {
         self.shared.check_open()?;
         let shared = &*self.shared;
         let limits = shared.limits();
-        let planning = plan::plan(&*shared.backend, queue, self.terms, &limits);
+        let planning = async {
+            shared.backend.resolve(View::range(queue, 0, queue.len()), false).await?;
+            plan::plan(&*shared.backend, queue, self.terms, &limits).await
+        };
         let planned = if timed_runtime("plan").is_ok() {
             let timeout = self.options.deadline.unwrap_or(shared.options.timeout);
             tokio::time::timeout(timeout, planning).await.unwrap_or_else(|_| {

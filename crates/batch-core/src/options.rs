@@ -6,6 +6,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+
 /// What a batch promises about its operations together. Asked for, never assumed: a store names
 /// the mechanism that gives it, or refuses before a byte is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -305,6 +307,21 @@ impl StoreOptions {
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// The pause after `before` others: twice the former one, with jitter. A `turn` of its own
+    /// makes the jitter of seeded pauses differ.
+    pub(crate) fn pause(&self, before: u32, turn: u64) -> Duration {
+        let builder = ExponentialBuilder::new()
+            .with_min_delay(self.first_backoff)
+            .with_max_delay(self.max_backoff)
+            .without_max_times()
+            .with_jitter();
+        let builder = match self.backoff_seed {
+            Some(seed) => builder.with_jitter_seed(seed.wrapping_add(turn)),
+            None => builder,
+        };
+        builder.build().nth(before as usize).unwrap_or(self.max_backoff)
     }
 
     /// The clock, for a backend that reads the time of day.

@@ -151,14 +151,13 @@ impl Planned {
     }
 }
 
-/// Resolves, routes and cuts the whole queue, giving way between slices.
+/// Routes and cuts the whole queue, whose metadata is resolved, giving way between slices.
 pub(crate) async fn plan(
     backend: &dyn Backend,
     queue: &Queue,
     terms: Terms,
     limits: &Limits<'_>,
 ) -> Result<Planned> {
-    backend.resolve(View::range(queue, 0, queue.len()), false).await?;
     let mut routes = Routes::default();
     routes.routes.reserve_exact(queue.len() as usize);
     let mut start = 0;

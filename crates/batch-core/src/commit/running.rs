@@ -13,7 +13,9 @@ use tokio::time::Sleep;
 use tracing::Instrument as _;
 
 use super::{Commit, Work, errors};
-use crate::{Error, ErrorKind, Report, Result, engine::Running, metrics, plan::plan};
+use crate::{
+    Error, ErrorKind, Report, Result, backend::View, engine::Running, metrics, plan::plan,
+};
 
 /// A commit under way: polled in place by the batch, or spawned to finish when that is dropped.
 /// Its own drop settles what is left, so that no job pends for ever.
@@ -80,12 +82,32 @@ impl Drop for RunningCommit {
     }
 }
 
+/// Reads metadata, and again if that may help. The deadline is the caller's.
+async fn resolve(work: &Work) -> Result<()> {
+    let queue = work.queue();
+    let mut before = 0;
+    loop {
+        let view = View::range(queue, 0, queue.len());
+        match work.shared.backend.resolve(view, false).await {
+            Err(error) if error.is_transient() && error.is_retry_safe() => {
+                work.ledger().unresolved = Some(error);
+            }
+            result => return result,
+        }
+        tokio::time::sleep(work.shared.options.pause(before, before.into())).await;
+        before += 1;
+    }
+}
+
 async fn run(work: Arc<Work>, timer: Sleep) -> Result<Report> {
     let mut timer = Box::pin(timer);
     let planned = {
         let limits = work.shared.limits();
         let backend = &*work.shared.backend;
-        let planning = AssertUnwindSafe(plan(backend, work.queue(), work.terms, &limits));
+        let planning = AssertUnwindSafe(async {
+            resolve(&work).await?;
+            plan(backend, work.queue(), work.terms, &limits).await
+        });
         tokio::select! {
             biased;
             planned = planning.catch_unwind() => planned.unwrap_or_else(|panic| {

@@ -62,6 +62,8 @@ pub(crate) struct Ledger {
     tally: Tally,
     uses: Vec<MechanismUse>,
     pub(crate) warnings: Vec<String>,
+    /// Why metadata could not be read at the last attempt.
+    pub(crate) unresolved: Option<Error>,
     pub(crate) attempts: u64,
     pub(crate) retries: u64,
     pub(crate) splits: u64,
@@ -190,6 +192,9 @@ impl Work {
     pub(crate) fn release_held(&self) -> (Settled, bool) {
         let (held, more): (Vec<_>, _) = {
             let mut ledger = self.ledger();
+            if ledger.held.is_empty() {
+                return (Settled::default(), false);
+            }
             let count = ledger.held.len().min(SLICE as usize);
             let held = ledger.held.drain(..count).collect();
             (held, !ledger.held.is_empty())
@@ -289,9 +294,11 @@ impl Work {
         self.settle(rest.into_iter());
     }
 
-    /// The error that some operation was last sent again for.
+    /// The error that some operation was last sent again for, or metadata was last read again for.
     pub(crate) fn any_last_error(&self) -> Option<Error> {
-        self.ledger().retrying.values().next().map(|retrying| retrying.last.clone())
+        let ledger = self.ledger();
+        let of_operation = ledger.retrying.values().next().map(|retrying| &retrying.last);
+        of_operation.or(ledger.unresolved.as_ref()).cloned()
     }
 
     pub(crate) fn report(&self) -> Report {
