@@ -18,5 +18,6 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Code, Failure> {
         capabilities: store.capabilities(),
     };
     output::print_check(&facts, args.output)?;
+    crate::close(&runtime, &*store);
     Ok(Code::Done)
 }

@@ -14,10 +14,11 @@ mod output;
 mod rejects;
 mod run;
 
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{ffi::OsString, io, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _, builder::StyledStr};
-use unibatch::StoreUrl;
+use tokio::runtime::{Builder, Runtime};
+use unibatch::{Store, StoreUrl};
 
 use crate::{
     args::{Args, Command},
@@ -72,21 +73,26 @@ fn execute(command: Command) -> Result<Code, Failure> {
     }
 }
 
+fn runtime() -> Result<Runtime, Failure> {
+    // Several threads, so that connections live on while the main one reads or prints.
+    Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Failure::new(Code::Failed, format!("no runtime could be started: {error}"))
+    })
+}
+
 /// The store of a `--store` argument. A URL that cannot be read is bad usage; a store that cannot
 /// be reached is not.
-fn connect(
-    runtime: &tokio::runtime::Runtime,
-    url: &str,
-) -> Result<(StoreUrl, std::sync::Arc<dyn unibatch::Store>), Failure> {
+fn connect(runtime: &Runtime, url: &str) -> Result<(StoreUrl, Arc<dyn Store>), Failure> {
     let url = StoreUrl::parse(url).map_err(|error| Failure::of(Code::Usage, &error))?;
     let store =
         runtime.block_on(url.connect()).map_err(|error| Failure::of(Code::Failed, &error))?;
     Ok((url, store))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    // Several threads, so that connections live on while the main one reads or prints.
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        Failure::new(Code::Failed, format!("no runtime could be started: {error}"))
-    })
+/// Closes the store. Everything has ended by then, so a mistake changes no result.
+fn close(runtime: &Runtime, store: &dyn Store) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    if let Err(error) = runtime.block_on(store.close(PATIENCE)) {
+        messages::warning(&format!("the store was not closed: {}", messages::chain(&error)));
+    }
 }

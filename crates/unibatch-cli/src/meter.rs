@@ -54,7 +54,7 @@ impl Meter {
             let target = ProgressDrawTarget::stderr();
             let bar = ProgressBar::with_draw_target(all.map(u64::from), target);
             let template = match phase {
-                Phase::Reading => "{human_pos} operations read in {elapsed}",
+                Phase::Reading => "{human_pos} operations read",
                 Phase::Settling => "[{bar:40}] {human_pos} of {human_len} settled",
             };
             if let Ok(style) = ProgressStyle::with_template(template) {

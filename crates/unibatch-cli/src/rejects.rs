@@ -22,11 +22,12 @@ pub(crate) struct Rejects {
 impl Rejects {
     /// Refuses a file that is also the input, by any path or link, also as stdin.
     pub(crate) fn refuse_input(path: &Path, input: &Path) -> Result<(), Failure> {
-        if !path.is_file() {
+        let stdin = input == Path::new("-");
+        // To look at a named pipe is to open it, and to close it again ends its writer.
+        if !path.is_file() || !(stdin || input.is_file()) {
             return Ok(());
         }
-        let source =
-            if input == Path::new("-") { Handle::stdin() } else { Handle::from_path(input) };
+        let source = if stdin { Handle::stdin() } else { Handle::from_path(input) };
         // An input that cannot be opened is told when it is read.
         if let (Ok(rejects), Ok(source)) = (Handle::from_path(path), source)
             && rejects == source

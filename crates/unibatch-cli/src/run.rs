@@ -3,7 +3,7 @@
 use std::{future::Future, pin::pin, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use unibatch::{Batch, BatchOptions, BatchState, OnCancel, Report, Result, Store};
+use unibatch::{Batch, BatchOptions, BatchState, OnCancel, Report, Result};
 
 use crate::{
     args::{RunArgs, Show},
@@ -17,9 +17,6 @@ use crate::{
 
 /// How often the progress bar is drawn.
 const PACE: Duration = Duration::from_millis(100);
-
-/// How long closing the store may take once everything has ended.
-const CLOSING: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
     if let Some(rejects) = &args.rejects {
@@ -60,7 +57,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
             }
         }
     };
-    close(&runtime, &*store);
+    crate::close(&runtime, &*store);
     Ok(code)
 }
 
@@ -132,12 +129,6 @@ fn judge(
         }
     }
     Ok((summary, code))
-}
-
-fn close(runtime: &tokio::runtime::Runtime, store: &dyn Store) {
-    if let Err(error) = runtime.block_on(store.close(CLOSING)) {
-        messages::warning(&format!("the store was not closed: {}", messages::chain(&error)));
-    }
 }
 
 /// Ready once Ctrl-C is pressed; never, if the system does not tell.

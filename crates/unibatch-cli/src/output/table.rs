@@ -18,6 +18,9 @@ use crate::{
 /// A longer answer is cut in a table; JSON has the whole.
 const LONGEST_DETAIL: usize = 200;
 
+/// On a narrower terminal lines are as long as they are, and the terminal breaks them.
+const NARROWEST: u16 = 60;
+
 pub(super) fn run(
     out: &mut dyn Write,
     batch: &dyn Batch,
@@ -54,10 +57,10 @@ pub(super) fn run(
 
 fn job_row(batch: &dyn Batch, job: &Job, status: &JobStatus, colour: bool) -> Vec<Cell> {
     let (word, tint) = match status {
-        JobStatus::Applied(_) => ("applied", Color::Green),
-        JobStatus::NotApplied(_) => ("not applied", Color::Red),
-        JobStatus::Accepted => ("accepted", Color::Cyan),
-        JobStatus::Unknown(_) => ("unknown", Color::Yellow),
+        JobStatus::Applied(_) => ("applied", Color::DarkGreen),
+        JobStatus::NotApplied(_) => ("not applied", Color::DarkRed),
+        JobStatus::Accepted => ("accepted", Color::DarkCyan),
+        JobStatus::Unknown(_) => ("unknown", Color::DarkYellow),
         // The list may grow; a word is better than none.
         _ => (status.as_str(), Color::Reset),
     };
@@ -235,7 +238,11 @@ impl Pages {
 
 fn empty(header: &[String], colour: bool) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING);
+    // Off a terminal there is no width, and one of no width has columns of single letters.
+    if table.width().is_some_and(|width| width >= NARROWEST) {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     if header.iter().any(|name| !name.is_empty()) {
         table.set_header(header.iter().map(|name| name.to_uppercase()));
     }

@@ -94,3 +94,17 @@ fn the_input_is_never_truncated() {
         assert_eq!(place.read("f.ndjson"), DUPLICATES, "{name}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_is_read_from_start_to_end_beside_rejects_that_exist() {
+    let place = Place::new();
+    place.write("r.ndjson", "of an earlier run");
+    let pipe = place.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = std::thread::spawn(move || fs::write(pipe, DUPLICATES));
+    let ran = place.run(&["run", "--output", "json", "--rejects", "r.ndjson", "pipe"]);
+    writer.join().unwrap().unwrap();
+    assert_eq!(each(&ran.is(1).json(), "id").len(), 4);
+    assert_eq!(place.read("r.ndjson"), rejected());
+}
