@@ -129,8 +129,8 @@ impl Commit {
             if self.stopped.is_some() {
                 return None;
             }
-            let now = Instant::now();
-            let rested = self.asleep.peek().is_some_and(|Reverse(asleep)| asleep.until <= now);
+            let rested = |asleep: &Reverse<Asleep>| asleep.0.until <= Instant::now();
+            let rested = self.asleep.peek().is_some_and(rested);
             let mut lane = if rested {
                 self.asleep.pop().map(|Reverse(asleep)| asleep.lane)?
             } else if let Some(lane) = self.ready.pop_front() {
@@ -437,6 +437,10 @@ impl Commit {
         while work.release_held().1 {
             tokio::task::yield_now().await;
         }
+        let all = work.queue().len();
+        if work.table.settled() == all {
+            return Ok(());
+        }
         let (not_applied, unknown) = match self.stopped.or(self.planned.stopped) {
             Some(index) if in_time => {
                 let skipped = skipped_after(index);
@@ -444,7 +448,6 @@ impl Commit {
             }
             _ => errors::at_deadline(work),
         };
-        let all = work.queue().len();
         let mut start = 0;
         while start < all && work.table.settled() < all {
             let end = all.min(start + SLICE);

@@ -31,12 +31,13 @@ impl Learned {
     /// What is believed of a mechanism, if something was refused lately.
     fn believed(&self, mechanism: &str) -> Option<Sizes> {
         let mut map = self.lock();
-        let sizes = *map.get(mechanism)?;
+        // Nothing was refused in most stores' lives, and then no clock need be read.
+        let sizes = *map.get(mechanism).filter(|sizes| sizes.refused < u64::MAX)?;
         if sizes.at.elapsed() > BELIEVED {
             map.remove(mechanism);
             return None;
         }
-        (sizes.refused < u64::MAX).then_some(sizes)
+        Some(sizes)
     }
 
     /// The size to cut chunks by: unbounded until something was refused, then halfway between
@@ -58,33 +59,34 @@ impl Learned {
 
     pub(crate) fn taken(&self, mechanism: &str, bytes: u64) {
         let mut map = self.lock();
-        // Nothing was refused yet in most stores' lives: only then there is something to compare.
-        if let Some(sizes) = map.get_mut(mechanism) {
-            if bytes >= sizes.refused {
-                // The server takes more than it did.
-                sizes.refused = u64::MAX;
-            }
-            sizes.taken = sizes.taken.max(bytes);
-        } else {
-            let sizes = Sizes { taken: bytes, refused: u64::MAX, at: Instant::now() };
-            map.insert(mechanism.to_owned(), sizes);
+        let first = || Sizes { taken: bytes, refused: u64::MAX, at: Instant::now() };
+        let Some(sizes) = map.get_mut(mechanism) else {
+            map.insert(mechanism.to_owned(), first());
+            return;
+        };
+        if sizes.at.elapsed() > BELIEVED {
+            *sizes = first();
         }
+        if bytes >= sizes.refused {
+            // The server takes more than it did.
+            sizes.refused = u64::MAX;
+        }
+        sizes.taken = sizes.taken.max(bytes);
     }
 
     pub(crate) fn refused(&self, mechanism: &str, bytes: u64) {
         let mut map = self.lock();
-        let now = Instant::now();
-        let sizes = map.entry(mechanism.to_owned()).or_insert(Sizes {
-            taken: 0,
-            refused: u64::MAX,
-            at: now,
-        });
+        let nothing = Sizes { taken: 0, refused: u64::MAX, at: Instant::now() };
+        let sizes = map.entry(mechanism.to_owned()).or_insert(nothing);
+        if sizes.at.elapsed() > BELIEVED {
+            *sizes = nothing;
+        }
         sizes.refused = sizes.refused.min(bytes);
         if sizes.taken >= sizes.refused {
             // The server takes less than it did.
             sizes.taken = 0;
         }
-        sizes.at = now;
+        sizes.at = nothing.at;
     }
 }
 
