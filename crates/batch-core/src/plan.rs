@@ -1,6 +1,7 @@
 //! 2 PLAN: what a commit would send, before it sends anything.
 
 mod cut;
+mod keys;
 mod lanes;
 
 use std::fmt;
@@ -164,10 +165,10 @@ pub(crate) async fn plan(
     while start < queue.len() {
         let end = queue.len().min(start + SLICE);
         backend.route(View::range(queue, start, end), terms, &mut routes)?;
+        check_routes(backend, &routes, start as usize..end as usize)?;
         start = end;
         breathe(start, queue.len()).await;
     }
-    check_routes(backend, &routes, queue.len() as usize)?;
     let (cut, stopped) = if terms.guarantee.is_all_or_nothing() {
         (cut::cut_whole(backend.name(), &routes, limits).await?, None)
     } else if terms.guarantee.is_ordered() {
@@ -193,11 +194,18 @@ pub(crate) async fn breathe(done: u32, all: u32) {
     }
 }
 
-/// A backend that breaks its contract is an error here, not a panic or a guess later.
-pub(crate) fn check_routes(backend: &dyn Backend, routes: &Routes, expected: usize) -> Result<()> {
+/// A backend that breaks its contract is an error here, not a panic or a guess later. Looks at
+/// what was routed last.
+pub(crate) fn check_routes(
+    backend: &dyn Backend,
+    routes: &Routes,
+    last: std::ops::Range<usize>,
+) -> Result<()> {
     let known = |id: usize| id < routes.mechanisms.len() || id == usize::from(REFUSED.0);
+    let expected = last.end;
     if routes.routes.len() == expected
-        && routes.routes.iter().all(|route| known(usize::from(route.mechanism.0)))
+        && let Some(last) = routes.routes.get(last)
+        && last.iter().all(|route| known(usize::from(route.mechanism.0)))
     {
         return Ok(());
     }

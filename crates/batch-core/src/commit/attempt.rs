@@ -87,6 +87,6 @@ async fn reroute(work: &Work, operations: &[u32]) -> Result<Routes> {
     backend.resolve(view, true).await?;
     let mut routes = Routes::default();
     backend.route(view, work.terms, &mut routes)?;
-    check_routes(backend, &routes, operations.len())?;
+    check_routes(backend, &routes, 0..operations.len())?;
     Ok(routes)
 }

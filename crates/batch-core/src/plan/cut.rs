@@ -8,7 +8,7 @@ use crate::{
     Error, ErrorKind, Result,
     backend::{KeyId, Mechanism, MechanismId, REFUSED, Repeats, Route, Routes},
     engine::learned::Learned,
-    plan::{give_way, lanes::Repeated, mechanism_of},
+    plan::{give_way, keys::KeyMap, lanes::Repeated, mechanism_of},
 };
 
 /// What bounds a chunk besides its mechanism.
@@ -118,8 +118,8 @@ pub(super) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
     }
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let mut bytes = u64::from(mechanism.overhead);
-    let mut repeated = Repeated::default();
-    let mut keys = Keys::default();
+    let mut repeated = Repeated::among(routes.routes.len());
+    let mut keys = KeyMap::for_keys(routes.routes.len());
     for (place, route) in (0..all).zip(&routes.routes) {
         if route.mechanism != first.mechanism || route.group != first.group {
             let reason =
@@ -127,7 +127,7 @@ pub(super) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
             return refuse(place, ErrorKind::Unsupported, reason);
         }
         if let Some(key) = route.key
-            && !keys.insert(key.get())
+            && keys.insert(key, ()).is_some()
         {
             if mechanism.repeats == Repeats::Apart {
                 let reason =
@@ -182,13 +182,13 @@ pub(super) async fn cut_ordered(
         routes.refused.truncate(1);
     }
     let end = stopped.unwrap_or(all);
-    let mut cut = Cut::default();
-    let mut keys = Keys::default();
+    let mut cut = Cut { repeated: Repeated::among(routes.routes.len()), ..Cut::default() };
+    let mut keys = KeyMap::for_keys(routes.routes.len());
     let mut in_order = InOrder::new(routes, stop, limits);
     for (place, route) in (0..end).zip(&routes.routes) {
         if route.mechanism != REFUSED {
             if let Some(key) = route.key
-                && !keys.insert(key.get())
+                && keys.insert(key, ()).is_some()
             {
                 cut.repeated.note(place, key);
             }

@@ -11,25 +11,40 @@ use foldhash::fast::FixedState;
 use super::cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized};
 use crate::{
     backend::{KeyId, MechanismId, REFUSED, Repeats, Route, Routes},
-    plan::{give_way, mechanism_of},
+    plan::{SLICE, give_way, keys::KeyMap, mechanism_of},
 };
 
 type Map<K, V> = HashMap<K, V, FixedState>;
 
-/// The operations whose key occurs more than once in the commit, from the second one on each key,
-/// with their count. Few in most batches.
+/// The operations whose key occurs more than once in the commit: which keys, and how many
+/// operations on its key come before each.
 #[derive(Debug, Default)]
 pub(crate) struct Repeated {
-    counts: Map<u64, u32>,
-    places: Map<u32, u32>,
+    counts: KeyMap<u32>,
+    /// For each place; none until a key repeats.
+    earlier: Vec<u32>,
+    operations: usize,
+    most: u32,
 }
 
 impl Repeated {
+    /// None yet, among so many operations.
+    pub(super) fn among(operations: usize) -> Self {
+        Self { counts: KeyMap::for_keys(operations), operations, ..Self::default() }
+    }
+
     /// Counts a further operation on a key that occurred before.
     pub(super) fn note(&mut self, place: u32, key: KeyId) {
-        let count = self.counts.entry(key.get()).or_insert(0);
-        *count += 1;
-        self.places.insert(place, *count);
+        let count = self.counts.get(key).map_or(1, |count| count + 1);
+        self.counts.insert(key, count);
+        self.most = self.most.max(count);
+        if self.earlier.is_empty() {
+            // Costs no page until it is written.
+            self.earlier = vec![0; self.operations];
+        }
+        if let Some(earlier) = self.earlier.get_mut(place as usize) {
+            *earlier = count;
+        }
     }
 
     /// Whether no key occurs twice.
@@ -39,17 +54,17 @@ impl Repeated {
 
     /// Whether other operations of the commit have this key.
     pub(crate) fn has_key(&self, key: KeyId) -> bool {
-        self.counts.contains_key(&key.get())
+        self.counts.get(key).is_some()
     }
 
     /// How many operations on the same key come before this one.
     pub(crate) fn earlier(&self, place: u32) -> u32 {
-        if self.places.is_empty() { 0 } else { self.places.get(&place).copied().unwrap_or(0) }
+        self.earlier.get(place as usize).copied().unwrap_or(0)
     }
 
     /// The most operations on one key, less one.
     pub(crate) fn most(&self) -> u32 {
-        self.counts.values().copied().max().unwrap_or(0)
+        self.most
     }
 }
 
@@ -120,23 +135,23 @@ async fn find_repeated(routes: &Routes) -> Repeated {
         if route.mechanism == REFUSED { None } else { route.key }
     };
     let mut bits = SeenBits::for_keys(routes.routes.len());
-    let mut candidates: Map<u64, bool> = Map::default();
+    let mut candidates = KeyMap::for_keys(routes.routes.len());
     for (place, route) in (0..all).zip(&routes.routes) {
         if let Some(key) = keyed(route)
             && bits.insert(key)
         {
-            candidates.insert(key.get(), false);
+            candidates.insert(key, false);
         }
         give_way(place, all).await;
     }
     drop(bits);
-    let mut repeated = Repeated::default();
+    let mut repeated = Repeated::among(routes.routes.len());
     if candidates.is_empty() {
         return repeated;
     }
     for (place, route) in (0..all).zip(&routes.routes) {
         if let Some(key) = keyed(route)
-            && let Some(seen) = candidates.get_mut(&key.get())
+            && let Some(seen) = candidates.get_mut(key)
             && std::mem::replace(seen, true)
         {
             repeated.note(place, key);
@@ -149,26 +164,25 @@ async fn find_repeated(routes: &Routes) -> Repeated {
 /// Appends the lane of operations whose keys occur more than once.
 async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Limits<'_>) {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
-    let generations = generations(routes, &places).await;
+    let (generations, last) = generations(routes, &places).await;
     // By generation, each in program order: counted first, so that no sort runs over everything.
-    let last = generations.iter().copied().max().unwrap_or(0);
-    let mut starts = vec![0_usize; last as usize + 2];
-    for generation in &generations {
-        if let Some(count) = starts.get_mut(*generation as usize + 1) {
+    let mut ends = vec![0_u32; last as usize + 1];
+    for (at, generation) in (0..all).zip(&generations) {
+        if let Some(count) = ends.get_mut(*generation as usize) {
             *count += 1;
         }
+        give_way(at, all).await;
     }
-    for at in 1..starts.len() {
-        let before = starts.get(at - 1).copied().unwrap_or(0);
-        if let Some(start) = starts.get_mut(at) {
-            *start += before;
-        }
+    let mut start = 0;
+    for (at, end) in (0..=last).zip(&mut ends) {
+        // The start, until the generation's operations have moved it to the end.
+        start += std::mem::replace(end, start);
+        give_way(at, last).await;
     }
     let mut order = vec![0; places.len()];
-    let mut next = starts.clone();
     for ((at, place), generation) in (0..all).zip(places).zip(generations) {
-        if let Some(free) = next.get_mut(generation as usize) {
-            if let Some(slot) = order.get_mut(*free) {
+        if let Some(free) = ends.get_mut(generation as usize) {
+            if let Some(slot) = order.get_mut(*free as usize) {
                 *slot = place;
             }
             *free += 1;
@@ -179,40 +193,45 @@ async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Lim
         routes.routes.get(*place as usize).map(|route| (route.mechanism.0, route.group))
     };
     let mut in_order = InOrder::new(routes, false, limits);
-    let mut at = 0;
-    for range in starts.windows(2) {
-        let [start, end] = *range else { continue };
-        let Some(generation) = order.get_mut(start..end) else { continue };
+    let mut start = 0;
+    for end in ends {
+        let Some(generation) = order.get_mut(start as usize..end as usize) else { continue };
         if !generation.is_sorted_by_key(route) {
             generation.sort_by_key(route);
         }
-        for place in &*generation {
+        for (at, place) in (start..).zip(&*generation) {
             in_order.add(*place);
-            at += 1;
             give_way(at, all).await;
         }
+        start = end;
     }
     let first = cut.chunks.len();
     let shift = u32::try_from(cut.order.len()).unwrap_or(u32::MAX);
-    for chunk in in_order.chunks {
+    for (at, chunk) in (0..all).zip(in_order.chunks) {
         cut.chunks.push(ChunkSpec { start: chunk.start + shift, end: chunk.end + shift, ..chunk });
+        give_way(at, all).await;
     }
-    cut.order.extend(order);
+    cut.order.reserve_exact(order.len());
+    for slice in order.chunks(SLICE as usize) {
+        cut.order.extend_from_slice(slice);
+        tokio::task::yield_now().await;
+    }
     cut.lanes.push(first..cut.chunks.len());
 }
 
-/// For each place, how many chunks on its key must be settled before it.
-async fn generations(routes: &Routes, places: &[u32]) -> Vec<u32> {
+/// For each place, how many chunks on its key must be settled before it; and the largest of these.
+async fn generations(routes: &Routes, places: &[u32]) -> (Vec<u32>, u32) {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
-    let mut last: Map<u64, (u32, MechanismId, u64)> = Map::default();
+    let mut latest: KeyMap<(u32, MechanismId, u64)> = KeyMap::for_keys(places.len());
     let mut generations = Vec::with_capacity(places.len());
+    let mut last = 0;
     for (at, place) in (0..all).zip(places) {
         let route = routes.routes.get(*place as usize);
         let generation =
             route.and_then(|route| Some((route, route.key?))).map_or(0, |(route, key)| {
                 let together = mechanism_of(routes, *place as usize)
                     .is_some_and(|mechanism| mechanism.repeats == Repeats::Together);
-                let generation = match last.get(&key.get()) {
+                let generation = match latest.get(key) {
                     None => 0,
                     Some((generation, mechanism, group))
                         if together && *mechanism == route.mechanism && *group == route.group =>
@@ -221,13 +240,14 @@ async fn generations(routes: &Routes, places: &[u32]) -> Vec<u32> {
                     }
                     Some((generation, _, _)) => generation + 1,
                 };
-                last.insert(key.get(), (generation, route.mechanism, route.group));
+                latest.insert(key, (generation, route.mechanism, route.group));
                 generation
             });
+        last = last.max(generation);
         generations.push(generation);
         give_way(at, all).await;
     }
-    generations
+    (generations, last)
 }
 
 /// A chunk that still takes operations.
@@ -308,12 +328,14 @@ impl<'a> Builder<'a> {
     async fn finish(self) -> Cut {
         let Self { mut specs, chunk_of, open, .. } = self;
         drop(open);
+        let count = u32::try_from(specs.len()).unwrap_or(u32::MAX);
+        let mut lanes = Vec::with_capacity(specs.len());
         let mut start = 0;
-        for spec in &mut specs {
-            let count = spec.end;
+        for (chunk, spec) in (0..count).zip(&mut specs) {
+            lanes.push(chunk as usize..chunk as usize + 1);
             spec.start = start;
-            spec.end = start;
-            start += count;
+            start += std::mem::replace(&mut spec.end, start);
+            give_way(chunk, count).await;
         }
         let all = u32::try_from(chunk_of.len()).unwrap_or(u32::MAX);
         let mut order = vec![0; start as usize];
@@ -327,7 +349,6 @@ impl<'a> Builder<'a> {
             }
             give_way(place, all).await;
         }
-        let lanes = (0..specs.len()).map(|chunk| chunk..chunk + 1).collect();
         Cut { order, chunks: specs, lanes, repeated: Repeated::default() }
     }
 }
