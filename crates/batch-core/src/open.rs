@@ -249,7 +249,9 @@ impl Batch for OpenedBatch {
         let shared = &*self.shared;
         let limits = shared.limits();
         let planning = async {
-            shared.backend.resolve(View::range(queue, 0, queue.len()), false).await?;
+            if !queue.is_empty() {
+                shared.backend.resolve(View::range(queue, 0, queue.len()), false).await?;
+            }
             plan::plan(&*shared.backend, queue, self.terms, &limits).await
         };
         let planned = if timed_runtime("plan").is_ok() {

@@ -91,6 +91,15 @@ struct Gauge {
     inner: Arc<MemoryBackend>,
     now: AtomicUsize,
     most: AtomicUsize,
+    resolved: AtomicUsize,
+}
+
+impl Gauge {
+    fn new() -> Arc<Self> {
+        let inner = MemoryStore::new().backend();
+        let [now, most, resolved] = [(); 3].map(|()| AtomicUsize::new(0));
+        Arc::new(Self { inner, now, most, resolved })
+    }
 }
 
 #[async_trait]
@@ -105,6 +114,7 @@ impl Backend for Gauge {
         self.inner.admit(operation, terms)
     }
     async fn resolve(&self, operations: View<'_>, stale: bool) -> Result<()> {
+        self.resolved.fetch_add(1, Ordering::SeqCst);
         self.inner.resolve(operations, stale).await
     }
     fn route(&self, operations: View<'_>, terms: Terms, routes: &mut Routes) -> Result<()> {
@@ -132,8 +142,7 @@ impl Backend for Gauge {
 #[tokio::test(start_paused = true)]
 async fn what_may_be_in_flight_is_shared_by_the_batches_of_a_store() {
     for (chunks, bytes, expected) in [(3, usize::MAX, 3), (64, 40, 2), (1, 1, 1)] {
-        let inner = MemoryStore::new().backend();
-        let gauge = Arc::new(Gauge { inner, now: AtomicUsize::new(0), most: AtomicUsize::new(0) });
+        let gauge = Gauge::new();
         let options = StoreOptions::new()
             .max_in_flight(chunks)
             .max_bytes_in_flight(bytes)
@@ -148,6 +157,17 @@ async fn what_may_be_in_flight_is_shared_by_the_batches_of_a_store() {
         }
         assert_eq!(gauge.most.load(Ordering::SeqCst), expected, "{chunks} chunks, {bytes} bytes");
     }
+}
+
+#[tokio::test]
+async fn an_empty_commit_asks_for_no_metadata_and_sends_nothing() {
+    let gauge = Gauge::new();
+    let store = Engine::new(Arc::<Gauge>::clone(&gauge), StoreOptions::new());
+    let mut batch = store.batch(BatchOptions::new()).unwrap();
+    assert_eq!(batch.plan().await.unwrap().chunks, []);
+    assert_eq!(batch.commit().await.unwrap().total(), 0);
+    let asked = gauge.resolved.load(Ordering::SeqCst) + gauge.most.load(Ordering::SeqCst);
+    assert_eq!(asked, 0);
 }
 
 #[tokio::test(start_paused = true)]

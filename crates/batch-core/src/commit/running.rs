@@ -85,6 +85,10 @@ impl Drop for RunningCommit {
 /// Reads metadata, and again if that may help. The deadline is the caller's.
 async fn resolve(work: &Work) -> Result<()> {
     let queue = work.queue();
+    if queue.is_empty() {
+        // An empty commit does no I/O.
+        return Ok(());
+    }
     let mut before = 0;
     loop {
         let view = View::range(queue, 0, queue.len());
