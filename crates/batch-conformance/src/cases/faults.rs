@@ -38,7 +38,7 @@ struct Expectation {
 }
 
 fn rounds(context: &Context) -> u64 {
-    if context.time() == Time::Paused { 60 } else { 8 }
+    if context.time() == Time::Paused { 60 } else { 24 }
 }
 
 /// Operations on keys of their own, with what each would change.
