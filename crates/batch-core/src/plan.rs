@@ -113,7 +113,7 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
-    pub(crate) async fn show(&self, store: &str, guarantee: Guarantee) -> Plan {
+    pub(crate) async fn show(mut self, store: &str, guarantee: Guarantee) -> Plan {
         let mut chunks = Vec::with_capacity(self.cut.chunks.len());
         for (lane, range) in (0..).zip(&self.cut.lanes) {
             for chunk in self.cut.chunks.get(range.clone()).unwrap_or_default() {
@@ -142,13 +142,20 @@ impl Planned {
                 give_way(index, all).await;
             }
         }
-        Plan {
-            store: store.to_owned(),
-            guarantee,
-            chunks,
-            refused,
-            warnings: self.routes.warnings.clone(),
+        let warnings = std::mem::take(&mut self.routes.warnings);
+        self.free().await;
+        Plan { store: store.to_owned(), guarantee, chunks, refused, warnings }
+    }
+
+    /// Drops a large plan in steps: to give back hundreds of megabytes takes milliseconds.
+    pub(crate) async fn free(self) {
+        let Self { routes, cut, .. } = self;
+        let large = routes.routes.len() > SLICE as usize;
+        drop(routes);
+        if large {
+            tokio::task::yield_now().await;
         }
+        drop(cut);
     }
 }
 

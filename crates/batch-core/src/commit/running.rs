@@ -123,7 +123,7 @@ async fn run(work: Arc<Work>, timer: Sleep) -> Result<Report> {
     let mut commit = Commit::new(Arc::clone(&work), planned);
     commit.drive(timer).await?;
     // The plan is large and callbacks may take their time.
-    drop(commit);
+    commit.planned.free().await;
     work.end();
     let report = work.report();
     metrics::committed(&report);

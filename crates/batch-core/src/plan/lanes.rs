@@ -164,7 +164,7 @@ async fn find_repeated(routes: &Routes) -> Repeated {
 /// Appends the lane of operations whose keys occur more than once.
 async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Limits<'_>) {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
-    let (generations, last) = generations(routes, &places).await;
+    let Generations { of_each: generations, last, mixed } = generations(routes, &places).await;
     // By generation, each in program order: counted first, so that no sort runs over everything.
     let mut ends = vec![0_u32; last as usize + 1];
     for (at, generation) in (0..all).zip(&generations) {
@@ -196,7 +196,7 @@ async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Lim
     let mut start = 0;
     for end in ends {
         let Some(generation) = order.get_mut(start as usize..end as usize) else { continue };
-        if !generation.is_sorted_by_key(route) {
+        if mixed {
             generation.sort_by_key(route);
         }
         for (at, place) in (start..).zip(&*generation) {
@@ -207,11 +207,12 @@ async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Lim
     }
     let first = cut.chunks.len();
     let shift = u32::try_from(cut.order.len()).unwrap_or(u32::MAX);
+    cut.chunks.reserve(in_order.chunks.len());
     for (at, chunk) in (0..all).zip(in_order.chunks) {
         cut.chunks.push(ChunkSpec { start: chunk.start + shift, end: chunk.end + shift, ..chunk });
         give_way(at, all).await;
     }
-    cut.order.reserve_exact(order.len());
+    cut.order.reserve(order.len());
     for slice in order.chunks(SLICE as usize) {
         cut.order.extend_from_slice(slice);
         tokio::task::yield_now().await;
@@ -219,14 +220,23 @@ async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Lim
     cut.lanes.push(first..cut.chunks.len());
 }
 
-/// For each place, how many chunks on its key must be settled before it; and the largest of these.
-async fn generations(routes: &Routes, places: &[u32]) -> (Vec<u32>, u32) {
+/// How many chunks on its key must be settled before each operation.
+struct Generations {
+    of_each: Vec<u32>,
+    last: u32,
+    /// Whether they differ in mechanism or group, so that chunks are cut where these change.
+    mixed: bool,
+}
+
+async fn generations(routes: &Routes, places: &[u32]) -> Generations {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
     let mut latest: KeyMap<(u32, MechanismId, u64)> = KeyMap::for_keys(places.len());
-    let mut generations = Vec::with_capacity(places.len());
-    let mut last = 0;
+    let mut of_each = Vec::with_capacity(places.len());
+    let (mut last, mut mixed, mut first) = (0, false, None);
     for (at, place) in (0..all).zip(places) {
         let route = routes.routes.get(*place as usize);
+        let travels = route.map(|route| (route.mechanism, route.group));
+        mixed |= *first.get_or_insert(travels) != travels;
         let generation =
             route.and_then(|route| Some((route, route.key?))).map_or(0, |(route, key)| {
                 let together = mechanism_of(routes, *place as usize)
@@ -244,10 +254,10 @@ async fn generations(routes: &Routes, places: &[u32]) -> (Vec<u32>, u32) {
                 generation
             });
         last = last.max(generation);
-        generations.push(generation);
+        of_each.push(generation);
         give_way(at, all).await;
     }
-    (generations, last)
+    Generations { of_each, last, mixed }
 }
 
 /// A chunk that still takes operations.
