@@ -167,16 +167,17 @@ fn a_store_is_chosen_by_feature_or_by_url() {
         assert!(printed.starts_with("1 on unibatch memory "), "{arguments:?}: {printed}");
     }
     for (url, says) in [
-        ("memory:?colour=red", "max_in_flight"),
-        ("mongo://localhost", "mongo"),
+        ("memory:?colour=red", &["max_in_flight"][..]),
+        ("mongo://localhost", &["mongo"]),
         // Nobody listens on port 1: refused whether or not this build can speak to the store.
-        ("arango://root:hunter2@127.0.0.1:1/school", "arango"),
-        ("cql://root:hunter2@127.0.0.1:1/school", "cql"),
+        ("arango://root:hunter2@127.0.0.1:1/school", &["arango", "127.0.0.1:1"]),
+        ("cql://root:hunter2@127.0.0.1:1/school", &["cql", "cassandra", "127.0.0.1:1"]),
     ] {
         let output = start("choose_store", &[url]);
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{url}");
-        assert!(errors.to_lowercase().contains(says), "{url}: {errors}");
+        let lower = errors.to_lowercase();
+        assert!(says.iter().any(|word| lower.contains(word)), "{url}: {errors}");
         assert!(!errors.contains("hunter2"), "{url}: {errors}");
     }
 }
