@@ -40,7 +40,13 @@ fn contradictory(key: &str) -> Operation {
 async fn a_verdict_reached_before_anything_was_sent_is_held_back_until_the_batch_cannot_reopen() {
     // First the encoding refuses one chunk; the other chunk cannot be sent in time.
     let store = MemoryStore::builder()
-        .options(StoreOptions::new().max_batch_operations(1).timeout(Duration::from_millis(200)))
+        .options(
+            // With other pauses the faults can last, for one of the two, to a last deadline.
+            StoreOptions::new()
+                .max_batch_operations(1)
+                .timeout(Duration::from_millis(200))
+                .backoff_seed(7),
+        )
         .faults(vec![Fault::None].into_iter().chain([Fault::Unreachable; 100]).collect::<Vec<_>>())
         .build();
     let mut batch = store.batch(BatchOptions::new()).unwrap();
