@@ -66,10 +66,15 @@ examples:
 mutants *names:
     scripts/mutants {{ names }}
 
-# what it costs; BENCHMARKS.md says how to read it
+# what it costs, as tables; BENCHMARKS.md says how to read them, `just bench --help` what can be said
 [group: 'measure']
 bench *arguments:
-    cargo bench --locked -p unibatch-benches {{ arguments }}
+    cargo bench --locked -p unibatch-benches --bench costs -- {{ arguments }}
+
+# single steps of the core, to compare two versions of the code
+[group: 'measure']
+bench-steps *arguments:
+    cargo bench --locked -p unibatch-benches --bench micro -- {{ arguments }}
 
 # the program on the example data, or with arguments of your own
 [group: 'use']
