@@ -33,6 +33,9 @@ struct Memory {
     clock: Arc<Ahead>,
     /// The seed of delays before and after each request.
     delays: Option<u64>,
+    time: Time,
+    /// Whether the suite may have the backend to wrap.
+    wrappable: bool,
 }
 
 impl Memory {
@@ -40,11 +43,23 @@ impl Memory {
         let clock = Arc::new(Ahead::default());
         let options = StoreOptions::new().clock(Arc::<Ahead>::clone(&clock));
         let store = switches(MemoryStore::builder().options(options)).build();
-        Self { name, store, clock, delays: None }
+        Self { name, store, clock, delays: None, time: Time::Paused, wrappable: true }
     }
 
     fn delayed(mut self, seed: u64) -> Self {
         self.delays = Some(seed);
+        self
+    }
+
+    /// As a store at the end of a wire is tested.
+    fn in_real_time(mut self) -> Self {
+        self.time = Time::Real;
+        self
+    }
+
+    /// As a store of which the suite has no more than `Store`.
+    fn sealed(mut self) -> Self {
+        self.wrappable = false;
         self
     }
 
@@ -67,7 +82,7 @@ impl Harness for Memory {
     }
 
     fn time(&self) -> Time {
-        Time::Paused
+        self.time
     }
 
     async fn open(&self, options: StoreOptions) -> Result<Arc<dyn Store>> {
@@ -75,7 +90,7 @@ impl Harness for Memory {
     }
 
     async fn backend(&self, _options: &StoreOptions) -> Result<Option<Arc<dyn Backend>>> {
-        Ok(Some(self.outer()))
+        Ok(self.wrappable.then(|| self.outer()))
     }
 
     async fn clean(&self, collection: &str) -> Result<()> {
@@ -103,6 +118,8 @@ fn main() -> ExitCode {
     let stores = [
         Memory::new("memory", |memory| memory),
         Memory::new("memory_delayed", |memory| memory).delayed(1),
+        Memory::new("memory_in_real_time", |memory| memory).in_real_time(),
+        Memory::new("memory_sealed", |memory| memory).sealed(),
         Memory::new("memory_as_arango", |memory| memory.imitate(Imitation::Arango)),
         Memory::new("memory_as_arango_delayed", |memory| memory.imitate(Imitation::Arango))
             .delayed(2),

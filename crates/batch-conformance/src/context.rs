@@ -185,7 +185,7 @@ impl Context {
     pub fn short_deadline(&self) -> Duration {
         match self.time() {
             Time::Paused => Duration::from_secs(1),
-            Time::Real => Duration::from_millis(400),
+            Time::Real => Duration::from_millis(500),
         }
     }
 

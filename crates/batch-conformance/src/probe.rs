@@ -44,7 +44,8 @@ struct Seen {
     refused: BTreeMap<u32, Error>,
     answer: Option<Error>,
     unreachable: Option<Error>,
-    unresolved: VecDeque<Error>,
+    unresolved: VecDeque<(bool, Error)>,
+    resolved_anew: usize,
     timestamps: Vec<(u32, i64)>,
 }
 
@@ -103,9 +104,16 @@ impl Probe {
         self.seen().unreachable = error;
     }
 
-    /// The next reading of metadata fails with this error; called again, the one after it.
-    pub fn fail_resolve(&self, error: Error) {
-        self.seen().unresolved.push_back(error);
+    /// The next reading of metadata (`anew`: the next one after a route vanished) fails with this
+    /// error; called again, the one after it.
+    pub fn fail_resolve(&self, anew: bool, error: Error) {
+        self.seen().unresolved.push_back((anew, error));
+    }
+
+    /// How often metadata was read because a route had vanished.
+    #[must_use]
+    pub fn resolved_anew(&self) -> usize {
+        self.seen().resolved_anew
     }
 
     /// From now on every request is answered with this error, after it was carried out.
@@ -206,9 +214,16 @@ impl Backend for Probed {
 
     async fn resolve(&self, operations: View<'_>, stale: bool) -> Result<()> {
         self.probe.pass(Point::Resolve).await;
-        let error = self.probe.seen().unresolved.pop_front();
+        let error = {
+            let mut seen = self.probe.seen();
+            seen.resolved_anew += usize::from(stale);
+            match seen.unresolved.front() {
+                Some((anew, _)) if *anew == stale => seen.unresolved.pop_front(),
+                _ => None,
+            }
+        };
         match error {
-            Some(error) => Err(error),
+            Some((_, error)) => Err(error),
             None => self.inner.resolve(operations, stale).await,
         }
     }

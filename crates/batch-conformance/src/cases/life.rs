@@ -327,15 +327,13 @@ async fn an_err_leaves_the_batch_open_and_whole(context: Context) {
                 counter.fetch_add(1, Ordering::SeqCst);
             })
             .unwrap();
-        for _ in 0..2 {
-            let error = batch.commit().await.expect_err("nothing can be sent");
-            assert_eq!(error.kind(), ErrorKind::Timeout, "{guarantee}: {error}");
-            let source = error.source().and_then(|source| source.downcast_ref::<Error>());
-            assert_eq!(source.map(Error::kind), Some(ErrorKind::Connection), "{guarantee}");
-            assert_eq!((batch.state(), batch.len()), (BatchState::Open, 3));
-            assert_pending(&jobs);
-            assert_eq!(called.load(Ordering::SeqCst), 0);
-        }
+        let error = batch.commit().await.expect_err("nothing can be sent");
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{guarantee}: {error}");
+        let source = error.source().and_then(|source| source.downcast_ref::<Error>());
+        assert_eq!(source.map(Error::kind), Some(ErrorKind::Connection), "{guarantee}");
+        assert_eq!((batch.state(), batch.len()), (BatchState::Open, 3));
+        assert_pending(&jobs);
+        assert_eq!(called.load(Ordering::SeqCst), 0);
         wrapped.probe.cut_off(None);
         let more = batch.queue(context.put("more", &aged(1))).unwrap();
         let report = batch.commit().await.unwrap();
@@ -399,9 +397,9 @@ async fn metadata_that_cannot_be_read_leaves_the_batch_open(context: Context) {
     let mut batch = wrapped.store.batch(BatchOptions::new()).unwrap();
     let job = batch.queue(context.put("a", &aged(1))).unwrap();
     let refused = || Error::new(ErrorKind::Unauthorized, "not allowed to look");
-    wrapped.probe.fail_resolve(refused());
+    wrapped.probe.fail_resolve(false, refused());
     assert_eq!(batch.plan().await.expect_err("no metadata").kind(), ErrorKind::Unauthorized);
-    wrapped.probe.fail_resolve(refused());
+    wrapped.probe.fail_resolve(false, refused());
     assert_eq!(batch.commit().await.expect_err("no metadata").kind(), ErrorKind::Unauthorized);
     assert_pending([&job]);
     assert_eq!(batch.state(), BatchState::Open);
@@ -413,8 +411,8 @@ async fn metadata_that_cannot_be_read_leaves_the_batch_open(context: Context) {
 async fn metadata_that_cannot_be_read_now_is_read_again(context: Context) {
     for guarantee in context.guarantees() {
         let wrapped = context.wrap([], quick()).await;
-        wrapped.probe.fail_resolve(unreachable_server());
-        wrapped.probe.fail_resolve(unreachable_server());
+        wrapped.probe.fail_resolve(false, unreachable_server());
+        wrapped.probe.fail_resolve(false, unreachable_server());
         let operations = [context.put("a", &aged(1))];
         let (jobs, _) = commit_on(&*wrapped.store, asking(guarantee), operations).await;
         assert_applied(&jobs);

@@ -185,7 +185,9 @@ async fn a_commit_that_could_send_nothing_fails_at_the_deadline(context: Context
 async fn metadata_that_cannot_be_read_before_the_deadline_is_its_source(context: Context) {
     let wrapped = context.wrap([], quick()).await;
     for _ in 0..20_000 {
-        wrapped.probe.fail_resolve(Error::new(ErrorKind::Connection, "no server").transient());
+        wrapped
+            .probe
+            .fail_resolve(false, Error::new(ErrorKind::Connection, "no server").transient());
     }
     let options = BatchOptions::new().deadline(context.short_deadline());
     let mut batch = wrapped.store.batch(options).unwrap();
@@ -336,7 +338,7 @@ async fn chunks_wait_in_the_order_of_arrival(context: Context) {
 }
 
 async fn a_backoff_holds_no_turn(context: Context) {
-    let pause = Duration::from_secs(3600);
+    let pause = Duration::from_secs(600);
     let options = StoreOptions::new().backoff(pause, pause).max_in_flight(1);
     let wrapped = context.wrap([Fault::Busy], options.timeout(pause * 10)).await;
     let (store, operation) = (std::sync::Arc::clone(&wrapped.store), context.put("a", &aged(1)));
