@@ -4,12 +4,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use batch_core::{
-    Batch, BatchExt, BatchOptions, Error, Job, Operation, Report, Store, seam::Repeats,
-};
+use batch_core::{Batch, BatchExt, BatchOptions, Error, Job, Operation, Report, Store};
 use divan::{AllocProfiler, Bencher, black_box, counter::ItemsCount};
 use tokio::runtime::{Builder, Runtime};
-use unibatch_benches::{Idle, Keys, Says, Student, students};
+use unibatch_benches::{Habits, Idle, Keys, Student, students};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -45,7 +43,7 @@ fn fill(mut batch: Box<dyn Batch>, documents: &[Student]) -> Box<dyn Batch> {
 }
 
 fn backend() -> Arc<Idle> {
-    Idle::new(Says::AllApplied, Repeats::Apart)
+    Idle::new(Habits::default())
 }
 
 fn committed(count: u32) -> (Box<dyn Batch>, Report) {

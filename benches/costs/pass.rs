@@ -3,8 +3,10 @@
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
-use batch_core::{Batch, BatchExt, BatchOptions, Report, Store, seam::Repeats};
-use unibatch_benches::{Idle, Keys, Polls, Says, Stopwatch, Student, students, watch_polls};
+use batch_core::{Batch, BatchExt, BatchOptions, Report, Store};
+use unibatch_benches::{
+    Habits, Idle, Keys, Polls, Says, Stopwatch, Student, students, watch_polls,
+};
 
 use crate::Outcome;
 
@@ -13,21 +15,14 @@ use crate::Outcome;
 pub(crate) struct Setting {
     pub(crate) count: u32,
     pub(crate) keys: Keys,
-    pub(crate) repeats: Repeats,
-    pub(crate) says: Says,
+    pub(crate) habits: Habits,
     pub(crate) results: bool,
 }
 
 impl Setting {
     /// Distinct keys, everything applied, results recorded.
     pub(crate) fn plain(count: u32) -> Self {
-        Self {
-            count,
-            keys: Keys::Distinct,
-            repeats: Repeats::Apart,
-            says: Says::AllApplied,
-            results: true,
-        }
+        Self { count, keys: Keys::Distinct, habits: Habits::default(), results: true }
     }
 
     pub(crate) fn students(&self) -> Vec<Student> {
@@ -35,7 +30,7 @@ impl Setting {
     }
 
     pub(crate) fn backend(&self) -> Arc<Idle> {
-        Idle::new(self.says.clone(), self.repeats)
+        Idle::new(self.habits.clone())
     }
 
     pub(crate) fn open(&self, backend: &Arc<Idle>) -> Outcome<Box<dyn Batch>> {
@@ -205,7 +200,7 @@ fn write_kept(students: &[Student]) -> Outcome<Vec<Vec<u8>>> {
 /// A number of a batch that did something else would be worth nothing.
 pub(crate) fn check(setting: &Setting, report: &Report) -> Outcome<()> {
     let expected = u64::from(setting.count);
-    let counted = match setting.says {
+    let counted = match setting.habits.says {
         Says::Refused(_) => report.not_applied(),
         Says::AllApplied | Says::Body(_) => report.applied(),
     };

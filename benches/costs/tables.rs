@@ -5,7 +5,7 @@ use std::time::Duration;
 use batch_core::{Error, ErrorKind, seam::Repeats};
 use bytes::Bytes;
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use unibatch_benches::{Keys, Says};
+use unibatch_benches::{Habits, Keys, Says};
 
 use crate::{
     Outcome, Scale,
@@ -269,16 +269,26 @@ fn print_sizes(measured: &[Measured]) {
 
 fn variants(scale: Scale) -> Outcome<()> {
     let plain = Setting::plain(scale.large);
-    let keyed = |keys, repeats| Setting { keys, repeats, ..plain.clone() };
-    let answered = |says: &Says, results| Setting { says: says.clone(), results, ..plain.clone() };
+    let hot = |repeats| Setting {
+        keys: Keys::OneHot,
+        habits: Habits { repeats, ..Habits::default() },
+        ..plain.clone()
+    };
+    let answered = |says: &Says, results| Setting {
+        habits: Habits { says: says.clone(), ..Habits::default() },
+        results,
+        ..plain.clone()
+    };
+    let grouped_each = Habits { group_each: true, ..Habits::default() };
     let body = Says::Body(Bytes::from_static(br#"{"_rev":"_jXYZabc---"}"#));
     let refused = Says::Refused(Error::new(ErrorKind::Conflict, "another write was faster"));
     let settings = [
         ("distinct keys", plain.clone()),
-        ("every tenth key repeats", keyed(Keys::TenthRepeats, Repeats::Apart)),
-        ("one hot key, a chunk takes it once", keyed(Keys::OneHot, Repeats::Apart)),
-        ("one hot key, a chunk takes it often", keyed(Keys::OneHot, Repeats::Together)),
-        ("one hot key, writes are stamped", keyed(Keys::OneHot, Repeats::Stamped)),
+        ("every tenth key repeats", Setting { keys: Keys::TenthRepeats, ..plain.clone() }),
+        ("one hot key, writes are stamped", hot(Repeats::Stamped)),
+        ("one hot key, a chunk takes it often", hot(Repeats::Together)),
+        ("one hot key, a chunk takes it once", hot(Repeats::Apart)),
+        ("every operation is a group", Setting { habits: grouped_each, ..plain.clone() }),
         ("`results(false)`", answered(&Says::AllApplied, false)),
         ("every answer has a body", answered(&body, true)),
         ("every answer has a body, `results(false)`", answered(&body, false)),

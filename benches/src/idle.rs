@@ -27,10 +27,28 @@ pub enum Says {
     Refused(Error),
 }
 
+/// How it behaves.
+#[derive(Clone, Debug)]
+pub struct Habits {
+    /// What it answers.
+    pub says: Says,
+    /// Whether a key may stand twice in a chunk.
+    pub repeats: Repeats,
+    /// Whether every operation is a group of its own, and so a chunk; else all are one group.
+    pub group_each: bool,
+}
+
+impl Default for Habits {
+    /// Applies everything, a key once in a chunk, one group.
+    fn default() -> Self {
+        Self { says: Says::AllApplied, repeats: Repeats::Apart, group_each: false }
+    }
+}
+
 /// Sends chunks of at most 100 operations nowhere, and has its answer at once.
 #[derive(Debug)]
 pub struct Idle {
-    says: Says,
+    habits: Habits,
     mechanism: Mechanism,
     /// Runs from the call of [`Self::begin`]; what it showed when the first chunk came.
     first_send: Mutex<(Option<Stopwatch>, Option<Lap>)>,
@@ -40,13 +58,13 @@ impl Idle {
     /// The most operations in a chunk.
     pub const CHUNK: usize = 100;
 
-    /// A backend that says this to chunks in which a key may stand twice or not.
+    /// A backend with these habits.
     #[must_use]
-    pub fn new(says: Says, repeats: Repeats) -> Arc<Self> {
+    pub fn new(habits: Habits) -> Arc<Self> {
         let mut mechanism = Mechanism::new("nothing");
         mechanism.max_operations = Self::CHUNK;
-        mechanism.repeats = repeats;
-        Arc::new(Self { says, mechanism, first_send: Mutex::default() })
+        mechanism.repeats = habits.repeats;
+        Arc::new(Self { habits, mechanism, first_send: Mutex::default() })
     }
 
     /// A store over it.
@@ -96,12 +114,10 @@ impl Backend for Idle {
     fn route(&self, operations: View<'_>, _: Terms, routes: &mut Routes) -> Result<()> {
         let mechanism = routes.mechanism(self.mechanism.clone());
         for operation in operations.iter() {
-            routes.push(Route {
-                mechanism,
-                group: 0,
-                key: KeyId::of_string_forms(operation.collection, operation.key),
-                bytes: u32::try_from(operation.body.len()).unwrap_or(u32::MAX),
-            });
+            let key = KeyId::of_string_forms(operation.collection, operation.key);
+            let group = if self.habits.group_each { operation.index.into() } else { 0 };
+            let bytes = u32::try_from(operation.body.len()).unwrap_or(u32::MAX);
+            routes.push(Route::new(mechanism, group, key, bytes));
         }
         Ok(())
     }
@@ -112,7 +128,7 @@ impl Backend for Idle {
             first.1 = first.0.as_ref().map(Stopwatch::lap);
         }
         chunk.sent();
-        match &self.says {
+        match &self.habits.says {
             Says::AllApplied => answers.all_applied(),
             Says::Body(text) => {
                 (0..chunk.len()).for_each(|place| answers.set(place, Ok(text.clone())));

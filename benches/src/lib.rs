@@ -11,5 +11,5 @@ mod stopwatch;
 
 pub use counting::{Counting, Meter};
 pub use documents::{COLLECTION, Keys, Student, students, text_bytes};
-pub use idle::{Idle, Says};
+pub use idle::{Habits, Idle, Says};
 pub use stopwatch::{Lap, Polls, Stopwatch, watch_polls};
