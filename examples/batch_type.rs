@@ -20,7 +20,7 @@ async fn main() -> Result<()> {
     }
 
     let can = store.capabilities();
-    for guarantee in Guarantee::ALL {
+    for guarantee in Guarantee::ALL.iter().copied() {
         println!("{guarantee}: {}", can.mechanism(guarantee).unwrap_or("refused"));
     }
     Ok(())

@@ -91,7 +91,7 @@ impl Backend for Journal {
             let key = KeyId::of_string_forms(operation.collection, operation.key);
             let size = operation.collection.len() + operation.key.size() + operation.body.len();
             let bytes = u32::try_from(2 * size + 16).unwrap_or(u32::MAX);
-            routes.push(Route { mechanism, group: 0, key, bytes });
+            routes.push(Route::new(mechanism, 0, key, bytes));
         }
         Ok(())
     }

@@ -126,7 +126,10 @@ impl Context {
 
     /// Every guarantee that the store declares.
     pub fn guarantees(&self) -> impl Iterator<Item = Guarantee> {
-        Guarantee::ALL.into_iter().filter(|guarantee| self.can().mechanism(*guarantee).is_some())
+        Guarantee::ALL
+            .iter()
+            .copied()
+            .filter(|guarantee| self.can().mechanism(*guarantee).is_some())
     }
 
     /// The store, with short backoffs and else default options.

@@ -75,12 +75,8 @@ impl Backend for Liar {
                 for operation in operations.iter() {
                     let key = KeyId::of_string_forms(operation.collection, operation.key);
                     let group = self.routed.fetch_add(1, Ordering::SeqCst) / 3;
-                    routes.push(Route {
-                        mechanism,
-                        group: if named { group } else { 0 },
-                        key: key.filter(|_| named),
-                        bytes: 100,
-                    });
+                    let group = if named { group } else { 0 };
+                    routes.push(Route::new(mechanism, group, key.filter(|_| named), 100));
                 }
                 Ok(())
             }

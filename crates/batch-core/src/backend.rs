@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
-    BatchType, Capabilities, Error, Guarantee, Key, OperationRef, Result, Server, Verb,
+    BatchType, Capabilities, Error, Fate, Guarantee, Key, OperationRef, Result, Server, Verb,
     commit::Work, key::KeyRef, operation::NativeStatement, queue::Queue,
 };
 
@@ -39,6 +39,7 @@ impl Terms {
 
 /// May operations on one key stand together in a chunk?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Repeats {
     /// Yes: the chunk is applied whole or not at all, in order (a transaction).
     Together,
@@ -126,6 +127,7 @@ pub struct MechanismId(pub(crate) u8);
 
 /// Where one operation goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Route {
     /// How it travels.
     pub mechanism: MechanismId,
@@ -135,6 +137,15 @@ pub struct Route {
     pub key: Option<KeyId>,
     /// What it adds to its chunk's size.
     pub bytes: u32,
+}
+
+impl Route {
+    /// The route of an operation: how it travels, what it shares a chunk with, what it is ordered
+    /// by, and what it adds to its chunk's size.
+    #[must_use]
+    pub const fn new(mechanism: MechanismId, group: u64, key: Option<KeyId>, bytes: u32) -> Self {
+        Self { mechanism, group, key, bytes }
+    }
 }
 
 /// Collects the route of each operation, in the order of the operations.
@@ -180,8 +191,8 @@ impl Routes {
     /// commit is refused.
     pub fn refuse(&mut self, error: Error) {
         let place = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
-        self.refused.push((place, error));
-        self.routes.push(Route { mechanism: REFUSED, group: 0, key: None, bytes: 0 });
+        self.refused.push((place, error.certain()));
+        self.routes.push(Route::new(REFUSED, 0, None, 0));
     }
 
     /// Adds a warning to the plan and the report.
@@ -477,15 +488,23 @@ impl Answers {
         self.warnings.push(warning.into());
     }
 
-    /// Whether some operation is said to be applied.
-    pub(crate) fn has_applied(&self) -> bool {
-        self.all_applied || self.list.iter().any(|answer| matches!(answer, Answer::Applied(_)))
-    }
-
-    /// Whether anything but refusals was answered, or nothing at all: then the store was asked.
-    pub(crate) fn claims_contact(&self) -> bool {
-        let refusals = self.list.iter().all(|answer| matches!(answer, Answer::Failed(_)));
-        self.all_applied || self.surplus > 0 || self.list.is_empty() || !refusals
+    /// Whether bytes may have left although the backend did not say so: anything but refusals
+    /// was answered, or nothing at all. One refusal is enough for a chunk that is `whole`.
+    pub(crate) fn in_doubt(&self, result: &Result<()>, whole: bool) -> bool {
+        let certain = |error: &Error| error.fate() == Fate::NotApplied;
+        let met = self.all_applied
+            || self.surplus > 0
+            || self.list.iter().any(|answer| match answer {
+                Answer::Applied(_) | Answer::Doubled => true,
+                Answer::Failed(error) => !certain(error),
+                Answer::Missing => false,
+            });
+        let refused = self.list.iter().any(|answer| matches!(answer, Answer::Failed(_)));
+        let missing = self.list.iter().any(|answer| matches!(answer, Answer::Missing));
+        met || match result {
+            Err(error) => !certain(error),
+            Ok(()) => self.list.is_empty() || (missing && !(whole && refused)),
+        }
     }
 }
 
@@ -538,7 +557,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Encodes and sends one chunk once: no retries, no splitting, no waiting for a turn. MUST call
     /// [`Chunk::sent`] before bytes leave that the store may act on. May be dropped at any await,
     /// and MUST then leave nothing open on the server (a transaction's guard spawns its abort).
-    /// An answer set before `sent` is a refusal of that operation alone.
+    /// An answer set before `sent` is a refusal of that operation alone; a mechanism that stops by
+    /// itself stops at it too, and answers `Skipped` for those behind it.
     ///
     /// # Errors
     /// The verdict on every operation that has no answer.
@@ -556,7 +576,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// What stood in the way.
     async fn ping(&self) -> Result<Server>;
 
-    /// Closes connections. Called once every commit has ended.
+    /// Closes connections. Called once every commit has ended; again if the store is closed again.
     ///
     /// # Errors
     /// What could not be closed.

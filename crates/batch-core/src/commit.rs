@@ -28,14 +28,17 @@ use tokio::time::{Instant, Sleep};
 use self::{
     attempt::attempt,
     judge::{Judgement, Sent, judge},
-    unit::{Asleep, Attempt, Attempted, Lane, Unit},
+    unit::{Asleep, Attempt, Attempted, Lane, SentUnit, Unit},
     work::{Held, Settled},
 };
-pub(crate) use self::{running::RunningCommit, work::Work};
+pub(crate) use self::{
+    running::{RunningCommit, prepare},
+    work::Work,
+};
 use crate::{
     Error, ErrorKind, Result,
-    backend::{Answers, KeyId, Mechanism, MechanismId, Repeats},
-    plan::{Planned, SLICE, breathe, mechanism_of, oversized, refused_with, skipped_after},
+    backend::{Answers, KeyId, Mechanism, MechanismId},
+    plan::{Planned, SLICE, breathe, oversized, refused_with, skipped_after, too_large_as_a_whole},
     table::Verdict,
 };
 
@@ -50,10 +53,14 @@ struct Commit {
     next_lane: usize,
     ready: VecDeque<Lane>,
     asleep: BinaryHeap<Reverse<Asleep>>,
-    /// Keys on which an operation ended as unknown, with that operation.
-    uncertain: HashMap<u64, u32>,
+    /// Keys on which an operation ended as unknown or accepted: that operation, and the error of
+    /// those behind it.
+    uncertain: HashMap<u64, (u32, Error)>,
     /// The operation at which an ordered batch stopped.
     stopped: Option<u32>,
+    /// An operation that was refused when it was routed anew, at which an ordered batch stops once
+    /// what comes before it is sent.
+    stops_at: Option<Held>,
     seeds: u64,
 }
 
@@ -73,6 +80,7 @@ impl Commit {
             asleep: BinaryHeap::new(),
             uncertain: HashMap::new(),
             stopped: None,
+            stops_at: None,
             seeds: 0,
         }
     }
@@ -90,13 +98,13 @@ impl Commit {
             let mut begun = 0;
             while attempts.len() < most
                 && begun < SLICE as usize
-                && let Some((lane, unit)) = self.next_unit()
+                && let Some((lane, unit)) = self.next_unit(&mut begun)
             {
                 begun += unit.weight();
                 attempts.push(attempt(Arc::clone(&self.work), lane, unit));
             }
             let pauses = begun >= SLICE as usize;
-            if attempts.is_empty() && self.asleep.is_empty() {
+            if attempts.is_empty() && self.asleep.is_empty() && !pauses {
                 break true;
             }
             // A lane that has rested while all places are taken waits for one of them.
@@ -123,8 +131,9 @@ impl Commit {
         self.finish(in_time).await
     }
 
-    /// The next unit to attempt, of a lane that may run.
-    fn next_unit(&mut self) -> Option<(Lane, Unit)> {
+    /// The next unit to attempt, of a lane that may run. `begun` counts what was left out on the
+    /// way, and ends the search when it is a slice.
+    fn next_unit(&mut self, begun: &mut usize) -> Option<(Lane, Unit)> {
         loop {
             if self.stopped.is_some() {
                 return None;
@@ -136,15 +145,21 @@ impl Commit {
             } else if let Some(lane) = self.ready.pop_front() {
                 lane
             } else {
-                let chunks = self.planned.cut.lanes.get(self.next_lane)?.clone();
+                let chunks = self.planned.cut.lane(self.next_lane)?;
                 self.next_lane += 1;
                 Lane { first: VecDeque::new(), chunks }
             };
             while let Some(unit) =
                 lane.first.pop_front().or_else(|| self.planned_unit(&mut lane.chunks))
             {
+                let all = unit.operations.len();
                 if let Some(unit) = self.without_uncertain(unit) {
                     return Some((lane, unit));
+                }
+                *begun += all;
+                if *begun >= SLICE as usize {
+                    self.ready.push_front(lane);
+                    return None;
                 }
             }
         }
@@ -177,7 +192,7 @@ impl Commit {
 
     /// Leaves out operations that follow an unknown one on their key. `None` if nothing is left.
     fn without_uncertain(&self, mut unit: Unit) -> Option<Unit> {
-        if self.uncertain.is_empty() || unit.mechanism.repeats == Repeats::Stamped {
+        if self.uncertain.is_empty() {
             return Some(unit);
         }
         let mut skipped = Vec::new();
@@ -185,8 +200,8 @@ impl Commit {
             let before = self.key_of(*index).and_then(|key| self.uncertain.get(&key.get()));
             match before {
                 // The operation itself, to be sent again, is not in its own way.
-                Some(before) if before != index => {
-                    skipped.push((*index, 0, Verdict::NotApplied(errors::skipped_behind(*before))));
+                Some((before, behind)) if before != index => {
+                    skipped.push((*index, NO_CHUNK, Verdict::NotApplied(behind.clone())));
                     false
                 }
                 _ => true,
@@ -219,44 +234,39 @@ impl Commit {
             }
             Attempted::KnownRefused => {
                 let bound = self.work.shared.limits().most_bytes(&unit.mechanism);
-                let error = oversized(&unit.mechanism, unit.bytes, bound);
+                let error = if self.work.terms.guarantee.is_all_or_nothing() {
+                    too_large_as_a_whole("bytes", unit.bytes, &unit.mechanism, bound)
+                } else {
+                    oversized(&unit.mechanism, unit.bytes, bound)
+                };
+                let of_batch = unit.operations.len() > 1;
                 let all = unit.operations.iter();
                 let settle = all.map(|index| (*index, Verdict::NotApplied(error.clone())));
-                self.settle(NO_CHUNK, settle.collect(), None)?;
+                self.settle(NO_CHUNK, settle.collect(), of_batch.then_some(&error)).await?;
                 self.ready.push_back(lane);
                 Ok(())
             }
-            Attempted::Rerouted(Ok(routes)) => self.take_routes(lane, &unit, routes),
+            Attempted::Rerouted(Ok(routes)) => self.take_routes(lane, &unit, routes).await,
             Attempted::Rerouted(Err(error)) => {
-                let all = unit.operations.clone().into_iter();
+                let all = unit.operations.iter().copied();
                 if error.is_transient() && error.is_retry_safe() {
                     let retry: Vec<_> = all.map(|index| (index, error.clone())).collect();
-                    for (index, error) in &retry {
-                        self.work.note_retry(*index, error);
-                    }
+                    self.work.note_retries(retry.iter().map(|(index, error)| (*index, error)));
                     self.send_again(lane, unit, retry, true);
                     return Ok(());
                 }
+                let error = error.certain();
                 let settle = all.map(|index| (index, Verdict::NotApplied(error.clone())));
-                self.settle(NO_CHUNK, settle.collect(), Some(&error))?;
+                self.settle(NO_CHUNK, settle.collect(), Some(&error)).await?;
                 self.ready.push_back(lane);
                 Ok(())
             }
-            Attempted::Sent { answers, result, sent, chunk } => {
-                self.take_answers(lane, unit, answers, result, sent, chunk).await
-            }
+            Attempted::Sent(sent) => self.take_answers(lane, unit, sent).await,
         }
     }
 
-    async fn take_answers(
-        &mut self,
-        lane: Lane,
-        unit: Unit,
-        mut answers: Answers,
-        result: Result<()>,
-        sent: bool,
-        number: u32,
-    ) -> Result<()> {
+    async fn take_answers(&mut self, lane: Lane, unit: Unit, sent: SentUnit) -> Result<()> {
+        let SentUnit { mut answers, result, sent, number, span } = sent;
         {
             let mut ledger = self.work.ledger();
             if sent {
@@ -267,11 +277,13 @@ impl Commit {
             }
         }
         if self.work.any_sent() {
-            let (settled, _) = self.work.release_held();
-            self.note(&settled);
+            // Their consequences were drawn when they were held back.
+            self.work.release_held();
         }
+        let learned = &self.work.shared.learned;
         if answers.all_applied && answers.surplus == 0 {
-            self.work.shared.learned.taken(&unit.mechanism.name, unit.bytes);
+            learned.taken(&unit.mechanism.name, unit.bytes);
+            span.record("applied", unit.operations.len());
             for slice in unit.operations.chunks(SLICE as usize) {
                 if slice.first() != unit.operations.first() {
                     tokio::task::yield_now().await;
@@ -284,19 +296,33 @@ impl Commit {
             return Ok(());
         }
         let judgement = self.judge(&unit, answers, result);
-        if let Some(error) = judgement.too_large {
-            self.work.shared.learned.refused(&unit.mechanism.name, unit.bytes);
+        judgement.record(&span);
+        let Judgement { settle, cut, mut retry, stale, too_large, of_chunk } = judgement;
+        if too_large.is_some() {
+            // What was refused before the rest was sent did not count to the size.
+            let size = if cut.is_empty() {
+                unit.bytes
+            } else {
+                self.size(&indices(&cut), &unit.mechanism)
+            };
+            learned.refused(&unit.mechanism.name, size);
+        } else if sent && settle.iter().any(|(_, verdict)| matches!(verdict, Verdict::Applied(_))) {
+            learned.taken(&unit.mechanism.name, unit.bytes);
+        }
+        self.settle(number, settle, of_chunk.as_ref()).await?;
+        if let (Some(error), false) = (too_large, cut.is_empty()) {
+            self.work.note_retries(cut.iter().map(|(index, error)| (*index, error)));
+            if self.stopped.is_some() {
+                self.ready.push_back(lane);
+                return Ok(());
+            }
             let limit = self.work.shared.learned.limit(&unit.mechanism.name);
+            let operations = indices(&cut);
+            let bytes = self.size(&operations, &unit.mechanism);
+            let unit = Unit { operations, bytes, ..unit };
             self.cut_smaller(lane, &unit, limit, Some(&error));
             return Ok(());
         }
-        if sent
-            && judgement.settle.iter().any(|(_, verdict)| matches!(verdict, Verdict::Applied(_)))
-        {
-            self.work.shared.learned.taken(&unit.mechanism.name, unit.bytes);
-        }
-        let Judgement { settle, mut retry, stale, of_chunk, .. } = judgement;
-        self.settle(number, settle, of_chunk.as_ref())?;
         let is_stale = !stale.is_empty();
         if is_stale {
             if let Some((_, error)) = stale.first() {
@@ -306,9 +332,7 @@ impl Commit {
             // A chunk keeps program order, and so must what is left of it.
             retry.sort_unstable_by_key(|(index, _)| *index);
         }
-        for (index, error) in &retry {
-            self.work.note_retry(*index, error);
-        }
+        self.work.note_retries(retry.iter().map(|(index, error)| (*index, error)));
         if retry.is_empty() || self.stopped.is_some() {
             self.ready.push_back(lane);
         } else {
@@ -333,39 +357,45 @@ impl Commit {
     }
 
     /// Settles verdicts, or holds them back while nothing was sent.
-    fn settle(
+    async fn settle(
         &mut self,
         chunk: u32,
         verdicts: Vec<(u32, Verdict)>,
         of_chunk: Option<&Error>,
     ) -> Result<()> {
-        let guarantee = self.work.terms.guarantee;
         if self.work.any_sent() {
-            let settled = self
-                .work
-                .settle(verdicts.into_iter().map(|(index, verdict)| (index, chunk, verdict)));
-            self.note(&settled);
+            let mut verdicts = verdicts.into_iter().peekable();
+            while verdicts.peek().is_some() {
+                let slice = verdicts.by_ref().take(SLICE as usize);
+                let settled =
+                    self.work.settle(slice.map(|(index, verdict)| (index, chunk, verdict)));
+                self.note(&settled);
+                if verdicts.peek().is_some() {
+                    tokio::task::yield_now().await;
+                }
+            }
             return Ok(());
         }
-        let failed: Vec<_> = verdicts
-            .into_iter()
-            .filter_map(|(index, verdict)| {
-                let error = verdict.error()?.clone();
-                let of_batch = of_chunk.is_some_and(|of_chunk| of_chunk.is_same(&error));
-                Some(Held { index, error, of_batch })
-            })
-            .collect();
-        let Some(first) = failed.first() else {
+        let held = verdicts.into_iter().filter_map(|(index, verdict)| {
+            let error = verdict.error()?.clone();
+            let of_batch = of_chunk.is_some_and(|of_chunk| of_chunk.is_same(&error));
+            Some(Held { index, error: error.certain(), of_batch })
+        });
+        let held: Vec<Held> = held.collect();
+        let Some(first) = held.first() else {
             return Ok(());
         };
+        let guarantee = self.work.terms.guarantee;
         if guarantee.is_all_or_nothing() {
-            let Held { index, error, of_batch } = first;
+            // The others were undone because of the one that is at fault.
+            let at_fault = held.iter().find(|held| held.error.kind() != ErrorKind::RolledBack);
+            let Held { index, error, of_batch } = at_fault.unwrap_or(first);
             return Err(if *of_batch { error.clone() } else { refused_with(*index, error) });
         }
         if guarantee.stops() {
             self.stopped.get_or_insert(first.index);
         }
-        self.work.hold(failed);
+        self.work.hold(held);
         Ok(())
     }
 
@@ -379,14 +409,12 @@ impl Commit {
         let Some(repeated) = self.work.repeated() else {
             return;
         };
-        for index in &settled.unknown {
-            let stamped = mechanism_of(&self.planned.routes, *index as usize)
-                .is_some_and(|mechanism| mechanism.repeats == Repeats::Stamped);
+        for index in &settled.open {
             if let Some(key) = self.key_of(*index)
-                && repeated.has_key(key)
-                && !stamped
+                && repeated.needs_order(key)
             {
-                self.uncertain.entry(key.get()).or_insert(*index);
+                let behind = || (*index, errors::skipped_behind(*index));
+                self.uncertain.entry(key.get()).or_insert_with(behind);
             }
         }
     }
@@ -424,7 +452,7 @@ impl Commit {
     }
 
     /// Everything that could be sent was, or time ran out, or the batch stopped.
-    async fn finish(&self, in_time: bool) -> Result<()> {
+    async fn finish(&mut self, in_time: bool) -> Result<()> {
         let work = &self.work;
         if !work.any_sent() {
             if !in_time {
@@ -433,6 +461,12 @@ impl Commit {
             if let Some(error) = work.held_of_batch() {
                 return Err(error);
             }
+        }
+        // No error from here on: every operation gets its verdict, and the batch stays closed.
+        work.begin_settling();
+        if let Some(refused) = self.stops_at.take().filter(|_| self.stopped.is_none()) {
+            self.stopped = Some(refused.index);
+            work.hold([refused]);
         }
         while work.release_held().1 {
             tokio::task::yield_now().await;
@@ -457,6 +491,10 @@ impl Commit {
         }
         Ok(())
     }
+}
+
+fn indices(list: &[(u32, Error)]) -> Vec<u32> {
+    list.iter().map(|(index, _)| *index).collect()
 }
 
 async fn sleep_until(wake: Option<Instant>) {

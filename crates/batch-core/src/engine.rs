@@ -225,13 +225,12 @@ impl Store for Engine {
             self.shared.backend.close().await
         });
         ended.await.unwrap_or_else(|_| {
-            let running = self.shared.commits.load(Ordering::Acquire);
-            Err(Error::new(
-                ErrorKind::Timeout,
-                format!(
-                    "{running} commits still run after {deadline:?}; close again to wait longer"
-                ),
-            ))
+            let what = match self.shared.commits.load(Ordering::Acquire) {
+                0 => "the connections are not closed".to_owned(),
+                running => format!("{running} commits still run"),
+            };
+            let message = format!("{what} after {deadline:?}; close again to wait longer");
+            Err(Error::new(ErrorKind::Timeout, message))
         })
     }
 }

@@ -208,6 +208,15 @@ impl Error {
         self.change(|cause| cause.fate = Fate::Unknown)
     }
 
+    /// Says that nothing was sent, whatever the error thought of it.
+    pub(crate) fn certain(self) -> Self {
+        if self.fate() == Fate::NotApplied {
+            self
+        } else {
+            self.change(|cause| cause.fate = Fate::NotApplied)
+        }
+    }
+
     /// Says that the store has promised to apply the operation.
     #[must_use]
     pub fn accepted(self) -> Self {
@@ -268,7 +277,8 @@ impl Error {
     }
 
     /// Whether the operation can be sent again without the danger of applying it twice:
-    /// true only if it is certain that it was not applied.
+    /// true only if it is certain that it was not applied. Never of an error that is not about
+    /// that, such as `Decode` or `NotReady`.
     #[must_use]
     pub fn is_retry_safe(&self) -> bool {
         self.fate() == Fate::NotApplied

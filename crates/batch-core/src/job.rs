@@ -152,7 +152,8 @@ impl Job {
                 &Error::new(
                     ErrorKind::NotReady,
                     "the job has not ended; commit its batch, or await the job",
-                ),
+                )
+                .unknown(),
                 self.index,
                 None,
                 0,
@@ -166,7 +167,8 @@ impl Job {
     /// As [`outcome`](Self::outcome), and [`ErrorKind::Decode`] if the document does not have the
     /// shape of `T`: the job is `Applied` all the same.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
-        self.outcome()?.decode()
+        let decoded = self.outcome()?.decode();
+        decoded.map_err(|error| self.table.with_context(&error, self.index, None, 0))
     }
 }
 
@@ -245,7 +247,8 @@ impl Progress {
         self.table.len()
     }
 
-    /// The operations that have left at least once.
+    /// The operations that have left. One that was certainly not applied and will be sent again
+    /// is not among them meanwhile.
     #[must_use]
     pub fn sent(&self) -> u32 {
         self.table.sent()

@@ -452,7 +452,9 @@ impl<'de> Deserialize<'de> for Key {
                 f.write_str("a key: a string, or an object of strings, integers and booleans")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Key, E> {
-                Ok(Key::from(text))
+                let key = Key::from(text);
+                key.check().map_err(de::Error::custom)?;
+                Ok(key)
             }
             fn visit_map<A: MapAccess<'de>>(
                 self,
@@ -474,6 +476,7 @@ impl<'de> Deserialize<'de> for Key {
                 if key.as_ref().is_empty() {
                     return Err(de::Error::custom("the key has no part; name at least one"));
                 }
+                key.check().map_err(de::Error::custom)?;
                 Ok(key)
             }
         }
@@ -518,6 +521,14 @@ mod tests {
             assert_eq!(key.check().unwrap_err().kind(), ErrorKind::InvalidKey, "{key:?}");
         }
         assert!(Key::from("a").part("b", 1).check().is_err());
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_held_is_refused_and_not_left_out() {
+        let long = "n".repeat(MAX_PART_NAME + 1);
+        let text = format!(r#"{{"{long}":"x","id":"Abby"}}"#);
+        let error = serde_json::from_str::<Key>(&text).unwrap_err().to_string();
+        assert!(error.contains("65,535"), "{error}");
     }
 
     #[test]

@@ -9,12 +9,11 @@ use crate::{
     Batch, BatchOptions, BatchState, Callback, Capabilities, Error, ErrorKind, Job, Jobs, OnCancel,
     Operation, OperationOptions, OperationRef, Plan, Progress, QueueOptions, Rejected, Report,
     Result, Verb,
-    backend::{Terms, View},
+    backend::Terms,
     callback::Callbacks,
-    commit::{RunningCommit, Work},
+    commit::{RunningCommit, Work, prepare},
     engine::{Shared, timed_runtime},
     operation::operation_name,
-    plan,
     queue::Queue,
     table::{JobTable, Status, Verdict},
 };
@@ -247,14 +246,9 @@ impl Batch for OpenedBatch {
         };
         self.shared.check_open()?;
         let shared = &*self.shared;
-        let limits = shared.limits();
-        let planning = async {
-            if !queue.is_empty() {
-                shared.backend.resolve(View::range(queue, 0, queue.len()), false).await?;
-            }
-            plan::plan(&*shared.backend, queue, self.terms, &limits).await
-        };
-        let planned = if timed_runtime("plan").is_ok() {
+        let waits = timed_runtime("plan").is_ok();
+        let planning = prepare(shared, queue, self.terms, waits, &|_| ());
+        let planned = if waits {
             let timeout = self.options.deadline.unwrap_or(shared.options.timeout);
             tokio::time::timeout(timeout, planning).await.unwrap_or_else(|_| {
                 let message =
@@ -364,7 +358,7 @@ impl Drop for Guard<'_> {
         let Some(commit) = self.commit.take() else {
             return;
         };
-        if !commit.any_sent() {
+        if !commit.cannot_reopen() {
             drop(commit);
             self.batch.reopen();
         } else if self.batch.options.on_cancel == OnCancel::Detach {

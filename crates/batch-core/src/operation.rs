@@ -42,7 +42,7 @@ pub enum Verb {
 
 impl Verb {
     /// The verbs that every store shares.
-    pub const PORTABLE: [Self; 8] = [
+    pub const PORTABLE: &'static [Self] = &[
         Self::Insert,
         Self::Put,
         Self::Upsert,
@@ -548,7 +548,12 @@ impl OperationRef<'_> {
     pub fn is_idempotent(&self) -> bool {
         self.options.idempotent.unwrap_or_else(|| match self.statement {
             Some(statement) => statement.is_idempotent(),
-            None => self.verb.is_idempotent() && self.options.if_revision.is_none(),
+            // Done twice, a write gives back what it left itself as the old document.
+            None => {
+                self.verb.is_idempotent()
+                    && self.options.if_revision.is_none()
+                    && self.options.returning != Some(Returning::Old)
+            }
         })
     }
 

@@ -30,7 +30,7 @@ pub enum Guarantee {
 
 impl Guarantee {
     /// Every guarantee that can be asked for, in the order of their strength.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: &'static [Self] = &[
         Self::BestEffort,
         Self::Ordered { on_error: OnError::Continue },
         Self::Ordered { on_error: OnError::Stop },
@@ -289,8 +289,8 @@ impl StoreOptions {
         self
     }
 
-    /// The first and the longest pause between attempts; each pause is twice the former, with
-    /// jitter. Default: 10 ms and 1 s.
+    /// The first and the longest pause between attempts; each pause is twice the former, and up
+    /// to once as much again is added by chance. Default: 10 ms and 1 s.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.first_backoff = first;
         self.max_backoff = longest;

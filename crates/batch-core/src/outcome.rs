@@ -72,7 +72,9 @@ impl Outcome {
             None => Err(Error::new(
                 ErrorKind::Decode,
                 "the answer holds no document; queue a `get`, or a write with `.returning(…)`",
-            )),
+            )
+            // The operation is applied: nothing that may be sent again.
+            .unknown()),
         }
     }
 }
@@ -85,6 +87,7 @@ fn decode_error(error: serde_json::Error) -> Error {
         ),
     )
     .with_source(error)
+    .unknown()
 }
 
 impl fmt::Debug for Outcome {

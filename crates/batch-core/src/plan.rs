@@ -1,12 +1,16 @@
 //! 2 PLAN: what a commit would send, before it sends anything.
 
 mod cut;
-mod keys;
+mod free;
 mod lanes;
+mod sharded;
 
 use std::fmt;
 
-pub(crate) use cut::{Cut, InOrder, Limits, oversized, refused_with, skipped_after};
+pub(crate) use cut::{
+    ChunkSpec, Cut, InOrder, Limits, cut_whole, oversized, refuse_oversized, refused_with,
+    skipped_after, too_large_as_a_whole,
+};
 pub(crate) use lanes::Repeated;
 
 use crate::{
@@ -113,10 +117,22 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
+    /// The bytes of all chunks.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.cut.chunks.iter().map(|chunk| chunk.bytes).sum()
+    }
+
+    /// The names of the mechanisms.
+    pub(crate) fn mechanisms(&self) -> String {
+        let names: Vec<&str> = self.routes.mechanisms.iter().map(|m| &*m.name).collect();
+        names.join(", ")
+    }
+
     pub(crate) async fn show(mut self, store: &str, guarantee: Guarantee) -> Plan {
         let mut chunks = Vec::with_capacity(self.cut.chunks.len());
-        for (lane, range) in (0..).zip(&self.cut.lanes) {
-            for chunk in self.cut.chunks.get(range.clone()).unwrap_or_default() {
+        let lanes = (0..).map_while(|number| self.cut.lane(number));
+        for (lane, range) in (0..).zip(lanes) {
+            for chunk in self.cut.chunks.get(range).unwrap_or_default() {
                 let mechanism = self.routes.mechanisms.get(usize::from(chunk.mechanism.0));
                 chunks.push(PlannedChunk {
                     mechanism: mechanism.map_or_else(String::new, |m| m.name.clone().into_owned()),
@@ -177,7 +193,7 @@ pub(crate) async fn plan(
         breathe(start, queue.len()).await;
     }
     let (cut, stopped) = if terms.guarantee.is_all_or_nothing() {
-        (cut::cut_whole(backend.name(), &routes, limits).await?, None)
+        (cut_whole(backend.name(), &routes, limits).await?, None)
     } else if terms.guarantee.is_ordered() {
         cut::cut_ordered(&mut routes, terms.guarantee.stops(), limits).await
     } else {

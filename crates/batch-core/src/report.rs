@@ -54,6 +54,7 @@ pub(crate) struct ReportInner {
     pub(crate) guarantee: Guarantee,
     pub(crate) tally: Tally,
     pub(crate) errors: Vec<Error>,
+    pub(crate) first_unknown: Option<Error>,
     pub(crate) mechanisms: Vec<MechanismUse>,
     pub(crate) warnings: Vec<String>,
     pub(crate) attempts: u64,
@@ -74,6 +75,7 @@ pub(crate) struct Tally {
     kinds: BTreeMap<(ErrorKind, Answer), u64>,
     first: Vec<(Place, Error)>,
     last: VecDeque<(Place, Error)>,
+    first_unknown: Option<(Place, Error)>,
 }
 
 /// The answers that have an error, as a key for counting.
@@ -110,7 +112,10 @@ impl Tally {
     }
 
     /// Keeps the error as one of the first or the last ones.
-    pub(crate) fn sample(&mut self, place: Place, error: &Error) {
+    pub(crate) fn sample(&mut self, place: Place, error: &Error, unknown: bool) {
+        if unknown && self.first_unknown.is_none() {
+            self.first_unknown = Some((place, error.clone()));
+        }
         if self.first.len() < KEPT_ERRORS {
             self.first.push((place, error.clone()));
         } else {
@@ -119,6 +124,12 @@ impl Tally {
             }
             self.last.push_back((place, error.clone()));
         }
+    }
+
+    /// The first error that made an answer unknown, with its place in the batch.
+    pub(crate) fn first_unknown(&self, table: &JobTable) -> Option<Error> {
+        let (place, error) = self.first_unknown.as_ref()?;
+        Some(table.with_context(error, place.index, Some(place.shape), place.chunk))
     }
 
     /// The kept errors, each with its place in the batch.
@@ -217,8 +228,9 @@ impl Report {
         self.0.retries
     }
 
-    /// The requests that the plan did not have: retries, bisected chunks, operations routed anew.
-    /// Each sort has a warning that says why.
+    /// The steps that the plan did not have: retries, pieces of chunks that were cut smaller,
+    /// operations that were routed anew and the requests that came of it. Each sort has a warning
+    /// that says why.
     #[must_use]
     pub fn deviations(&self) -> u64 {
         self.0.deviations
@@ -268,8 +280,7 @@ impl Report {
         if self.is_success() {
             return Ok(self);
         }
-        let unknown = self.errors().find(|error| error.fate() == Fate::Unknown);
-        let error = unknown.or_else(|| self.errors().next()).cloned();
+        let error = self.0.first_unknown.as_ref().or_else(|| self.errors().next()).cloned();
         Err(error.unwrap_or_else(|| {
             Error::new(ErrorKind::Store, "operations failed; the report has the counts by kind")
         }))

@@ -10,7 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::{Batch, BatchOptions, Capabilities, Error, Key, Outcome, Report, Result, Server};
+use crate::{
+    Batch, BatchOptions, BatchState, Capabilities, Error, Key, Outcome, Report, Result, Server,
+};
 
 /// A connection to a database that opens batches. See [`StoreExt`] for the short forms.
 ///
@@ -83,18 +85,33 @@ forward_store!(Box<T>, Arc<T>, &T);
 /// The batch of a [`scope`](StoreExt::scope): a named owner of `Box<dyn Batch>` that derefs to it.
 /// With `&mut dyn Batch` in its place, `scope` would not compile inside `tokio::spawn`.
 #[derive(Debug)]
-pub struct OpenBatch(Box<dyn Batch>);
+pub struct OpenBatch {
+    batch: Box<dyn Batch>,
+    report: Option<Report>,
+}
+
+impl OpenBatch {
+    /// Commits before the body ends; the scope then gives this report and commits nothing itself.
+    ///
+    /// # Errors
+    /// As [`Batch::commit`].
+    pub async fn commit(&mut self) -> Result<Report> {
+        let report = self.batch.commit().await?;
+        self.report = Some(report.clone());
+        Ok(report)
+    }
+}
 
 impl Deref for OpenBatch {
     type Target = dyn Batch;
     fn deref(&self) -> &(dyn Batch + 'static) {
-        &*self.0
+        &*self.batch
     }
 }
 
 impl DerefMut for OpenBatch {
     fn deref_mut(&mut self) -> &mut (dyn Batch + 'static) {
-        &mut *self.0
+        &mut *self.batch
     }
 }
 
@@ -156,11 +173,19 @@ pub trait StoreExt: Store {
     ) -> impl Future<Output = Result<Scoped<T>, E>> {
         async move {
             let commit_on_error = options.commit_on_error;
-            let mut batch = OpenBatch(self.batch(options)?);
+            let mut batch = OpenBatch { batch: self.batch(options)?, report: None };
             match body(&mut batch).await {
-                Ok(value) => Ok(Scoped { value, report: batch.commit().await? }),
+                Ok(value) => {
+                    let report = match batch.report.take() {
+                        Some(report) => report,
+                        None => batch.commit().await?,
+                    };
+                    Ok(Scoped { value, report })
+                }
                 Err(error) => {
-                    if !commit_on_error {
+                    if batch.state() != BatchState::Open {
+                        // The body has committed or discarded by itself.
+                    } else if !commit_on_error {
                         batch.discard();
                     } else if let Err(refused) = batch.commit().await {
                         // The body's error is the one that is returned, so this one is told here.

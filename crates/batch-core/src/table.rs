@@ -330,15 +330,20 @@ impl JobTable {
     pub(crate) fn watch(&self, index: u32, id: Option<u64>, waker: &Waker) -> Option<u64> {
         let id = {
             let mut waiters = lock(&self.waiters);
-            let id = id.unwrap_or_else(|| {
-                waiters.next_id += 1;
-                waiters.next_id
-            });
+            let new = waiters.next_id + 1;
+            waiters.next_id = new;
             let list = waiters.by_job.entry(index).or_default();
-            match list.iter_mut().find(|(other, _)| *other == id) {
-                Some((_, old)) => old.clone_from(waker),
-                None => list.push((id, waker.clone())),
-            }
+            let known = id.and_then(|id| list.iter_mut().find(|(other, _)| *other == id));
+            let id = match known {
+                Some((id, old)) => {
+                    old.clone_from(waker);
+                    *id
+                }
+                None => {
+                    list.push((new, waker.clone()));
+                    new
+                }
+            };
             self.has_waiters.store(true, Ordering::Relaxed);
             id
         };
@@ -397,7 +402,12 @@ impl JobTable {
                     ErrorKind::NotRecorded,
                     "the reason was not recorded; open the batch with `results(true)` to keep it",
                 );
-                let error = if status == Status::Unknown { error.unknown() } else { error };
+                // Without the reason, only the answer "no" makes it safe to send again.
+                let error = match status {
+                    Status::NotApplied => error,
+                    Status::Accepted => error.accepted(),
+                    _ => error.unknown(),
+                };
                 self.with_context(&error, index, None, 0)
             }
         }

@@ -131,12 +131,8 @@ impl Backend for Vanishing {
         mechanism.repeats = self.repeats.unwrap_or(Repeats::Apart);
         let id = routes.mechanism(mechanism);
         for operation in operations.iter() {
-            routes.push(Route {
-                mechanism: id,
-                group: 0,
-                key: KeyId::of_string_forms(operation.collection, operation.key),
-                bytes: u32::try_from(operation.body.len()).unwrap(),
-            });
+            let key = KeyId::of_string_forms(operation.collection, operation.key);
+            routes.push(Route::new(id, 0, key, u32::try_from(operation.body.len()).unwrap()));
         }
         Ok(())
     }

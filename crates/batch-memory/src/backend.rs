@@ -120,6 +120,11 @@ impl MemoryBackend {
     }
 }
 
+fn not_run() -> Error {
+    let message = "the store stopped at a failure before it; commit it again";
+    Error::new(ErrorKind::Skipped, message)
+}
+
 fn conflict() -> Error {
     let message = "another writer was in the way; the same operation may succeed later";
     Error::new(ErrorKind::Conflict, message).transient()
@@ -147,8 +152,13 @@ impl Backend for MemoryBackend {
         can
     }
 
-    fn admit(&self, _operation: OperationRef<'_>, _terms: Terms) -> Result<()> {
-        // The core has refused what the capabilities exclude, and nothing else is impossible here.
+    fn admit(&self, operation: OperationRef<'_>, _terms: Terms) -> Result<()> {
+        // The core has refused what the capabilities exclude. A statement that says it is for this
+        // store is none that it knows.
+        if operation.statement.is_some() {
+            let message = "the memory store has no statements of its own; use a portable operation";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         Ok(())
     }
 
@@ -171,22 +181,31 @@ impl Backend for MemoryBackend {
                 0
             };
             let size = operation.key.size() + operation.body.len();
-            routes.push(Route {
+            routes.push(Route::new(
                 mechanism,
                 group,
-                key: KeyId::of_string_forms(operation.collection, operation.key),
-                bytes: u32::try_from(size).unwrap_or(u32::MAX),
-            });
+                KeyId::of_string_forms(operation.collection, operation.key),
+                u32::try_from(size).unwrap_or(u32::MAX),
+            ));
         }
         Ok(())
     }
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
+        let stops = chunk.mechanism().stops;
         let mut changes = Vec::with_capacity(chunk.len());
+        let mut refused = false;
         for (place, operation) in chunk.operations().enumerate() {
+            if refused && stops {
+                answers.set(place, Err(not_run()));
+                continue;
+            }
             match encode(operation) {
                 Ok(change) => changes.push((place, change)),
-                Err(error) => answers.set(place, Err(error)),
+                Err(error) => {
+                    refused = true;
+                    answers.set(place, Err(error));
+                }
             }
             if place % SLICE == SLICE - 1 {
                 tokio::task::yield_now().await;
@@ -206,7 +225,7 @@ impl Backend for MemoryBackend {
         if atomic {
             self.apply_whole(changes, answers);
         } else {
-            self.apply_each(changes, chunk.mechanism().stops, answers).await;
+            self.apply_each(changes, stops, answers).await;
         }
         Ok(())
     }
@@ -231,8 +250,7 @@ impl MemoryBackend {
         let mut failed = false;
         for (done, (place, change)) in changes.into_iter().enumerate() {
             if failed && stops {
-                let message = "the store stopped at a failure before it; commit it again";
-                answers.set(place, Err(Error::new(ErrorKind::Skipped, message)));
+                answers.set(place, Err(not_run()));
                 continue;
             }
             let answer = self.apply(change);

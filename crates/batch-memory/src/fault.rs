@@ -45,7 +45,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every sort of fault that is over at once.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: &'static [Self] = &[
         Self::Unreachable,
         Self::Refuse(ErrorKind::InvalidOperation),
         Self::Busy,

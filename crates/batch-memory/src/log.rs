@@ -40,10 +40,17 @@ pub struct SentChunk {
 
 /// Every request in the order of sending, attempts included. A clone is another handle.
 #[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<Vec<SentChunk>>>);
+pub struct Log(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    chunks: Vec<SentChunk>,
+    /// How often the log was cleared: entries from before are gone.
+    cleared: u64,
+}
 
 impl Log {
-    fn lock(&self) -> MutexGuard<'_, Vec<SentChunk>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -54,8 +61,8 @@ impl Log {
             collection: operation.collection.to_owned(),
             key: operation.key.into(),
         });
-        let mut chunks = self.lock();
-        chunks.push(SentChunk {
+        let mut entries = self.lock();
+        entries.chunks.push(SentChunk {
             mechanism: chunk.mechanism().name.clone().into_owned(),
             attempt: chunk.attempt(),
             bytes: chunk.bytes(),
@@ -63,27 +70,29 @@ impl Log {
             fault,
             left: false,
         });
-        Entry { log: self, chunk, place: chunks.len() - 1 }
+        Entry { log: self, chunk, place: entries.chunks.len() - 1, cleared: entries.cleared }
     }
 
     /// The requests so far.
     #[must_use]
     pub fn chunks(&self) -> Vec<SentChunk> {
-        self.lock().clone()
+        self.lock().chunks.clone()
     }
 
     /// How often operations on a document were sent.
     #[must_use]
     pub fn times_sent(&self, collection: &str, key: impl Into<Key>) -> usize {
         let wanted = identity(key.into().as_ref());
-        let chunks = self.lock();
-        let all = chunks.iter().flat_map(|chunk| &chunk.operations);
+        let entries = self.lock();
+        let all = entries.chunks.iter().flat_map(|chunk| &chunk.operations);
         all.filter(|o| o.collection == collection && identity(o.key.as_ref()) == wanted).count()
     }
 
     /// Forgets what was sent so far.
     pub fn clear(&self) {
-        self.lock().clear();
+        let mut entries = self.lock();
+        entries.chunks.clear();
+        entries.cleared += 1;
     }
 
     /// Asserts that no request was begun.
@@ -123,11 +132,15 @@ pub(crate) struct Entry<'a> {
     log: &'a Log,
     chunk: &'a Chunk<'a>,
     place: usize,
+    cleared: u64,
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        if let Some(entry) = self.log.lock().get_mut(self.place) {
+        let mut entries = self.log.lock();
+        if entries.cleared == self.cleared
+            && let Some(entry) = entries.chunks.get_mut(self.place)
+        {
             entry.left = self.chunk.was_sent();
         }
     }

@@ -140,7 +140,7 @@ pub(crate) struct RunArgs {
         long,
         value_name = "NAME",
         default_value = Guarantee::BestEffort.as_str(),
-        value_parser = PossibleValuesParser::new(Guarantee::ALL.map(Guarantee::as_str)).try_map(|name| guarantee(&name))
+        value_parser = PossibleValuesParser::new(Guarantee::ALL.iter().map(|guarantee| guarantee.as_str())).try_map(|name| guarantee(&name))
     )]
     pub(crate) guarantee: Guarantee,
 
@@ -178,7 +178,7 @@ pub(crate) struct CheckArgs {
 }
 
 fn guarantee(name: &str) -> Result<Guarantee, String> {
-    let known = Guarantee::ALL.into_iter().find(|guarantee| guarantee.as_str() == name);
+    let known = Guarantee::ALL.iter().copied().find(|guarantee| guarantee.as_str() == name);
     known.ok_or_else(|| format!("there is no guarantee {name}"))
 }
 
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn every_guarantee_has_its_name_on_the_command_line() {
-        for wanted in Guarantee::ALL {
+        for wanted in Guarantee::ALL.iter().copied() {
             let line = ["unibatch", "run", "--guarantee", wanted.as_str(), "f"];
             match Args::try_parse_from(line).unwrap().command {
                 Command::Run(run) => assert_eq!(run.guarantee, wanted),

@@ -172,7 +172,7 @@ async fn each_declared_one_has_a_named_mechanism_and_is_kept(context: Context) {
 
 async fn one_that_is_not_declared_is_refused_before_anything(context: Context) {
     let declared: Vec<_> = context.guarantees().collect();
-    for guarantee in Guarantee::ALL {
+    for guarantee in Guarantee::ALL.iter().copied() {
         let opened = context.store().batch(asking(guarantee));
         assert_eq!(opened.is_ok(), declared.contains(&guarantee), "{guarantee}");
         if let Err(error) = opened {

@@ -307,14 +307,11 @@ struct Enrolment<'a> {
 
 /// What a service would have: it knows nothing of the store.
 fn enrol(batch: &mut dyn Batch, collection: &str, names: &[&str]) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
-    for name in names {
-        let operation = Operation::put(collection.to_owned())
-            .key("id", *name)
-            .doc(&Enrolment { name, active: true });
-        jobs.push(batch.queue(operation)?);
-    }
-    Ok(jobs)
+    let put = |name: &&str| {
+        let document = Enrolment { name, active: true };
+        Operation::put(collection.to_owned()).key("id", *name).doc(&document)
+    };
+    Ok(batch.queue_all(names.iter().map(put))?)
 }
 
 async fn the_same_function_runs_against_every_store(context: Context) {

@@ -10,10 +10,10 @@ use tracing::Instrument as _;
 
 use super::{
     Work, errors,
-    unit::{Attempt, Attempted, Lane, Unit},
+    unit::{Attempt, Attempted, Lane, SentUnit, Unit},
 };
 use crate::{
-    Error, Fate, Result,
+    Error, Result,
     backend::{Answers, Chunk, Routes, View},
     plan::check_routes,
 };
@@ -54,6 +54,11 @@ pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt 
         operations = unit.operations.len(),
         bytes = unit.bytes,
         attempt = unit.attempt,
+        applied = tracing::field::Empty,
+        not_applied = tracing::field::Empty,
+        accepted = tracing::field::Empty,
+        unknown = tracing::field::Empty,
+        again = tracing::field::Empty,
         error = tracing::field::Empty,
     );
     let mut answers = Answers::new(unit.operations.len());
@@ -65,10 +70,7 @@ pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt 
     if panicked_sending && sent {
         result = result.map_err(Error::unknown);
     }
-    let in_doubt = match &result {
-        Ok(()) => answers.claims_contact(),
-        Err(error) => error.fate() != Fate::NotApplied || answers.has_applied(),
-    };
+    let in_doubt = answers.in_doubt(&result, work.terms.guarantee.is_all_or_nothing());
     if !sent && in_doubt {
         // A backend that forgot to say so may have sent all the same.
         chunk.sent();
@@ -78,7 +80,8 @@ pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt 
         span.record("error", tracing::field::display(error));
     }
     drop(turn);
-    Attempt { lane, unit, came_to: Attempted::Sent { answers, result, sent, chunk: number } }
+    let sent = SentUnit { answers, result, sent, number, span };
+    Attempt { lane, unit, came_to: Attempted::Sent(sent) }
 }
 
 async fn reroute(work: &Work, operations: &[u32]) -> Result<Routes> {

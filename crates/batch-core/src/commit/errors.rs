@@ -24,7 +24,7 @@ pub(super) fn skipped_behind(before: u32) -> Error {
     Error::new(
         ErrorKind::Skipped,
         format!(
-            "operation {} on the same key ended as unknown, and this one must not overtake it; read the row, then commit again",
+            "operation {} on the same key may yet change the row, and this one must not overtake it; read the row, then commit again",
             before + 1
         ),
     )

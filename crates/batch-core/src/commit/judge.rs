@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     Error, ErrorKind, Fate, Guarantee,
     backend::{Answer, Answers, KeyId, Mechanism, Repeats},
-    table::Verdict,
+    table::{Status, Verdict},
 };
 
 /// What is known of the chunk that was answered.
@@ -29,10 +29,27 @@ pub(super) struct Judgement {
     pub(super) retry: Vec<(u32, Error)>,
     /// Is resolved and routed again.
     pub(super) stale: Vec<(u32, Error)>,
-    /// The whole chunk is cut smaller and sent again.
+    /// Is cut smaller and sent again.
+    pub(super) cut: Vec<(u32, Error)>,
+    /// The chunk's size was refused.
     pub(super) too_large: Option<Error>,
     /// The error of the chunk as a whole, which stands for every operation without an answer.
     pub(super) of_chunk: Option<Error>,
+}
+
+impl Judgement {
+    /// Writes the counts of the outcomes to the chunk's span.
+    pub(super) fn record(&self, span: &tracing::Span) {
+        if span.is_disabled() {
+            return;
+        }
+        let count = |status| self.settle.iter().filter(|(_, v)| v.status() == status).count();
+        span.record("applied", count(Status::Applied));
+        span.record("not_applied", count(Status::NotApplied));
+        span.record("accepted", count(Status::Accepted));
+        span.record("unknown", count(Status::Unknown));
+        span.record("again", self.retry.len() + self.cut.len() + self.stale.len());
+    }
 }
 
 /// How one operation fares.
@@ -40,11 +57,12 @@ enum Next {
     Settle(Verdict),
     Retry(Error),
     Stale(Error),
+    Cut(Error),
 }
 
 impl Next {
     const fn runs_again(&self) -> bool {
-        matches!(self, Self::Retry(_) | Self::Stale(_))
+        matches!(self, Self::Retry(_) | Self::Stale(_) | Self::Cut(_))
     }
 }
 
@@ -55,30 +73,39 @@ fn protocol(message: &'static str) -> Error {
 /// Decides on every operation of a chunk. No answer is guessed: what is missing, doubled or
 /// surplus is unknown.
 pub(super) fn judge(chunk: &Sent<'_>, answers: Answers, result: Result<(), Error>) -> Judgement {
-    let of_chunk = answers.list.is_empty() && !answers.all_applied;
-    if let Err(error) = &result
-        && of_chunk
-        && error.kind() == ErrorKind::TooLarge
-        && error.fate() == Fate::NotApplied
-        && chunk.operations.len() > 1
-        && !chunk.guarantee.is_all_or_nothing()
-    {
-        return Judgement { too_large: Some(error.clone()), ..Judgement::default() };
-    }
+    let too_large = match &result {
+        Err(error)
+            if error.kind() == ErrorKind::TooLarge
+                && error.fate() == Fate::NotApplied
+                && answers.surplus == 0 =>
+        {
+            Some(error.clone())
+        }
+        _ => None,
+    };
     let whole_error = result.as_ref().err().cloned();
     let outcomes = outcomes(chunk, answers, result);
+    let is_refused_size = |error: &Error| too_large.as_ref().is_some_and(|it| it.is_same(error));
+    let unanswered =
+        outcomes.iter().filter(|outcome| outcome.as_ref().is_err_and(is_refused_size)).count();
+    let cut = unanswered > 1 && !chunk.guarantee.is_all_or_nothing();
     let mut next: Vec<Next> = chunk
         .operations
         .iter()
         .zip(outcomes)
-        .map(|(index, outcome)| next(chunk, *index, outcome))
+        .map(|(index, outcome)| match outcome {
+            Err(error) if cut && is_refused_size(&error) => Next::Cut(error),
+            outcome => next(chunk, *index, outcome),
+        })
         .collect();
     forbid_overtaking(chunk, &mut next);
-    let mut judgement = Judgement { of_chunk: whole_error, ..Judgement::default() };
+    let mut judgement = Judgement { of_chunk: whole_error, too_large, ..Judgement::default() };
     for (index, next) in chunk.operations.iter().copied().zip(next) {
         match next {
             Next::Settle(verdict) => judgement.settle.push((index, verdict)),
-            Next::Retry(error) => judgement.retry.push((index, error)),
+            // What is sent again anyway goes with the pieces, in its place.
+            Next::Cut(error) | Next::Retry(error) if cut => judgement.cut.push((index, error)),
+            Next::Cut(error) | Next::Retry(error) => judgement.retry.push((index, error)),
             Next::Stale(error) => judgement.stale.push((index, error)),
         }
     }
@@ -118,7 +145,7 @@ fn outcomes(
     if chunk.mechanism.atomic
         && let Some((place, culprit)) = culprit
     {
-        return whole(chunk, list, place, &culprit, &doubled);
+        return whole(chunk, list, place, &culprit, &missing, &doubled);
     }
     list.into_iter()
         .map(|answer| match answer {
@@ -136,6 +163,7 @@ fn whole(
     list: Vec<Answer>,
     place: usize,
     culprit: &Error,
+    missing: &Error,
     doubled: &Error,
 ) -> Vec<Result<Bytes, Error>> {
     let number = chunk.operations.get(place).map_or(0, |index| index + 1);
@@ -150,12 +178,15 @@ fn whole(
     let contradiction = protocol(
         "the store answered that a part of an all-or-nothing chunk was applied and another was not; read the rows to know",
     );
-    let contradicts = list.iter().any(|answer| matches!(answer, Answer::Applied(_)));
+    // Under best effort a backend may have refused one before it sent the others.
+    let mixed = list.iter().any(|answer| matches!(answer, Answer::Applied(_)));
+    let contradicts = mixed && chunk.guarantee.is_all_or_nothing();
     list.into_iter()
         .map(|answer| match answer {
             _ if contradicts => Err(contradiction.clone()),
             Answer::Applied(body) => Ok(body),
             Answer::Failed(error) => Err(error),
+            Answer::Missing if mixed => Err(missing.clone()),
             Answer::Missing => Err(rolled_back.clone()),
             Answer::Doubled => Err(doubled.clone()),
         })
@@ -199,7 +230,7 @@ fn forbid_overtaking(chunk: &Sent<'_>, next: &mut [Next]) {
     if !next.iter().any(Next::runs_again) || next.iter().all(Next::runs_again) {
         return;
     }
-    if chunk.mechanism.atomic {
+    if chunk.guarantee.is_all_or_nothing() {
         next.iter_mut().for_each(settle);
         return;
     }
@@ -255,9 +286,6 @@ mod tests {
             repeated_key: &key,
         };
         let judgement = judge(&chunk, answers, result);
-        if judgement.too_large.is_some() {
-            return vec!["cut"; 3];
-        }
         let mut words = [""; 3];
         for (index, verdict) in &judgement.settle {
             words[*index as usize] = match verdict {
@@ -272,6 +300,9 @@ mod tests {
         }
         for (index, _) in &judgement.retry {
             words[*index as usize] = "retry";
+        }
+        for (index, _) in &judgement.cut {
+            words[*index as usize] = "cut";
         }
         for (index, _) in &judgement.stale {
             words[*index as usize] = "stale";

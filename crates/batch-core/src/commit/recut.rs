@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::{
     Commit, NO_CHUNK,
     unit::{Lane, Unit},
+    work::Held,
 };
 use crate::{
-    Error, ErrorKind, Guarantee, Result,
+    Error, Guarantee, Result,
     backend::{MechanismId, REFUSED, Routes},
-    plan::{InOrder, oversized},
+    plan::{ChunkSpec, InOrder, cut_whole, refuse_oversized},
     table::Verdict,
 };
 
@@ -27,9 +28,6 @@ impl Commit {
             self.work.ledger().note_split(|| {
                 format!("{name} refused {bytes} bytes as too large ({})", error.message())
             });
-            for index in &unit.operations {
-                self.work.note_retry(*index, error);
-            }
         } else {
             let name = unit.mechanism.name.clone();
             self.work.ledger().note_split(|| {
@@ -73,88 +71,62 @@ impl Commit {
     }
 
     /// Cuts operations that were routed anew, in the place of the unit that went stale.
-    pub(super) fn take_routes(&mut self, mut lane: Lane, unit: &Unit, new: Routes) -> Result<()> {
-        let ids: Vec<MechanismId> = new
-            .mechanisms
-            .iter()
-            .map(|mechanism| self.planned.routes.mechanism(mechanism.clone()))
-            .collect();
-        self.mechanisms = self.planned.routes.mechanisms.iter().cloned().map(Arc::new).collect();
-        for warning in new.warnings {
-            self.work.ledger().warn(warning);
+    pub(super) async fn take_routes(
+        &mut self,
+        mut lane: Lane,
+        unit: &Unit,
+        mut new: Routes,
+    ) -> Result<()> {
+        let guarantee = self.work.terms.guarantee;
+        let limits = self.work.shared.limits();
+        if guarantee.is_all_or_nothing()
+            && let Err(error) = cut_whole(self.work.shared.name, &new, &limits).await
+        {
+            let verdicts = unit.operations.iter();
+            let verdicts = verdicts.map(|index| (*index, Verdict::NotApplied(error.clone())));
+            let verdicts = verdicts.collect();
+            self.ready.push_back(lane);
+            return self.settle(NO_CHUNK, verdicts, Some(&error)).await;
         }
-        for (index, mut route) in unit.operations.iter().zip(new.routes) {
-            if let Some(id) = ids.get(usize::from(route.mechanism.0)) {
-                route.mechanism = *id;
-            }
-            if let Some(slot) = self.planned.routes.routes.get_mut(*index as usize) {
-                *slot = route;
-            }
+        if !guarantee.is_all_or_nothing() {
+            refuse_oversized(&mut new, &limits).await;
         }
-        let refused: Vec<_> = new
-            .refused
+        let refused: Vec<Held> = std::mem::take(&mut new.refused)
             .into_iter()
             .filter_map(|(place, error)| {
                 let index = *unit.operations.get(place as usize)?;
-                Some((index, Verdict::NotApplied(error)))
+                Some(Held { index, error, of_batch: false })
             })
             .collect();
-        if !refused.is_empty() {
-            self.settle(NO_CHUNK, refused, None)?;
+        let mut order = self.merge(unit, new);
+        match refused.first() {
+            Some(first) if guarantee.stops() => {
+                // What comes before it is sent first; nothing behind it is.
+                order.retain(|index| *index < first.index);
+                lane.chunks = 0..0;
+                self.stops_at = Some(first.clone());
+            }
+            Some(_) => {
+                let verdicts = refused.into_iter();
+                let verdicts = verdicts.map(|held| (held.index, Verdict::NotApplied(held.error)));
+                self.settle(NO_CHUNK, verdicts.collect(), None).await?;
+            }
+            None => {}
         }
-        let guarantee = self.work.terms.guarantee;
-        let mut order: Vec<u32> = unit
-            .operations
-            .iter()
-            .copied()
-            .filter(|index| {
-                let route = self.planned.routes.routes.get(*index as usize);
-                route.is_some_and(|route| route.mechanism != REFUSED)
-            })
-            .collect();
-        let has_repeats = self.work.repeated().is_some();
-        if guarantee == Guarantee::BestEffort && !has_repeats {
-            // No order to keep: operations of one group come together.
-            order.sort_by_key(|index| {
-                let route = self.planned.routes.routes.get(*index as usize);
-                route.map(|route| (route.mechanism.0, route.group))
-            });
-        }
-        let limits = self.work.shared.limits();
-        let mut in_order = InOrder::new(&self.planned.routes, guarantee.stops(), &limits);
-        order.iter().for_each(|index| in_order.add(*index));
-        let chunks = in_order.chunks;
-        let whole = !guarantee.is_all_or_nothing()
-            || (chunks.len() == 1
-                && order.len() == unit.operations.len()
-                && chunks.iter().all(|chunk| {
-                    self.mechanism(chunk.mechanism).is_some_and(|mechanism| mechanism.atomic)
-                }));
-        if !whole {
-            let error = Error::new(
-                ErrorKind::Unsupported,
-                "what the batch was planned on has changed, and it can no longer be sent as a whole; commit it again",
-            );
-            let verdicts = order.iter().map(|index| (*index, Verdict::NotApplied(error.clone())));
-            self.settle(NO_CHUNK, verdicts.collect(), Some(&error))?;
-            self.ready.push_back(lane);
-            return Ok(());
-        }
-        let mut refused = Vec::new();
+        let chunks = if guarantee.is_all_or_nothing() {
+            self.whole(&order)
+        } else {
+            let limits = self.work.shared.limits();
+            let mut in_order = InOrder::new(&self.planned.routes, guarantee.stops(), &limits);
+            order.iter().for_each(|index| in_order.add(*index));
+            in_order.chunks
+        };
         for chunk in chunks.iter().rev() {
             let operations =
                 order.get(chunk.start as usize..chunk.end as usize).unwrap_or_default();
             let Some(mechanism) = self.mechanism(chunk.mechanism) else {
                 continue;
             };
-            let bound = limits.most_bytes(&mechanism);
-            if operations.len() == 1 && chunk.bytes > bound {
-                let error = oversized(&mechanism, chunk.bytes, bound);
-                refused.extend(
-                    operations.iter().map(|index| (*index, Verdict::NotApplied(error.clone()))),
-                );
-                continue;
-            }
             lane.first.push_front(Unit {
                 operations: operations.to_vec(),
                 mechanism,
@@ -165,10 +137,51 @@ impl Commit {
                 pauses: unit.pauses,
             });
         }
-        if !refused.is_empty() {
-            self.settle(NO_CHUNK, refused, None)?;
-        }
         self.ready.push_front(lane);
         Ok(())
+    }
+
+    /// Takes the new routes in, and gives the operations that still go, in the order to cut them.
+    fn merge(&mut self, unit: &Unit, new: Routes) -> Vec<u32> {
+        let known = &mut self.planned.routes;
+        let ids: Vec<MechanismId> =
+            new.mechanisms.iter().map(|mechanism| known.mechanism(mechanism.clone())).collect();
+        self.mechanisms = known.mechanisms.iter().cloned().map(Arc::new).collect();
+        for warning in new.warnings {
+            self.work.ledger().warn(warning);
+        }
+        let mut order = Vec::with_capacity(unit.operations.len());
+        for (index, mut route) in unit.operations.iter().zip(new.routes) {
+            if let Some(id) = ids.get(usize::from(route.mechanism.0)) {
+                route.mechanism = *id;
+            }
+            if route.mechanism != REFUSED {
+                order.push(*index);
+            }
+            if let Some(slot) = known.routes.get_mut(*index as usize) {
+                *slot = route;
+            }
+        }
+        if self.work.terms.guarantee == Guarantee::BestEffort && self.work.repeated().is_none() {
+            // No order to keep: operations of one group come together.
+            order.sort_by_key(|index| {
+                let route = self.planned.routes.routes.get(*index as usize);
+                route.map(|route| (route.mechanism.0, route.group))
+            });
+        }
+        order
+    }
+
+    /// The one chunk of an all-or-nothing batch.
+    fn whole(&self, order: &[u32]) -> Vec<ChunkSpec> {
+        let first = order.first();
+        let route = first.and_then(|index| self.planned.routes.routes.get(*index as usize));
+        let chunk = route.and_then(|route| {
+            let mechanism = self.mechanism(route.mechanism)?;
+            let end = u32::try_from(order.len()).ok()?;
+            let bytes = self.size(order, &mechanism);
+            Some(ChunkSpec { start: 0, end, mechanism: route.mechanism, bytes })
+        });
+        chunk.into_iter().collect()
     }
 }

@@ -14,7 +14,12 @@ use tracing::Instrument as _;
 
 use super::{Commit, Work, errors};
 use crate::{
-    Error, ErrorKind, Report, Result, backend::View, engine::Running, metrics, plan::plan,
+    Error, ErrorKind, Report, Result,
+    backend::{Terms, View},
+    engine::{Running, Shared},
+    metrics,
+    plan::{Planned, SLICE, plan},
+    queue::Queue,
 };
 
 /// A commit under way: polled in place by the batch, or spawned to finish when that is dropped.
@@ -33,6 +38,8 @@ impl RunningCommit {
             store = work.shared.name,
             guarantee = work.terms.guarantee.as_str(),
             operations = work.queue().len(),
+            bytes = tracing::field::Empty,
+            mechanism = tracing::field::Empty,
             applied = tracing::field::Empty,
             not_applied = tracing::field::Empty,
             accepted = tracing::field::Empty,
@@ -43,9 +50,9 @@ impl RunningCommit {
         Self { future: Some(future), work, _running: running }
     }
 
-    /// Whether a drop may leave operations in the store.
-    pub(crate) fn any_sent(&self) -> bool {
-        self.work.any_sent()
+    /// Whether the batch can no longer be opened again.
+    pub(crate) fn cannot_reopen(&self) -> bool {
+        self.work.cannot_reopen()
     }
 }
 
@@ -65,7 +72,7 @@ impl Future for RunningCommit {
 impl Drop for RunningCommit {
     fn drop(&mut self) {
         // What is in flight ends first; nothing is sent from here on.
-        if self.future.take().is_some() && self.work.any_sent() && !self.work.has_ended() {
+        if self.future.take().is_some() && self.work.cannot_reopen() && !self.work.has_ended() {
             let not_applied = Error::new(
                 ErrorKind::Cancelled,
                 "the commit was cancelled before this operation was sent; `batch.take()` gives it back",
@@ -76,50 +83,64 @@ impl Drop for RunningCommit {
             )
             .unknown();
             while self.work.release_held().1 {}
-            self.work.settle_rest(0..self.work.queue().len(), &not_applied, &unknown);
+            let all = self.work.queue().len();
+            for start in (0..all).step_by(SLICE as usize) {
+                self.work.settle_rest(start..all.min(start + SLICE), &not_applied, &unknown);
+            }
             self.work.end();
         }
     }
 }
 
-/// Reads metadata, and again if that may help. The deadline is the caller's.
-async fn resolve(work: &Work) -> Result<()> {
-    let queue = work.queue();
-    if queue.is_empty() {
+/// Reads metadata and plans: what a plan shows and a commit sends. Metadata that cannot be read now
+/// is read again if `waits`; the deadline is the caller's, and `again` gets the reasons.
+///
+/// # Errors
+/// What stands in the way of the whole batch. Nothing was sent.
+pub(crate) async fn prepare(
+    shared: &Shared,
+    queue: &Queue,
+    terms: Terms,
+    waits: bool,
+    again: &(dyn Fn(Error) + Sync),
+) -> Result<Planned> {
+    let preparing = AssertUnwindSafe(async {
+        let mut before = 0;
         // An empty commit does no I/O.
-        return Ok(());
-    }
-    let mut before = 0;
-    loop {
-        let view = View::range(queue, 0, queue.len());
-        match work.shared.backend.resolve(view, false).await {
-            Err(error) if error.is_transient() && error.is_retry_safe() => {
-                work.ledger().unresolved = Some(error);
+        while !queue.is_empty() {
+            let view = View::range(queue, 0, queue.len());
+            match shared.backend.resolve(view, false).await {
+                Err(error) if waits && error.is_transient() && error.is_retry_safe() => {
+                    again(error);
+                }
+                Err(error) => return Err(error),
+                Ok(()) => break,
             }
-            result => return result,
+            tokio::time::sleep(shared.options.pause(before, before.into())).await;
+            before += 1;
         }
-        tokio::time::sleep(work.shared.options.pause(before, before.into())).await;
-        before += 1;
-    }
+        plan(&*shared.backend, queue, terms, &shared.limits()).await
+    });
+    let prepared = preparing.catch_unwind().await;
+    let prepared = prepared.unwrap_or_else(|panic| Err(errors::panicked("planning", &*panic)));
+    prepared.map_err(Error::certain)
 }
 
 async fn run(work: Arc<Work>, timer: Sleep) -> Result<Report> {
     let mut timer = Box::pin(timer);
-    let planned = {
-        let limits = work.shared.limits();
-        let backend = &*work.shared.backend;
-        let planning = AssertUnwindSafe(async {
-            resolve(&work).await?;
-            plan(backend, work.queue(), work.terms, &limits).await
-        });
-        tokio::select! {
-            biased;
-            planned = planning.catch_unwind() => planned.unwrap_or_else(|panic| {
-                Err(errors::panicked("planning", &*panic))
-            })?,
-            () = &mut timer => return Err(errors::nothing_sent_in_time(&work, "metadata was read and the batch was planned")),
+    let unresolved = |error| work.ledger().unresolved = Some(error);
+    let planned = tokio::select! {
+        biased;
+        planned = prepare(&work.shared, work.queue(), work.terms, true, &unresolved) => planned?,
+        () = &mut timer => {
+            let before = "metadata was read and the batch was planned";
+            return Err(errors::nothing_sent_in_time(&work, before));
         }
     };
+    let span = tracing::Span::current();
+    if !span.is_disabled() {
+        span.record("bytes", planned.bytes()).record("mechanism", planned.mechanisms());
+    }
     let mut commit = Commit::new(Arc::clone(&work), planned);
     commit.drive(timer).await?;
     // The plan is large and callbacks may take their time.
@@ -127,7 +148,6 @@ async fn run(work: Arc<Work>, timer: Sleep) -> Result<Report> {
     work.end();
     let report = work.report();
     metrics::committed(&report);
-    let span = tracing::Span::current();
     span.record("applied", report.applied()).record("not_applied", report.not_applied());
     span.record("accepted", report.accepted()).record("unknown", report.unknown());
     span.record("attempts", report.attempts());

@@ -62,10 +62,22 @@ impl Ord for Asleep {
     }
 }
 
+/// What came back of a unit that was handed to the backend.
+pub(super) struct SentUnit {
+    pub(super) answers: Answers,
+    pub(super) result: Result<()>,
+    /// Whether bytes may have left.
+    pub(super) sent: bool,
+    /// The chunk's number.
+    pub(super) number: u32,
+    /// Its tracing span, which the counts of its outcomes are still to be written to.
+    pub(super) span: tracing::Span,
+}
+
 /// What an attempt came to.
 pub(super) enum Attempted {
     /// The unit was handed to the backend.
-    Sent { answers: Answers, result: Result<()>, sent: bool, chunk: u32 },
+    Sent(SentUnit),
     /// Larger than what the server was meanwhile seen to refuse: to be cut first.
     TooLarge,
     /// Cannot be cut, and the server was meanwhile seen to refuse this size: not sent.

@@ -33,6 +33,7 @@ pub(crate) struct Work {
     pub(crate) started: Instant,
     pub(crate) deadline: Instant,
     any_sent: AtomicBool,
+    settling: AtomicBool,
     ended: AtomicBool,
     repeated: OnceLock<Repeated>,
     base_timestamp: OnceLock<i64>,
@@ -82,8 +83,8 @@ pub(crate) struct Ledger {
 pub(crate) struct Settled {
     /// The first operation that is neither applied nor accepted.
     pub(crate) failed: Option<u32>,
-    /// The operations that ended as unknown.
-    pub(crate) unknown: Vec<u32>,
+    /// The operations that may yet change the store: unknown or accepted.
+    pub(crate) open: Vec<u32>,
 }
 
 impl Work {
@@ -107,6 +108,7 @@ impl Work {
             started,
             deadline,
             any_sent: AtomicBool::new(false),
+            settling: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             repeated: OnceLock::new(),
             base_timestamp: OnceLock::new(),
@@ -140,6 +142,16 @@ impl Work {
     pub(crate) fn mark_sent(&self, operations: &[u32]) {
         self.any_sent.store(true, Ordering::Release);
         self.table.mark_sent(operations);
+    }
+
+    /// Says that every operation gets its verdict now, whether anything was sent or not.
+    pub(crate) fn begin_settling(&self) {
+        self.settling.store(true, Ordering::Release);
+    }
+
+    /// Whether the batch can no longer be opened again: something was sent, or verdicts are given.
+    pub(crate) fn cannot_reopen(&self) -> bool {
+        self.any_sent() || self.settling.load(Ordering::Acquire)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -204,10 +216,14 @@ impl Work {
         (self.settle(verdicts), more)
     }
 
-    /// Remembers why an operation is sent again.
-    pub(crate) fn note_retry(&self, index: u32, error: &Error) {
-        let in_doubt = error.fate() != crate::Fate::NotApplied;
+    /// Remembers why operations are sent again.
+    pub(crate) fn note_retries<'e>(&self, retries: impl Iterator<Item = (u32, &'e Error)>) {
         let mut ledger = self.ledger();
+        retries.for_each(|(index, error)| self.note_retry(&mut ledger, index, error));
+    }
+
+    fn note_retry(&self, ledger: &mut Ledger, index: u32, error: &Error) {
+        let in_doubt = error.fate() != crate::Fate::NotApplied;
         let entry = ledger
             .retrying
             .entry(index)
@@ -217,7 +233,6 @@ impl Work {
             entry.doubt = Some(error.clone());
         }
         if entry.doubt.is_none() {
-            drop(ledger);
             self.table.unmark_sent(index);
         }
     }
@@ -246,15 +261,16 @@ impl Work {
             let place = self.queue.place(index, chunk);
             ledger.tally.count(&verdict);
             match &verdict {
-                Verdict::Applied(_) | Verdict::Accepted(_) => {}
+                Verdict::Applied(_) => {}
+                Verdict::Accepted(_) => settled.open.push(index),
                 Verdict::NotApplied(error) => {
                     settled.failed.get_or_insert(index);
-                    ledger.tally.sample(place, error);
+                    ledger.tally.sample(place, error, false);
                 }
                 Verdict::Unknown(error) => {
                     settled.failed.get_or_insert(index);
-                    settled.unknown.push(index);
-                    ledger.tally.sample(place, error);
+                    settled.open.push(index);
+                    ledger.tally.sample(place, error, true);
                 }
             }
             Some((place, verdict))
@@ -320,6 +336,7 @@ impl Work {
             store: self.shared.name,
             guarantee: self.terms.guarantee,
             errors: ledger.tally.errors(&self.table),
+            first_unknown: ledger.tally.first_unknown(&self.table),
             tally: std::mem::take(&mut ledger.tally),
             mechanisms: std::mem::take(&mut ledger.uses),
             warnings,

@@ -17,6 +17,7 @@ pub trait NativeStatement: Any + fmt::Debug + Send + Sync {
 
 /// The languages whose statements the core itself can carry, with values as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Language {
     /// ArangoDB's query language.
     Aql,

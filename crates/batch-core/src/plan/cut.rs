@@ -8,7 +8,7 @@ use crate::{
     Error, ErrorKind, Result,
     backend::{KeyId, Mechanism, MechanismId, REFUSED, Repeats, Route, Routes},
     engine::learned::Learned,
-    plan::{give_way, keys::KeyMap, lanes::Repeated, mechanism_of},
+    plan::{give_way, lanes::Repeated, mechanism_of, sharded::ShardedMap},
 };
 
 /// What bounds a chunk besides its mechanism.
@@ -60,11 +60,22 @@ pub(crate) struct ChunkSpec {
 pub(crate) struct Cut {
     pub(crate) order: Vec<u32>,
     pub(crate) chunks: Vec<ChunkSpec>,
-    pub(crate) lanes: Vec<Range<usize>>,
+    /// So many chunks at the beginning are lanes of their own.
+    pub(super) free: usize,
+    /// The other lanes, as ranges of the chunks.
+    pub(super) lanes: Vec<Range<usize>>,
     pub(crate) repeated: Repeated,
 }
 
 impl Cut {
+    /// The chunks of a lane, from 0; `None` if there are fewer lanes.
+    pub(crate) fn lane(&self, number: usize) -> Option<Range<usize>> {
+        match number.checked_sub(self.free) {
+            None => Some(number..number + 1),
+            Some(number) => self.lanes.get(number).cloned(),
+        }
+    }
+
     pub(crate) fn operations(&self, chunk: &ChunkSpec) -> &[u32] {
         self.order.get(chunk.start as usize..chunk.end as usize).unwrap_or_default()
     }
@@ -82,7 +93,7 @@ pub(crate) fn oversized(mechanism: &Mechanism, bytes: u64, limit: u64) -> Error 
 }
 
 /// Refuses what no chunk could hold, before chunks are cut.
-pub(super) async fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
+pub(crate) async fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
     let bounds: Vec<u64> = routes.mechanisms.iter().map(|m| limits.most_bytes(m)).collect();
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     for (place, route) in (0..all).zip(&mut routes.routes) {
@@ -100,7 +111,7 @@ pub(super) async fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
 }
 
 /// The one chunk of an all-or-nothing batch, or the reason why there cannot be one.
-pub(super) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>) -> Result<Cut> {
+pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>) -> Result<Cut> {
     let refuse = |place: u32, kind: ErrorKind, reason: &str| {
         let message =
             format!("all-or-nothing is refused on {store}: operation {}: {reason}", place + 1);
@@ -119,7 +130,7 @@ pub(super) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let mut bytes = u64::from(mechanism.overhead);
     let mut repeated = Repeated::among(routes.routes.len());
-    let mut keys = KeyMap::for_keys(routes.routes.len());
+    let mut keys = ShardedMap::with_room(routes.routes.len());
     for (place, route) in (0..all).zip(&routes.routes) {
         if route.mechanism != first.mechanism || route.group != first.group {
             let reason =
@@ -127,14 +138,14 @@ pub(super) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
             return refuse(place, ErrorKind::Unsupported, reason);
         }
         if let Some(key) = route.key
-            && keys.insert(key, ()).is_some()
+            && keys.insert(key.get(), ()).is_some()
         {
             if mechanism.repeats == Repeats::Apart {
                 let reason =
                     format!("{} takes one operation per key; fold them into one", mechanism.name);
                 return refuse(place, ErrorKind::Unsupported, &reason);
             }
-            repeated.note(place, key);
+            repeated.note(place, key, true);
         }
         bytes += u64::from(route.bytes);
         give_way(place, all).await;
@@ -144,22 +155,33 @@ pub(super) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
         ("bytes", bytes, limits.most_bytes(mechanism)),
     ] {
         if size > limit {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                format!(
-                    "the batch has {size} {what}, and {} takes at most {limit} as a whole; \
-                     all-or-nothing is never split, so commit fewer operations or ask for best effort",
-                    mechanism.name
-                ),
-            ));
+            return Err(too_large_as_a_whole(what, size, mechanism, limit));
         }
     }
     Ok(Cut {
         order: (0..all).collect(),
         chunks: vec![ChunkSpec { start: 0, end: all, mechanism: first.mechanism, bytes }],
+        free: 0,
         lanes: vec![0..1; 1],
         repeated,
     })
+}
+
+/// Why an all-or-nothing batch over a ceiling is refused.
+pub(crate) fn too_large_as_a_whole(
+    what: &str,
+    size: u64,
+    mechanism: &Mechanism,
+    limit: u64,
+) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "the batch has {size} {what}, and {} takes at most {limit} as a whole; \
+             all-or-nothing is never split, so commit fewer operations or ask for best effort",
+            mechanism.name
+        ),
+    )
 }
 
 /// Why an all-or-nothing batch is refused as a whole: one operation of it is.
@@ -183,14 +205,14 @@ pub(super) async fn cut_ordered(
     }
     let end = stopped.unwrap_or(all);
     let mut cut = Cut { repeated: Repeated::among(routes.routes.len()), ..Cut::default() };
-    let mut keys = KeyMap::for_keys(routes.routes.len());
+    let mut keys = ShardedMap::with_room(routes.routes.len());
     let mut in_order = InOrder::new(routes, stop, limits);
     for (place, route) in (0..end).zip(&routes.routes) {
         if route.mechanism != REFUSED {
             if let Some(key) = route.key
-                && keys.insert(key, ()).is_some()
+                && keys.insert(key.get(), ()).is_some()
             {
-                cut.repeated.note(place, key);
+                cut.repeated.note(place, key, true);
             }
             in_order.add(place);
             cut.order.push(place);
@@ -214,6 +236,8 @@ pub(crate) fn skipped_after(index: u32) -> Error {
         ),
     )
 }
+
+const KEPT_KEYS: usize = 256;
 
 type Keys = HashSet<u64, FixedState>;
 
@@ -268,7 +292,12 @@ impl<'a> InOrder<'a> {
                 chunk.bytes += size;
             }
             _ => {
-                self.keys.clear();
+                if self.keys.capacity() > KEPT_KEYS {
+                    // Clearing costs the capacity, which one large chunk would leave to all others.
+                    self.keys = Keys::default();
+                } else {
+                    self.keys.clear();
+                }
                 self.keys.extend(route.key.map(KeyId::get));
                 let bytes = size + u64::from(mechanism.overhead);
                 let mechanism = route.mechanism;

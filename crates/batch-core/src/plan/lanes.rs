@@ -8,35 +8,47 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized};
+use super::{
+    cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized},
+    free::FreeChunks,
+    sharded::ShardedMap,
+};
 use crate::{
     backend::{KeyId, MechanismId, REFUSED, Repeats, Route, Routes},
-    plan::{SLICE, give_way, keys::KeyMap, mechanism_of},
+    plan::{SLICE, give_way, mechanism_of},
 };
-
-type Map<K, V> = HashMap<K, V, FixedState>;
 
 /// The operations whose key occurs more than once in the commit: which keys, and how many
 /// operations on its key come before each.
 #[derive(Debug, Default)]
 pub(crate) struct Repeated {
-    counts: KeyMap<u32>,
+    counts: ShardedMap<OnKey>,
     /// For each place; none until a key repeats.
     earlier: Vec<u32>,
     operations: usize,
     most: u32,
 }
 
+/// What is known of a key that occurs more than once.
+#[derive(Clone, Copy, Debug, Default)]
+struct OnKey {
+    /// The operations after the first.
+    further: u32,
+    /// Whether some operation on it carries no timestamp of its own that decides.
+    needs_order: bool,
+}
+
 impl Repeated {
     /// None yet, among so many operations.
     pub(super) fn among(operations: usize) -> Self {
-        Self { counts: KeyMap::for_keys(operations), operations, ..Self::default() }
+        Self { counts: ShardedMap::with_room(operations), operations, ..Self::default() }
     }
 
     /// Counts a further operation on a key that occurred before.
-    pub(super) fn note(&mut self, place: u32, key: KeyId) {
-        let count = self.counts.get(key).map_or(1, |count| count + 1);
-        self.counts.insert(key, count);
+    pub(super) fn note(&mut self, place: u32, key: KeyId, needs_order: bool) {
+        let before = self.counts.get(key.get()).copied().unwrap_or_default();
+        let count = before.further + 1;
+        self.counts.insert(key.get(), OnKey { further: count, needs_order });
         self.most = self.most.max(count);
         if self.earlier.is_empty() {
             // Costs no page until it is written.
@@ -54,7 +66,12 @@ impl Repeated {
 
     /// Whether other operations of the commit have this key.
     pub(crate) fn has_key(&self, key: KeyId) -> bool {
-        self.counts.get(key).is_some()
+        self.counts.get(key.get()).is_some()
+    }
+
+    /// Whether the operations on this key, of which there are several, must follow one another.
+    pub(crate) fn needs_order(&self, key: KeyId) -> bool {
+        self.counts.get(key.get()).is_some_and(|on_key| on_key.needs_order)
     }
 
     /// How many operations on the same key come before this one.
@@ -95,26 +112,33 @@ impl SeenBits {
     }
 }
 
+/// A key that may occur more than once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Candidate {
+    seen: bool,
+    needs_order: bool,
+}
+
 /// Splits the queue into chunks and lanes, giving way between slices.
 pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     refuse_oversized(routes, limits).await;
     let repeated = find_repeated(routes).await;
-    let mut builder = Builder::new(routes, limits);
+    let mut free = FreeChunks::new(routes, limits);
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let lanes = u64::try_from(limits.max_in_flight).unwrap_or(u64::MAX).max(1);
-    let mut bound: Map<u64, Vec<u32>> = Map::default();
+    let mut bound: HashMap<u64, Vec<u32>, FixedState> = HashMap::default();
     for (place, route) in (0..all).zip(&routes.routes) {
         if route.mechanism != REFUSED {
             match route.key {
-                Some(key) if repeated.has_key(key) && !is_stamped(routes, place) => {
+                Some(key) if repeated.needs_order(key) => {
                     bound.entry(key.get() % lanes).or_default().push(place);
                 }
-                _ => builder.add(place, route),
+                _ => free.add(place, route),
             }
         }
         give_way(place, all).await;
     }
-    let mut cut = builder.finish().await;
+    let mut cut = free.finish().await;
     let mut bound: Vec<_> = bound.into_iter().collect();
     bound.sort_by_key(|(lane, _)| *lane);
     for (_, places) in bound {
@@ -135,12 +159,12 @@ async fn find_repeated(routes: &Routes) -> Repeated {
         if route.mechanism == REFUSED { None } else { route.key }
     };
     let mut bits = SeenBits::for_keys(routes.routes.len());
-    let mut candidates = KeyMap::for_keys(routes.routes.len());
+    let mut candidates = ShardedMap::with_room(routes.routes.len());
     for (place, route) in (0..all).zip(&routes.routes) {
         if let Some(key) = keyed(route)
             && bits.insert(key)
         {
-            candidates.insert(key, false);
+            candidates.insert(key.get(), Candidate::default());
         }
         give_way(place, all).await;
     }
@@ -151,10 +175,13 @@ async fn find_repeated(routes: &Routes) -> Repeated {
     }
     for (place, route) in (0..all).zip(&routes.routes) {
         if let Some(key) = keyed(route)
-            && let Some(seen) = candidates.get_mut(key)
-            && std::mem::replace(seen, true)
+            && let Some(candidate) = candidates.get_mut(key.get())
         {
-            repeated.note(place, key);
+            // One operation without a timestamp is enough to bind all on its key.
+            candidate.needs_order |= !is_stamped(routes, place);
+            if std::mem::replace(&mut candidate.seen, true) {
+                repeated.note(place, key, candidate.needs_order);
+            }
         }
         give_way(place, all).await;
     }
@@ -230,7 +257,7 @@ struct Generations {
 
 async fn generations(routes: &Routes, places: &[u32]) -> Generations {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
-    let mut latest: KeyMap<(u32, MechanismId, u64)> = KeyMap::for_keys(places.len());
+    let mut latest: ShardedMap<(u32, MechanismId, u64)> = ShardedMap::with_room(places.len());
     let mut of_each = Vec::with_capacity(places.len());
     let (mut last, mut mixed, mut first) = (0, false, None);
     for (at, place) in (0..all).zip(places) {
@@ -240,8 +267,8 @@ async fn generations(routes: &Routes, places: &[u32]) -> Generations {
         let generation =
             route.and_then(|route| Some((route, route.key?))).map_or(0, |(route, key)| {
                 let together = mechanism_of(routes, *place as usize)
-                    .is_some_and(|mechanism| mechanism.repeats == Repeats::Together);
-                let generation = match latest.get(key) {
+                    .is_some_and(|mechanism| mechanism.repeats != Repeats::Apart);
+                let generation = match latest.get(key.get()) {
                     None => 0,
                     Some((generation, mechanism, group))
                         if together && *mechanism == route.mechanism && *group == route.group =>
@@ -250,7 +277,7 @@ async fn generations(routes: &Routes, places: &[u32]) -> Generations {
                     }
                     Some((generation, _, _)) => generation + 1,
                 };
-                latest.insert(key, (generation, route.mechanism, route.group));
+                latest.insert(key.get(), (generation, route.mechanism, route.group));
                 generation
             });
         last = last.max(generation);
@@ -258,107 +285,4 @@ async fn generations(routes: &Routes, places: &[u32]) -> Generations {
         give_way(at, all).await;
     }
     Generations { of_each, last, mixed }
-}
-
-/// A chunk that still takes operations.
-#[derive(Clone, Copy)]
-struct OpenChunk {
-    chunk: u32,
-    operations: u64,
-    bytes: u64,
-}
-
-/// Collects free operations: each joins the open chunk of its mechanism and group.
-struct Builder<'a> {
-    routes: &'a Routes,
-    limits: Vec<(u64, u64)>,
-    open: Map<(u8, u64), OpenChunk>,
-    recent: Option<((u8, u64), OpenChunk)>,
-    /// For each place its chunk plus one; zero, which costs no page until it is written, for what
-    /// is refused or bound to a lane.
-    chunk_of: Vec<u32>,
-    specs: Vec<ChunkSpec>,
-}
-
-impl<'a> Builder<'a> {
-    fn new(routes: &'a Routes, limits: &Limits<'_>) -> Self {
-        Self {
-            routes,
-            limits: limits.of_each(routes),
-            open: Map::default(),
-            recent: None,
-            chunk_of: vec![0; routes.routes.len()],
-            specs: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, place: u32, route: &Route) {
-        let id = (route.mechanism.0, route.group);
-        let Some((most, most_bytes)) = self.limits.get(usize::from(id.0)).copied() else {
-            return;
-        };
-        let size = u64::from(route.bytes);
-        let open = match self.recent {
-            Some((recent, open)) if recent == id => Some(open),
-            _ => {
-                if let Some((recent, open)) = self.recent.take() {
-                    self.open.insert(recent, open);
-                }
-                self.open.get(&id).copied()
-            }
-        };
-        let open = match open {
-            Some(open) if open.operations < most && open.bytes + size <= most_bytes => {
-                OpenChunk { operations: open.operations + 1, bytes: open.bytes + size, ..open }
-            }
-            _ => {
-                let overhead =
-                    self.routes.mechanisms.get(usize::from(id.0)).map_or(0, |m| m.overhead);
-                let chunk = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
-                self.specs.push(ChunkSpec {
-                    start: 0,
-                    end: 0,
-                    mechanism: MechanismId(id.0),
-                    bytes: 0,
-                });
-                OpenChunk { chunk, operations: 1, bytes: size + u64::from(overhead) }
-            }
-        };
-        if let Some(spec) = self.specs.get_mut(open.chunk as usize) {
-            // `end` counts the operations until `finish` turns counts into ranges.
-            spec.end += 1;
-            spec.bytes = open.bytes;
-        }
-        if let Some(slot) = self.chunk_of.get_mut(place as usize) {
-            *slot = open.chunk + 1;
-        }
-        self.recent = Some((id, open));
-    }
-
-    async fn finish(self) -> Cut {
-        let Self { mut specs, chunk_of, open, .. } = self;
-        drop(open);
-        let count = u32::try_from(specs.len()).unwrap_or(u32::MAX);
-        let mut lanes = Vec::with_capacity(specs.len());
-        let mut start = 0;
-        for (chunk, spec) in (0..count).zip(&mut specs) {
-            lanes.push(chunk as usize..chunk as usize + 1);
-            spec.start = start;
-            start += std::mem::replace(&mut spec.end, start);
-            give_way(chunk, count).await;
-        }
-        let all = u32::try_from(chunk_of.len()).unwrap_or(u32::MAX);
-        let mut order = vec![0; start as usize];
-        for (place, chunk) in (0..all).zip(&chunk_of) {
-            if let Some(spec) = chunk.checked_sub(1).and_then(|chunk| specs.get_mut(chunk as usize))
-            {
-                if let Some(slot) = order.get_mut(spec.end as usize) {
-                    *slot = place;
-                }
-                spec.end += 1;
-            }
-            give_way(place, all).await;
-        }
-        Cut { order, chunks: specs, lanes, repeated: Repeated::default() }
-    }
 }

@@ -208,8 +208,10 @@ pub(super) fn check(out: &mut dyn Write, facts: &Facts) -> io::Result<()> {
     }
     let can = &facts.capabilities;
     let server = &facts.server;
-    let guarantees =
-        Guarantee::ALL.into_iter().map(|guarantee| (guarantee.as_str(), can.mechanism(guarantee)));
+    let guarantees = Guarantee::ALL
+        .iter()
+        .copied()
+        .map(|guarantee| (guarantee.as_str(), can.mechanism(guarantee)));
     let check = Check {
         url: &facts.url,
         store: facts.store,

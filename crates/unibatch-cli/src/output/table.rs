@@ -178,7 +178,7 @@ pub(super) fn check(out: &mut dyn Write, facts: &Facts) -> io::Result<()> {
     writeln!(out)?;
 
     let mut table = Pages::new(&["guarantee", "mechanism"]);
-    for guarantee in Guarantee::ALL {
+    for guarantee in Guarantee::ALL.iter().copied() {
         table.add(out, pair(guarantee.as_str(), can.mechanism(guarantee).unwrap_or("refused")))?;
     }
     table.end(out)

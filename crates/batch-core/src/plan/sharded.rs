@@ -1,0 +1,97 @@
+//! Maps for whole batches, which grow in small steps.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+type Shard<V> = HashMap<u64, V, FixedState>;
+
+/// How many keys share a map. A map that grows moves all that it holds at once, and one map of
+/// ten million keys would keep the executor for a tenth of a second. A little less than fits a
+/// map of 32,768 places, so that few are left empty.
+const KEYS_PER_SHARD: usize = 27_000;
+
+/// What is known of some keys or groups of a batch.
+#[derive(Debug)]
+pub(super) struct ShardedMap<V> {
+    /// None until something is put in.
+    shards: Vec<Shard<V>>,
+    most: usize,
+}
+
+impl<V> Default for ShardedMap<V> {
+    fn default() -> Self {
+        Self::with_room(1)
+    }
+}
+
+impl<V> ShardedMap<V> {
+    /// An empty map, for at most so many keys.
+    pub(super) const fn with_room(most: usize) -> Self {
+        Self { shards: Vec::new(), most }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.shards.is_empty()
+    }
+
+    fn shard(&self, key: u64) -> usize {
+        // Keys may be small numbers: the upper half of the product depends on all of their bits.
+        let spread = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let count = u64::try_from(self.shards.len()).unwrap_or(u64::MAX);
+        usize::try_from((spread * count) >> 32).unwrap_or(0)
+    }
+
+    pub(super) fn get(&self, key: u64) -> Option<&V> {
+        self.shards.get(self.shard(key))?.get(&key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: u64) -> Option<&mut V> {
+        let shard = self.shard(key);
+        self.shards.get_mut(shard)?.get_mut(&key)
+    }
+
+    /// Puts a value in and gives the former one.
+    pub(super) fn insert(&mut self, key: u64, value: V) -> Option<V> {
+        if self.shards.is_empty() {
+            let count = self.most.div_ceil(KEYS_PER_SHARD).max(1);
+            self.shards.resize_with(count, Shard::default);
+        }
+        let shard = self.shard(key);
+        self.shards.get_mut(shard)?.insert(key, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_has_the_value_that_was_put_in_last() {
+        for most in [0, 1, KEYS_PER_SHARD, 40 * KEYS_PER_SHARD] {
+            let mut map = ShardedMap::with_room(most);
+            assert!(map.is_empty() && map.get(0).is_none());
+            for number in 0..1000_u64 {
+                // Some differ in their lowest bits, some in their highest.
+                for key in [number, number << 48 | 1 << 40] {
+                    assert_eq!(map.insert(key, number), None);
+                    assert_eq!(map.insert(key, number + 1), Some(number));
+                }
+            }
+            *map.get_mut(7).unwrap() = 0;
+            assert_eq!((map.get(7), map.get(999), map.get(1000)), (Some(&0), Some(&1000), None));
+        }
+    }
+
+    #[test]
+    fn numbers_and_hashes_are_spread_over_the_shards() {
+        for key in [|n: u64| n, |n: u64| n << 40, |n: u64| crate::seam::KeyId::of(n).get()] {
+            let mut map = ShardedMap::with_room(10 * KEYS_PER_SHARD);
+            for number in 0..10_000 {
+                map.insert(key(number), ());
+            }
+            let largest = map.shards.iter().map(HashMap::len).max();
+            assert!(largest.is_some_and(|largest| largest < 2_000), "{largest:?} of 10,000");
+        }
+    }
+}
