@@ -7,6 +7,7 @@ use batch_core::{
     StoreOptions,
 };
 use batch_memory::Fault;
+use serde_json::json;
 
 use crate::{
     Case, Context, Point,
@@ -59,6 +60,12 @@ pub(super) const CASES: &[Case] = &[
         a_chunk_that_is_too_large_is_cut_smaller_and_that_is_remembered,
         [Faults],
         "\"Too large\" from the server: cut smaller if the guarantee allows; remember, per store and mechanism."
+    ),
+    case!(
+        limits,
+        what_is_known_to_be_refused_is_not_sent,
+        [Faults],
+        "No chunk is sent over a size that the server is known to refuse."
     ),
     case!(
         limits,
@@ -223,8 +230,12 @@ async fn a_chunk_that_is_too_large_is_cut_smaller_and_that_is_remembered(context
     let report = batch.commit().await.unwrap();
     assert_agree(&report, &jobs);
     if first.operations.len() == 1 {
-        // A chunk of one operation cannot be cut.
-        assert_eq!((report.applied(), report.not_applied()), (3, 1), "{report}");
+        // A chunk of one operation cannot be cut, and others of its size are not tried any more.
+        assert!(report.not_applied() > 0, "{report}");
+        for job in jobs.iter().filter(|job| !job.status().is_applied()) {
+            assert_eq!(not_applied(job).kind(), ErrorKind::TooLarge);
+            context.expect_absent(&format!("p{}", job.id())).await;
+        }
         return;
     }
     assert_applied(&jobs);
@@ -241,6 +252,24 @@ async fn a_chunk_that_is_too_large_is_cut_smaller_and_that_is_remembered(context
     let report = next.commit().await.unwrap();
     assert_applied(&jobs);
     assert_eq!((report.deviations(), report.attempts()), (0, plan.chunks.len() as u64));
+}
+
+async fn what_is_known_to_be_refused_is_not_sent(context: Context) {
+    let options = quick().max_batch_operations(1).max_in_flight(1);
+    let wrapped = context.wrap([Fault::Refuse(ErrorKind::TooLarge)], options).await;
+    let large = json!({"email": "x".repeat(100)});
+    let operations =
+        [context.put("a", &large), context.put("b", &large), context.put("c", &aged(1))];
+    let (jobs, report) = commit_on(&*wrapped.store, BatchOptions::new(), operations).await;
+    for job in &jobs[..2] {
+        assert_eq!(not_applied(job).kind(), ErrorKind::TooLarge);
+    }
+    assert_applied([&jobs[2]]);
+    assert_agree(&report, &jobs);
+    let times =
+        ["a", "b", "c"].map(|id| wrapped.log.times_sent(context.collection(), [("id", id)]));
+    assert_eq!(times, [1, 0, 1], "the second is as large as the first");
+    context.expect_absent("b").await;
 }
 
 async fn what_was_learned_of_sizes_is_forgotten_after_ten_minutes(context: Context) {
