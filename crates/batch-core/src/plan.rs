@@ -3,6 +3,7 @@
 mod cut;
 mod free;
 mod lanes;
+mod pile;
 mod sharded;
 
 use std::fmt;

@@ -119,7 +119,7 @@ impl Commit {
             let limits = self.work.shared.limits();
             let mut in_order = InOrder::new(&self.planned.routes, guarantee.stops(), &limits);
             order.iter().for_each(|index| in_order.add(*index));
-            in_order.chunks
+            in_order.chunks.into_vec().await
         };
         for chunk in chunks.iter().rev() {
             let operations =

@@ -8,7 +8,7 @@ use crate::{
     Error, ErrorKind, Result,
     backend::{KeyId, Mechanism, MechanismId, REFUSED, Repeats, Route, Routes},
     engine::learned::Learned,
-    plan::{give_way, lanes::Repeated, mechanism_of, sharded::ShardedMap},
+    plan::{give_way, lanes::Repeated, mechanism_of, pile::Pile, sharded::ShardedMap},
 };
 
 /// What bounds a chunk besides its mechanism.
@@ -207,6 +207,7 @@ pub(super) async fn cut_ordered(
     let mut cut = Cut { repeated: Repeated::among(routes.routes.len()), ..Cut::default() };
     let mut keys = ShardedMap::with_room(routes.routes.len());
     let mut in_order = InOrder::new(routes, stop, limits);
+    cut.order.reserve_exact(end as usize);
     for (place, route) in (0..end).zip(&routes.routes) {
         if route.mechanism != REFUSED {
             if let Some(key) = route.key
@@ -219,7 +220,7 @@ pub(super) async fn cut_ordered(
         }
         give_way(place, end).await;
     }
-    cut.chunks = in_order.chunks;
+    cut.chunks = in_order.chunks.into_vec().await;
     if !cut.chunks.is_empty() {
         cut.lanes.push(0..cut.chunks.len());
     }
@@ -251,7 +252,7 @@ pub(crate) struct InOrder<'a> {
     last: Option<&'a Route>,
     keys: Keys,
     added: u32,
-    pub(crate) chunks: Vec<ChunkSpec>,
+    pub(crate) chunks: Pile<ChunkSpec>,
 }
 
 impl<'a> InOrder<'a> {
@@ -263,7 +264,7 @@ impl<'a> InOrder<'a> {
             last: None,
             keys: Keys::default(),
             added: 0,
-            chunks: Vec::new(),
+            chunks: Pile::new(),
         }
     }
 

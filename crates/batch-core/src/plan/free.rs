@@ -5,6 +5,7 @@ use super::{
     cut::{ChunkSpec, Cut, Limits},
     give_way,
     lanes::Repeated,
+    pile::Pile,
     sharded::ShardedMap,
 };
 use crate::backend::{Route, Routes};
@@ -21,7 +22,7 @@ pub(super) struct FreeChunks<'a> {
     /// is refused or bound to a lane.
     chunk_of: Vec<u32>,
     /// `end` counts the operations until `finish` turns counts into ranges.
-    specs: Vec<ChunkSpec>,
+    specs: Pile<ChunkSpec>,
 }
 
 impl<'a> FreeChunks<'a> {
@@ -34,7 +35,7 @@ impl<'a> FreeChunks<'a> {
             open,
             recent: None,
             chunk_of: vec![0; all],
-            specs: Vec::new(),
+            specs: Pile::new(),
         }
     }
 
@@ -48,7 +49,7 @@ impl<'a> FreeChunks<'a> {
         };
         let size = u64::from(bytes);
         let takes = |chunk: &u32| {
-            let spec = self.specs.get(*chunk as usize);
+            let spec = self.specs.get_mut(*chunk as usize);
             spec.is_some_and(|spec| u64::from(spec.end) < most && spec.bytes + size <= most_bytes)
         };
         let chunk = match self.recent {
@@ -74,8 +75,9 @@ impl<'a> FreeChunks<'a> {
     }
 
     pub(super) async fn finish(self) -> Cut {
-        let Self { mut specs, chunk_of, open, .. } = self;
+        let Self { specs, chunk_of, open, .. } = self;
         drop(open);
+        let mut specs = specs.into_vec().await;
         let count = u32::try_from(specs.len()).unwrap_or(u32::MAX);
         let mut start = 0;
         for (chunk, spec) in (0..count).zip(&mut specs) {

@@ -235,9 +235,14 @@ async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Lim
     let first = cut.chunks.len();
     let shift = u32::try_from(cut.order.len()).unwrap_or(u32::MAX);
     cut.chunks.reserve(in_order.chunks.len());
-    for (at, chunk) in (0..all).zip(in_order.chunks) {
-        cut.chunks.push(ChunkSpec { start: chunk.start + shift, end: chunk.end + shift, ..chunk });
-        give_way(at, all).await;
+    for part in in_order.chunks.into_parts() {
+        let shifted = |chunk: ChunkSpec| ChunkSpec {
+            start: chunk.start + shift,
+            end: chunk.end + shift,
+            ..chunk
+        };
+        cut.chunks.extend(part.into_iter().map(shifted));
+        tokio::task::yield_now().await;
     }
     cut.order.reserve(order.len());
     for slice in order.chunks(SLICE as usize) {
