@@ -124,7 +124,7 @@ impl Callbacks {
 }
 
 fn flatten(result: std::thread::Result<Option<String>>) -> Option<String> {
-    result.unwrap_or_else(|panic| Some(format!("it panicked: {}", panic_message(&*panic))))
+    result.unwrap_or_else(|panic| Some(format!("it panicked: {}", panic_text(panic))))
 }
 
 fn note(
@@ -139,11 +139,15 @@ fn note(
     }
 }
 
-/// The text of a panic, if it has one.
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
+/// The text of a panic, if it has one. Whatever was thrown may panic again when it is dropped, and
+/// that must reach nobody.
+#[expect(clippy::mem_forget, reason = "a value that panics twice is better leaked than dropped")]
+pub(crate) fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("no message").to_owned();
+    if let Err(again) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
+    text
 }

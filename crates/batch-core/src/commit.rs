@@ -94,6 +94,10 @@ impl Commit {
         let mut attempts = FuturesUnordered::new();
         let mut since_breath = 0;
         let in_time = loop {
+            // A timer is coarse: a deadline that has passed already must not send anything.
+            if !self.work.any_sent() && Instant::now() >= self.work.deadline {
+                break false;
+            }
             // Each attempt encodes when it is first polled: not all of them in one poll.
             let mut begun = 0;
             while attempts.len() < most
@@ -156,6 +160,9 @@ impl Commit {
                 if let Some(unit) = self.without_uncertain(unit) {
                     return Some((lane, unit));
                 }
+                if self.stopped.is_some() {
+                    return None;
+                }
                 *begun += all;
                 if *begun >= SLICE as usize {
                     self.ready.push_front(lane);
@@ -173,6 +180,7 @@ impl Commit {
             bytes: chunk.bytes,
             attempt: 1,
             planned: true,
+            again: false,
             stale: false,
             pauses: 0,
         })
@@ -191,7 +199,7 @@ impl Commit {
     }
 
     /// Leaves out operations that follow an unknown one on their key. `None` if nothing is left.
-    fn without_uncertain(&self, mut unit: Unit) -> Option<Unit> {
+    fn without_uncertain(&mut self, mut unit: Unit) -> Option<Unit> {
         if self.uncertain.is_empty() {
             return Some(unit);
         }
@@ -210,7 +218,11 @@ impl Commit {
         if skipped.is_empty() {
             return Some(unit);
         }
-        self.work.settle(skipped.into_iter());
+        let settled = self.work.settle(skipped.into_iter());
+        self.note(&settled);
+        if self.stopped.is_some() {
+            return None;
+        }
         unit.bytes = self.size(&unit.operations, &unit.mechanism);
         (!unit.operations.is_empty()).then_some(unit)
     }
@@ -223,9 +235,6 @@ impl Commit {
     /// Takes in what an attempt came to, and puts its lane back.
     async fn conclude(&mut self, attempt: Attempt) -> Result<()> {
         let Attempt { lane, unit, came_to } = attempt;
-        if !unit.planned {
-            self.work.ledger().deviations += 1;
-        }
         match came_to {
             Attempted::TooLarge => {
                 let limit = self.work.shared.learned.limit(&unit.mechanism.name);
@@ -269,6 +278,7 @@ impl Commit {
         let SentUnit { mut answers, result, sent, number, span } = sent;
         {
             let mut ledger = self.work.ledger();
+            ledger.deviations += u64::from(!unit.planned);
             if sent {
                 ledger.note_use(&unit.mechanism, unit.operations.len());
             }
@@ -422,7 +432,7 @@ impl Commit {
     /// Puts operations in front of their lane, to be sent again after a pause.
     fn send_again(&mut self, mut lane: Lane, unit: Unit, retry: Vec<(u32, Error)>, stale: bool) {
         if let Some((_, error)) = retry.iter().find(|(_, error)| error.kind() != ErrorKind::Stale) {
-            self.work.ledger().note_retry(error);
+            self.work.ledger().note_why_again(error);
         }
         // What a mechanism did not come to is no failure: no reason to pause.
         let failed = retry.iter().any(|(_, error)| error.kind() != ErrorKind::Skipped);
@@ -439,6 +449,7 @@ impl Commit {
             mechanism: unit.mechanism,
             attempt: unit.attempt + 1,
             planned: false,
+            again: true,
             stale,
             pauses: unit.pauses + 1,
         });

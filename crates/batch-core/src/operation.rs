@@ -291,13 +291,15 @@ impl Operation {
         self.text.extend_from_slice(&body);
     }
 
-    /// Sets the document from any value that serialises to a JSON object.
+    /// Sets the document from any value that serialises to a JSON object. It is kept as serde
+    /// writes it: a float that is no number becomes null, which reads as absent.
     #[must_use]
     #[inline]
     pub fn doc(mut self, document: &(impl Serialize + ?Sized)) -> Self {
         if self.begin_document() {
             self.write_body(document);
             self.check_object();
+            self.check_depth();
         }
         self
     }
@@ -342,6 +344,14 @@ impl Operation {
     }
 
     #[inline]
+    /// What can be written deeper than it can be read back is refused.
+    fn check_depth(&mut self) {
+        if self.mistake.is_none() && form::is_too_deep(self.body()) {
+            let message = "the document is nested in more than 127 levels, which cannot be read back; make it flatter";
+            self.keep(Error::new(ErrorKind::InvalidOperation, message));
+        }
+    }
+
     fn check_object(&mut self) {
         if self.mistake.is_none() && self.body().first() != Some(&b'{') {
             self.keep(Error::new(

@@ -5,6 +5,7 @@ mod free;
 mod lanes;
 mod pile;
 mod sharded;
+mod steps;
 
 use std::fmt;
 
@@ -36,7 +37,7 @@ pub struct PlannedChunk {
     pub bytes: u64,
     /// Whether [`bytes`](Self::bytes) is exact; else it is an upper bound.
     pub exact_bytes: bool,
-    /// Chunks of one lane follow one another; lanes run side by side.
+    /// From 1. Chunks of one lane follow one another; lanes run side by side.
     pub lane: u32,
 }
 
@@ -132,7 +133,7 @@ impl Planned {
     pub(crate) async fn show(mut self, store: &str, guarantee: Guarantee) -> Plan {
         let mut chunks = Vec::with_capacity(self.cut.chunks.len());
         let lanes = (0..).map_while(|number| self.cut.lane(number));
-        for (lane, range) in (0..).zip(lanes) {
+        for (lane, range) in (1..).zip(lanes) {
             for chunk in self.cut.chunks.get(range).unwrap_or_default() {
                 let mechanism = self.routes.mechanisms.get(usize::from(chunk.mechanism.0));
                 chunks.push(PlannedChunk {
@@ -164,15 +165,11 @@ impl Planned {
         Plan { store: store.to_owned(), guarantee, chunks, refused, warnings }
     }
 
-    /// Drops a large plan in steps: to give back hundreds of megabytes takes milliseconds.
+    /// Drops a large plan in steps.
     pub(crate) async fn free(self) {
-        let Self { routes, cut, .. } = self;
-        let large = routes.routes.len() > SLICE as usize;
-        drop(routes);
-        if large {
-            tokio::task::yield_now().await;
-        }
-        drop(cut);
+        steps::free(self.routes.routes).await;
+        steps::free(self.cut.order).await;
+        steps::free(self.cut.chunks).await;
     }
 }
 

@@ -228,9 +228,8 @@ impl Report {
         self.0.retries
     }
 
-    /// The steps that the plan did not have: retries, pieces of chunks that were cut smaller,
-    /// operations that were routed anew and the requests that came of it. Each sort has a warning
-    /// that says why.
+    /// The requests that the plan did not have: retries, pieces of chunks that were cut smaller,
+    /// operations that were routed anew. Each sort has a warning that says why.
     #[must_use]
     pub fn deviations(&self) -> u64 {
         self.0.deviations

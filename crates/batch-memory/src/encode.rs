@@ -56,6 +56,11 @@ pub(crate) fn encode(operation: OperationRef<'_>) -> Result<Change> {
         attributes.remove(REVISION);
         for (name, value) in operation.key.parts() {
             let name = if name.is_empty() { BARE_KEY } else { name };
+            if name == REVISION {
+                let message =
+                    "`_rev` is the store's own attribute; name the part of the key otherwise";
+                return Err(Error::new(ErrorKind::InvalidKey, message));
+            }
             if let Some(given) = attributes.get(name) {
                 check_same(name, given, &value.to_string())?;
             }

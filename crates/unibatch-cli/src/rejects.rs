@@ -20,18 +20,29 @@ pub(crate) struct Rejects {
 }
 
 impl Rejects {
-    /// Refuses a file that is also the input, by any path or link, also as stdin.
-    pub(crate) fn refuse_input(path: &Path, input: &Path) -> Result<(), Failure> {
-        let stdin = input == Path::new("-");
+    /// Refuses a file that is also the input or the output, by any path or link, also as stdin,
+    /// stdout or stderr: one would overwrite the other.
+    pub(crate) fn refuse_shared(path: &Path, input: &Path) -> Result<(), Failure> {
         // To look at a named pipe is to open it, and to close it again ends its writer.
-        if !path.is_file() || !(stdin || input.is_file()) {
+        if !path.is_file() {
+            return Ok(());
+        }
+        let is_ours = |ours: io::Result<Handle>| matches!((Handle::from_path(path), ours), (Ok(rejects), Ok(ours)) if rejects == ours);
+        for (name, ours) in [("output", Handle::stdout()), ("error output", Handle::stderr())] {
+            if is_ours(ours) {
+                return Err(Failure::new(
+                    Code::Usage,
+                    format!("{} is the {name}; name another file for --rejects", path.display()),
+                ));
+            }
+        }
+        let stdin = input == Path::new("-");
+        if !(stdin || input.is_file()) {
             return Ok(());
         }
         let source = if stdin { Handle::stdin() } else { Handle::from_path(input) };
         // An input that cannot be opened is told when it is read.
-        if let (Ok(rejects), Ok(source)) = (Handle::from_path(path), source)
-            && rejects == source
-        {
+        if is_ours(source) {
             return Err(Failure::new(
                 Code::Usage,
                 format!("{} is the input; name another file for --rejects", path.display()),

@@ -20,7 +20,7 @@ const PACE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
     if let Some(rejects) = &args.rejects {
-        Rejects::refuse_input(rejects, &args.file)?;
+        Rejects::refuse_shared(rejects, &args.file)?;
     }
     let input = Input::open(&args.file)?;
     let runtime = crate::runtime()?;
@@ -41,11 +41,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
         Code::of_counts(plan.refused.len() as u64, 0)
     } else {
         let rejects = args.rejects.as_deref().map(Rejects::open).transpose()?;
-        let ended = runtime.block_on(commit(&mut *batch, ctrl_c(), &mut meter));
+        let ended = runtime.block_on(commit(&mut *batch, told_to_stop(), &mut meter));
         drop(meter);
-        // From here on the handler is ours, so Ctrl-C would be lost while results are printed.
+        // From here on the handlers are ours, so Ctrl-C would be lost while results are printed.
         runtime.spawn(async {
-            ctrl_c().await;
+            told_to_stop().await;
             leave(Code::Stopped);
         });
         let (summary, code) = judge(&*batch, ended, rejects)?;
@@ -131,11 +131,32 @@ fn judge(
     Ok((summary, code))
 }
 
-/// Ready once Ctrl-C is pressed; never, if the system does not tell.
-async fn ctrl_c() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+/// Ready once Ctrl-C is pressed or the process is told to end; never, if the system does not tell.
+async fn told_to_stop() {
+    let ctrl_c = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = ctrl_c => {}
+        () = told_to_end() => {}
     }
+}
+
+/// Service managers end a process by SIGTERM.
+#[cfg(unix)]
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn told_to_end() {
+    std::future::pending().await
 }
 
 #[expect(clippy::exit, reason = "a second Ctrl-C ends the program while it prints")]

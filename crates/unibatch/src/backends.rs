@@ -37,6 +37,10 @@ impl StoreUrl {
     /// [`Unsupported`](ErrorKind::Unsupported), naming the feature, if the backend's feature is
     /// off; what stood in the way of the connection.
     pub async fn connect(&self) -> Result<Arc<dyn Store>> {
+        if self.user().is_none() || self.password().is_some() {
+            // Whatever the environment holds, it is not for this URL.
+            return open(self).await;
+        }
         let password = match env::var(PASSWORD) {
             Ok(password) => Some(password),
             Err(env::VarError::NotPresent) => None,

@@ -22,7 +22,7 @@ use crate::{
 pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt {
     if unit.stale {
         let routes = AssertUnwindSafe(reroute(&work, &unit.operations)).catch_unwind().await;
-        let routes = routes.unwrap_or_else(|panic| Err(errors::panicked("routing anew", &*panic)));
+        let routes = routes.unwrap_or_else(|panic| Err(errors::panicked("routing anew", panic)));
         return Attempt { lane, unit, came_to: Attempted::Rerouted(routes) };
     }
     let turn = work.shared.turns.take(unit.bytes).await;
@@ -36,7 +36,7 @@ pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt 
         drop(turn);
         return Attempt { lane, unit, came_to: Attempted::KnownRefused };
     }
-    let number = work.next_chunk();
+    let number = work.next_chunk(unit.again);
     let chunk = Chunk {
         work: &work,
         operations: &unit.operations,
@@ -65,7 +65,7 @@ pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt 
     let sending = AssertUnwindSafe(work.shared.backend.send(&chunk, &mut answers));
     let result = sending.catch_unwind().instrument(span.clone()).await;
     let panicked_sending = result.is_err();
-    let mut result = result.unwrap_or_else(|panic| Err(errors::panicked("sending", &*panic)));
+    let mut result = result.unwrap_or_else(|panic| Err(errors::panicked("sending", panic)));
     let mut sent = chunk.was_sent();
     if panicked_sending && sent {
         result = result.map_err(Error::unknown);

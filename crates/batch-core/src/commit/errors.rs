@@ -1,10 +1,10 @@
 //! The errors that the commit itself gives.
 
 use super::Work;
-use crate::{Error, ErrorKind, callback::panic_message};
+use crate::{Error, ErrorKind, callback::panic_text};
 
-pub(super) fn panicked(what: &str, panic: &(dyn std::any::Any + Send)) -> Error {
-    let message = format!("the backend panicked while {what}: {}", panic_message(panic));
+pub(super) fn panicked(what: &str, panic: Box<dyn std::any::Any + Send>) -> Error {
+    let message = format!("the backend panicked while {what}: {}", panic_text(panic));
     Error::new(ErrorKind::Panicked, message)
 }
 
@@ -35,7 +35,7 @@ pub(super) fn at_deadline(work: &Work) -> (Error, Error) {
     let not_applied = Error::new(
         ErrorKind::Timeout,
         format!(
-            "the commit's deadline of {spent:?} passed before it was sent; commit it again or allow more time"
+            "the commit's deadline of {spent:?} passed before the store took it; commit it again or allow more time"
         ),
     );
     let unknown = Error::new(

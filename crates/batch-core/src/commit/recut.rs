@@ -63,6 +63,7 @@ impl Commit {
                 bytes,
                 attempt: unit.attempt + u32::from(why.is_some()),
                 planned: false,
+                again: false,
                 stale: false,
                 pauses: 0,
             });
@@ -133,6 +134,7 @@ impl Commit {
                 bytes: chunk.bytes,
                 attempt: unit.attempt,
                 planned: false,
+                again: false,
                 stale: false,
                 pauses: unit.pauses,
             });

@@ -122,7 +122,7 @@ pub(crate) async fn prepare(
         plan(&*shared.backend, queue, terms, &shared.limits()).await
     });
     let prepared = preparing.catch_unwind().await;
-    let prepared = prepared.unwrap_or_else(|panic| Err(errors::panicked("planning", &*panic)));
+    let prepared = prepared.unwrap_or_else(|panic| Err(errors::panicked("planning", panic)));
     prepared.map_err(Error::certain)
 }
 

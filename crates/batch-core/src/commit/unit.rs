@@ -18,6 +18,8 @@ pub(super) struct Unit {
     pub(super) attempt: u32,
     /// Whether the plan had it.
     pub(super) planned: bool,
+    /// Whether operations of it were handed to the backend before, and that failed.
+    pub(super) again: bool,
     /// Resolve and route again instead of sending.
     pub(super) stale: bool,
     /// How many backoffs its operations have waited out.

@@ -183,9 +183,11 @@ impl Work {
         self.base_timestamp().saturating_add(earlier.into())
     }
 
-    pub(crate) fn next_chunk(&self) -> u32 {
+    /// Counts a request that is begun, and gives its number.
+    pub(crate) fn next_chunk(&self, again: bool) -> u32 {
         let mut ledger = self.ledger();
         ledger.attempts += 1;
+        ledger.retries += u64::from(again);
         ledger.chunks += 1;
         ledger.chunks
     }
@@ -376,8 +378,7 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn note_retry(&mut self, why: &Error) {
-        self.retries += 1;
+    pub(crate) fn note_why_again(&mut self, why: &Error) {
         self.first_retry.get_or_insert_with(|| why.message().to_owned());
     }
 

@@ -50,8 +50,17 @@ impl FormError {
     fn from_json(error: &serde_json::Error) -> Self {
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = text.strip_suffix(&place).unwrap_or(&text);
+        let expected = match error.classify() {
+            _ if message == "recursion limit exceeded" => {
+                "; at most 127 levels of nesting are read, so make the document flatter"
+            }
+            serde_json::error::Category::Eof => "; expected one whole JSON object",
+            serde_json::error::Category::Syntax => "; expected one JSON object and nothing else",
+            _ => "",
+        };
         Self {
-            message: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
+            message: format!("{message}{expected}"),
             line: error.line().max(1),
             column: error.column().max(1),
         }
@@ -99,8 +108,9 @@ enum ReturningWord {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an operation object")]
 struct Line<'a> {
+    #[serde(deserialize_with = "word")]
     op: Word,
     #[serde(borrow, default, deserialize_with = "text")]
     collection: Option<Cow<'a, str>>,
@@ -128,6 +138,21 @@ struct Line<'a> {
     returning: Option<ReturningWord>,
     #[serde(default, deserialize_with = "present")]
     idempotent: Option<bool>,
+}
+
+/// The `op` field, with an error that names the words also where it is no string.
+fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+    struct Op;
+    impl Visitor<'_> for Op {
+        type Value = Word;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the name of an operation, such as \"insert\"")
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Word, E> {
+            Word::deserialize(de::value::StrDeserializer::new(text))
+        }
+    }
+    deserializer.deserialize_any(Op)
 }
 
 /// A field that is there has a value: `null` is a wrong type, not an absent field.
@@ -316,6 +341,29 @@ fn options(mut operation: Operation, line: &Line<'_>) -> Operation {
     operation
 }
 
+/// The most levels of nesting that are read.
+const MOST_LEVELS: usize = 127;
+
+/// Whether JSON text that serde has written is nested deeper than it can be read back.
+pub(super) fn is_too_deep(json: &[u8]) -> bool {
+    // Each level takes two bytes at least, so most documents need no look.
+    if json.len() <= 2 * MOST_LEVELS {
+        return false;
+    }
+    let (mut level, mut in_string, mut escaped) = (0_usize, false, false);
+    json.iter().any(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => level += 1,
+            b'}' | b']' if !in_string => level = level.saturating_sub(1),
+            _ => {}
+        }
+        level > MOST_LEVELS
+    })
+}
+
 /// Whether the text is one JSON object without repeated attributes.
 pub(super) fn check_document(json: &str) -> Result<(), FormError> {
     check_value(json)?;
@@ -418,6 +466,12 @@ impl<'a> Names<'a> {
     }
 }
 
+/// JSON text as one line of NDJSON. Line breaks stand between its tokens only: within a string
+/// they are escaped.
+fn on_one_line(json: &str) -> String {
+    if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json.to_owned() }
+}
+
 impl Serialize for Operation {
     /// The NDJSON form. Fails for a typed native statement, whose values have no JSON form, and
     /// for an operation that holds a mistake.
@@ -425,9 +479,9 @@ impl Serialize for Operation {
         if let Some(mistake) = &self.mistake {
             return Err(ser::Error::custom(mistake));
         }
-        let raw = |text| -> Result<&RawValue, S::Error> {
+        let raw = |text| -> Result<Box<RawValue>, S::Error> {
             let text = std::str::from_utf8(text).map_err(ser::Error::custom)?;
-            serde_json::from_str(text).map_err(ser::Error::custom)
+            RawValue::from_string(on_one_line(text)).map_err(ser::Error::custom)
         };
         let json = self.statement.as_ref().map(|statement| {
             native::as_json(statement).ok_or_else(|| {
@@ -452,10 +506,10 @@ impl Serialize for Operation {
                     Language::Cql => ("statement", "values"),
                 };
                 out.serialize_field(text, statement.text())?;
-                out.serialize_field(values, raw(self.body())?)?;
+                out.serialize_field(values, &raw(self.body())?)?;
             }
             None if self.body().is_empty() => {}
-            None => out.serialize_field("doc", raw(self.body())?)?,
+            None => out.serialize_field("doc", &raw(self.body())?)?,
         }
         let options = self.options();
         if let Some(revision) = &options.if_revision {
@@ -556,6 +610,32 @@ mod tests {
             assert!(error.message().contains(reason), "{line}: {error}");
             assert_eq!((error.line(), error.column()), (1, column), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn a_document_that_could_not_be_read_back_is_refused_when_it_is_written() {
+        let nested = |levels| {
+            (1..levels).fold(serde_json::json!({}), |inner, _| serde_json::json!({"a]}{": inner}))
+        };
+        let put = |levels| Operation::put("s").at("k").doc(&nested(levels));
+        assert!(put(MOST_LEVELS).check().is_ok());
+        assert!(
+            Operation::put("s").at("k").doc_text(&nested(MOST_LEVELS).to_string()).check().is_ok()
+        );
+        assert!(put(MOST_LEVELS + 1).check().is_err());
+        let deeper = nested(MOST_LEVELS + 1).to_string();
+        assert!(Operation::put("s").at("k").doc_text(&deeper).check().is_err());
+    }
+
+    #[test]
+    fn the_form_is_one_line_whatever_the_document_was_written_like() {
+        let text = "{\n  \"a\": \"x\\ny\",\r\n  \"b\": [1,\n 2]\n}";
+        let line = serde_json::to_string(&Operation::put("s").at("k").doc_text(text)).unwrap();
+        assert!(!line.contains(['\n', '\r']), "{line}");
+        let again = Operation::from_json(&line).unwrap();
+        let (was, is): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_str(text).unwrap(), serde_json::from_slice(again.body()).unwrap());
+        assert_eq!(was, is);
     }
 
     #[test]

@@ -158,6 +158,7 @@ pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
             return Err(too_large_as_a_whole(what, size, mechanism, limit));
         }
     }
+    keys.free().await;
     Ok(Cut {
         order: (0..all).collect(),
         chunks: vec![ChunkSpec { start: 0, end: all, mechanism: first.mechanism, bytes }],
@@ -221,6 +222,7 @@ pub(super) async fn cut_ordered(
         give_way(place, end).await;
     }
     cut.chunks = in_order.chunks.into_vec().await;
+    keys.free().await;
     if !cut.chunks.is_empty() {
         cut.lanes.push(0..cut.chunks.len());
     }

@@ -76,7 +76,9 @@ impl<'a> FreeChunks<'a> {
 
     pub(super) async fn finish(self) -> Cut {
         let Self { specs, chunk_of, open, .. } = self;
-        drop(open);
+        for open in open {
+            open.free().await;
+        }
         let mut specs = specs.into_vec().await;
         let count = u32::try_from(specs.len()).unwrap_or(u32::MAX);
         let mut start = 0;

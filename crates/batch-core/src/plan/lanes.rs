@@ -11,7 +11,9 @@ use foldhash::fast::FixedState;
 use super::{
     cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized},
     free::FreeChunks,
+    pile::Pile,
     sharded::ShardedMap,
+    steps,
 };
 use crate::{
     backend::{KeyId, MechanismId, REFUSED, Repeats, Route, Routes},
@@ -93,9 +95,9 @@ struct SeenBits {
 
 impl SeenBits {
     /// Eight bits a key leave one key in nine to the map when all are distinct.
-    fn for_keys(count: usize) -> Self {
+    async fn for_keys(count: usize) -> Self {
         let bits = (count.max(8) * 8).next_power_of_two();
-        Self { words: vec![0; bits / 64], mask: bits as u64 - 1 }
+        Self { words: steps::zeros(bits / 64).await, mask: bits as u64 - 1 }
     }
 
     /// Marks the key; whether its bit was set before.
@@ -126,12 +128,12 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     let mut free = FreeChunks::new(routes, limits);
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let lanes = u64::try_from(limits.max_in_flight).unwrap_or(u64::MAX).max(1);
-    let mut bound: HashMap<u64, Vec<u32>, FixedState> = HashMap::default();
+    let mut bound: HashMap<u64, Pile<u32>, FixedState> = HashMap::default();
     for (place, route) in (0..all).zip(&routes.routes) {
         if route.mechanism != REFUSED {
             match route.key {
                 Some(key) if repeated.needs_order(key) => {
-                    bound.entry(key.get() % lanes).or_default().push(place);
+                    bound.entry(key.get() % lanes).or_insert_with(Pile::new).push(place);
                 }
                 _ => free.add(place, route),
             }
@@ -142,7 +144,7 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     let mut bound: Vec<_> = bound.into_iter().collect();
     bound.sort_by_key(|(lane, _)| *lane);
     for (_, places) in bound {
-        add_lane(&mut cut, routes, places, limits).await;
+        add_lane(&mut cut, routes, places.into_vec().await, limits).await;
     }
     cut.repeated = repeated;
     cut
@@ -158,7 +160,7 @@ async fn find_repeated(routes: &Routes) -> Repeated {
     let keyed = |route: &Route| {
         if route.mechanism == REFUSED { None } else { route.key }
     };
-    let mut bits = SeenBits::for_keys(routes.routes.len());
+    let mut bits = SeenBits::for_keys(routes.routes.len()).await;
     let mut candidates = ShardedMap::with_room(routes.routes.len());
     for (place, route) in (0..all).zip(&routes.routes) {
         if let Some(key) = keyed(route)
@@ -185,6 +187,7 @@ async fn find_repeated(routes: &Routes) -> Repeated {
         }
         give_way(place, all).await;
     }
+    candidates.free().await;
     repeated
 }
 
@@ -289,5 +292,6 @@ async fn generations(routes: &Routes, places: &[u32]) -> Generations {
         of_each.push(generation);
         give_way(at, all).await;
     }
+    latest.free().await;
     Generations { of_each, last, mixed }
 }

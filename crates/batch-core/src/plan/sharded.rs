@@ -6,11 +6,12 @@ use foldhash::fast::FixedState;
 
 type Shard<V> = HashMap<u64, V, FixedState>;
 
-/// How many keys share a map. A map that grows moves all that it holds at once, and one map of
-/// ten million keys would keep the executor for a tenth of a second. Small maps, because all are
-/// filled alike: the larger they are, the closer together they grow. A little less than fits a
-/// map of 2,048 places, so that few are left empty.
-const KEYS_PER_SHARD: usize = 1_600;
+/// How many keys share a map on average. A map that grows moves all that it holds at once, and
+/// one map of ten million keys would keep the executor for a tenth of a second.
+const KEYS_PER_SHARD: usize = 1_080;
+
+/// How many shards are dropped at once.
+const DROPPED_AT_ONCE: usize = 64;
 
 /// What is known of some keys or groups of a batch.
 #[derive(Debug)]
@@ -37,10 +38,13 @@ impl<V> ShardedMap<V> {
     }
 
     fn shard(&self, key: u64) -> usize {
-        // Keys may be small numbers: the upper half of the product depends on all of their bits.
-        let spread = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        // Keys may be small numbers: the upper bits of the product depend on all of theirs.
+        let spread = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44;
+        // The first shards get twice as much as the last ones, and all others something between.
+        // Equal ones would all grow at the same moment.
+        let uneven = spread * ((1 << 21) + spread) / 3;
         let count = u64::try_from(self.shards.len()).unwrap_or(u64::MAX);
-        usize::try_from((spread * count) >> 32).unwrap_or(0)
+        usize::try_from((uneven * count) >> 40).unwrap_or(0)
     }
 
     pub(super) fn get(&self, key: u64) -> Option<&V> {
@@ -60,6 +64,16 @@ impl<V> ShardedMap<V> {
         }
         let shard = self.shard(key);
         self.shards.get_mut(shard)?.insert(key, value)
+    }
+
+    /// Drops the map in steps.
+    pub(super) async fn free(self) {
+        for (place, shard) in self.shards.into_iter().enumerate() {
+            drop(shard);
+            if place % DROPPED_AT_ONCE == DROPPED_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 }
 
@@ -85,14 +99,16 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_hashes_are_spread_over_the_shards() {
+    fn numbers_and_hashes_are_spread_over_the_shards_and_no_two_grow_together() {
         for key in [|n: u64| n, |n: u64| n << 40, |n: u64| crate::seam::KeyId::of(n).get()] {
             let mut map = ShardedMap::with_room(10 * KEYS_PER_SHARD);
             for number in 0..10_000 {
                 map.insert(key(number), ());
             }
-            let largest = map.shards.iter().map(HashMap::len).max();
-            assert!(largest.is_some_and(|largest| largest < 1_200), "{largest:?} of 10,000");
+            let sizes: Vec<usize> = map.shards.iter().map(HashMap::len).collect();
+            assert_eq!((sizes.len(), sizes.iter().sum()), (10, 10_000));
+            assert!(sizes.iter().all(|size| (600..1_700).contains(size)), "{sizes:?}");
+            assert!(sizes.first() > sizes.get(5) && sizes.get(5) > sizes.last(), "{sizes:?}");
         }
     }
 }

@@ -102,7 +102,7 @@ pub(super) fn plan(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
         let at_most = if chunk.exact_bytes { "" } else { "≤ " };
         let row = vec![
             Cell::new(place + 1),
-            Cell::new(chunk.lane + 1),
+            Cell::new(chunk.lane),
             text(&chunk.mechanism),
             Cell::new(chunk.operations.len()),
             Cell::new(format!("{at_most}{}", chunk.bytes)),
