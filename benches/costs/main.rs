@@ -21,6 +21,9 @@ struct Switches {
     /// The operations of the largest batch; ten million need about 5 GB of memory
     #[arg(long, default_value_t = 10_000_000)]
     most: u32,
+    /// The operations of each variant
+    #[arg(long, default_value_t = 1_000_000)]
+    variants: u32,
     /// How often each measurement is repeated; the median is shown
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -36,6 +39,8 @@ struct Scale {
     large: u32,
     /// The operations of the largest batch.
     largest: u32,
+    /// The operations of each variant.
+    variants: u32,
     runs: usize,
 }
 
@@ -50,6 +55,7 @@ fn main() -> Outcome<()> {
     let scale = Scale {
         large: switches.most.clamp(1, 1_000_000),
         largest: switches.most.max(1),
+        variants: switches.variants.max(1),
         runs: switches.runs.max(1),
     };
     tables::print(scale)

@@ -268,7 +268,7 @@ fn print_sizes(measured: &[Measured]) {
 }
 
 fn variants(scale: Scale) -> Outcome<()> {
-    let plain = Setting::plain(scale.large);
+    let plain = Setting::plain(scale.variants);
     let hot = |repeats| Setting {
         keys: Keys::OneHot,
         habits: Habits { repeats, ..Habits::default() },
@@ -326,7 +326,7 @@ fn variants(scale: Scale) -> Outcome<()> {
             format!("{:.2}", millis(polls.commit.longest.cpu)),
         ]);
     }
-    println!("\nVariants of {} operations.\n\n{rows}", grouped(scale.large));
+    println!("\nVariants of {} operations.\n\n{rows}", grouped(scale.variants));
     Ok(())
 }
 
