@@ -2,6 +2,8 @@
 
 mod form;
 mod native;
+mod reference;
+mod strict;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
@@ -10,6 +12,8 @@ use serde::Serialize;
 pub use form::FormError;
 pub use native::{JsonStatement, Language, NativeStatement};
 pub(crate) use native::{shared_statement, statement_hash};
+pub use reference::OperationRef;
+pub(crate) use reference::operation_name;
 
 use crate::{
     Error, ErrorKind, Key, Result,
@@ -308,7 +312,7 @@ impl Operation {
     #[must_use]
     pub fn doc_text(mut self, json: &str) -> Self {
         if self.begin_document() {
-            match form::check_document(json) {
+            match strict::check_document(json) {
                 Ok(()) => self.text.extend_from_slice(json.trim_ascii().as_bytes()),
                 Err(error) => self.keep(error.into()),
             }
@@ -346,7 +350,7 @@ impl Operation {
     #[inline]
     /// What can be written deeper than it can be read back is refused.
     fn check_depth(&mut self) {
-        if self.mistake.is_none() && form::is_too_deep(self.body()) {
+        if self.mistake.is_none() && strict::is_too_deep(self.body()) {
             let message = "the document is nested in more than 127 levels, which cannot be read back; make it flatter";
             self.keep(Error::new(ErrorKind::InvalidOperation, message));
         }
@@ -527,83 +531,5 @@ impl fmt::Debug for Operation {
             out.field("mistake", mistake);
         }
         out.finish()
-    }
-}
-
-/// A queued operation, as a backend reads it.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct OperationRef<'a> {
-    /// Its place in the batch, from 0; the job's id is one more.
-    pub index: u32,
-    /// What it does.
-    pub verb: Verb,
-    /// The collection's name; empty for a native operation that names none.
-    pub collection: &'a str,
-    /// Equal for operations with equal verb and collection, or with the same statement.
-    pub shape: u32,
-    /// The key; empty for a native operation that declares none.
-    pub key: KeyRef<'a>,
-    /// The document's JSON text, or a native statement's values.
-    pub body: &'a [u8],
-    /// The statement of a native operation.
-    pub statement: Option<&'a Arc<dyn NativeStatement>>,
-    /// The options that were set.
-    pub options: &'a OperationOptions,
-}
-
-impl OperationRef<'_> {
-    /// Whether the operation may be sent again although it may have been applied.
-    #[must_use]
-    pub fn is_idempotent(&self) -> bool {
-        self.options.idempotent.unwrap_or_else(|| match self.statement {
-            Some(statement) => statement.is_idempotent(),
-            // Done twice, a write gives back what it left itself as the old document.
-            None => {
-                self.verb.is_idempotent()
-                    && self.options.if_revision.is_none()
-                    && self.options.returning != Some(Returning::Old)
-            }
-        })
-    }
-
-    /// Whether the store must look at what is there before it writes.
-    #[must_use]
-    pub fn is_conditional(&self) -> bool {
-        self.verb.is_conditional() || self.options.if_revision.is_some()
-    }
-
-    /// The name in reports and errors: the verb, or the language of a native statement.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        operation_name(self.verb, self.statement)
-    }
-
-    /// A copy that can be queued again.
-    #[must_use]
-    pub fn to_operation(&self) -> Operation {
-        let mut text = self.key.as_bytes().to_vec();
-        let key_len = text.len();
-        text.extend_from_slice(self.body);
-        Operation {
-            verb: self.verb,
-            collection: Cow::Owned(self.collection.to_owned()),
-            text,
-            key_len,
-            statement: self.statement.cloned(),
-            options: (self.options != OperationOptions::NONE)
-                .then(|| Box::new(self.options.clone())),
-            mistake: None,
-        }
-    }
-}
-
-pub(crate) fn operation_name(
-    verb: Verb,
-    statement: Option<&Arc<dyn NativeStatement>>,
-) -> &'static str {
-    match statement {
-        Some(statement) => statement.name(),
-        None => verb.as_str(),
     }
 }
