@@ -24,7 +24,7 @@ struct Switches {
     /// The operations of each variant
     #[arg(long, default_value_t = 1_000_000)]
     variants: u32,
-    /// How often each measurement is repeated; the median is shown
+    /// How often each measurement is repeated at least
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Given by `cargo bench`
