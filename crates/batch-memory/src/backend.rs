@@ -41,6 +41,8 @@ pub(crate) struct Traits {
     pub(crate) conditions_refuse_neighbours: bool,
     pub(crate) max_operation_bytes: Option<usize>,
     pub(crate) max_chunk_operations: usize,
+    /// The same of a chunk that is applied as a whole.
+    pub(crate) max_whole_operations: usize,
     pub(crate) max_chunk_bytes: usize,
     pub(crate) hidden_max_bytes: u64,
 }
@@ -103,6 +105,7 @@ impl MemoryBackend {
         match terms.guarantee {
             Guarantee::AllOrNothing { .. } => {
                 mechanism.atomic = true;
+                mechanism.max_operations = self.traits.max_whole_operations;
                 mechanism.repeats = Repeats::Together;
             }
             Guarantee::Ordered { on_error: OnError::Stop } => mechanism.stops = self.traits.stops,

@@ -63,6 +63,7 @@ impl MemoryBuilder {
                 conditions_refuse_neighbours: false,
                 max_operation_bytes: None,
                 max_chunk_operations: 1000,
+                max_whole_operations: 10_000,
                 max_chunk_bytes: usize::MAX,
                 hidden_max_bytes: u64::MAX,
             },
@@ -90,6 +91,7 @@ impl MemoryBuilder {
                 traits.returning = false;
                 traits.conditions_refuse_neighbours = true;
                 traits.max_chunk_operations = 65_535;
+                traits.max_whole_operations = 65_535;
                 traits.max_chunk_bytes = 16 << 20;
                 traits.max_operation_bytes = Some(16 << 20);
             }
@@ -120,8 +122,6 @@ impl MemoryBuilder {
         /// Whether a false condition would refuse its neighbours, so that under best effort each
         /// conditional operation travels alone, as on CQL.
         conditions_refuse_neighbours: bool;
-        /// The most operations in a chunk; 1,000 if not said. Also the ceiling of all-or-nothing.
-        max_chunk_operations: usize;
         /// The most bytes in a chunk; unbounded if not said.
         max_chunk_bytes: usize;
         /// A ceiling that the store does not declare: a larger chunk is refused with `TooLarge`
@@ -129,6 +129,14 @@ impl MemoryBuilder {
         hidden_max_bytes: u64;
         /// The most bytes of one operation.
         max_operation_bytes: Option<usize>;
+    }
+
+    /// The most operations in a chunk, also in an all-or-nothing one; 1,000 if not said, and
+    /// 10,000 for all-or-nothing.
+    pub fn max_chunk_operations(mut self, operations: usize) -> Self {
+        self.traits.max_chunk_operations = operations;
+        self.traits.max_whole_operations = operations;
+        self
     }
 
     /// Injects faults: a list for the first requests in turn, or [`Faults::seeded`].

@@ -15,8 +15,8 @@ use crate::{Fault, Faults, Log, MemoryBackend, MemoryBuilder, encode::identity, 
 ///
 /// Reads carry the document's revision in the attribute `_rev`, as ArangoDB's do; a bare key is
 /// stored in the attribute `_key`, named parts under their names. An all-or-nothing chunk is
-/// applied under one lock without giving way: at the default ceiling of 1,000 operations that takes
-/// well under a millisecond, and [`MemoryBuilder::max_chunk_operations`] raises both.
+/// applied under one lock without giving way: at the default ceiling of 10,000 operations that
+/// takes some milliseconds, and [`MemoryBuilder::max_chunk_operations`] raises both.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     backend: Arc<MemoryBackend>,

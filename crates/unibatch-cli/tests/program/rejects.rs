@@ -57,7 +57,7 @@ fn a_run_that_sends_nothing_leaves_the_rejects_of_an_earlier_one() {
     for (text, args, code) in [
         ("{}\n", &[][..], 2),
         (&*inserts(1), &["--store", "cql://localhost"], 4),
-        (&inserts(1001), &["--guarantee", "all-or-nothing"], 4),
+        (&inserts(10_001), &["--guarantee", "all-or-nothing"], 4),
     ] {
         let place = Place::new();
         place.write("f.ndjson", text);

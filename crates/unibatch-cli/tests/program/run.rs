@@ -35,7 +35,7 @@ fn the_second_example_has_operations_that_are_not_applied() {
 
 #[test]
 fn the_exit_code_tells_what_came_of_it() {
-    let refused = inserts(1001);
+    let refused = inserts(10_001);
     for (what, text, args, code) in [
         ("all applied", ABBY, &[][..], 0),
         ("one not applied", &format!("{ABBY}\n{NOBODY}"), &[], 1),
@@ -173,9 +173,9 @@ fn a_plan_shows_what_would_be_sent_and_sends_nothing() {
 #[test]
 fn a_plan_that_is_refused_is_a_failure_of_the_batch() {
     let place = Place::new();
-    place.write("f.ndjson", inserts(1001));
+    place.write("f.ndjson", inserts(10_001));
     let args = ["run", "--plan", "--guarantee", "all-or-nothing", "f.ndjson"];
-    place.run(&args).fails(4, "1000");
+    place.run(&args).fails(4, "10000");
     place.run(&["run", "--plan", "--rejects", "r", "f.ndjson"]).is(2);
     assert!(!place.path("r").exists());
 }
