@@ -121,7 +121,7 @@ pub(crate) struct Planned {
 impl Planned {
     /// The bytes of all chunks.
     pub(crate) fn bytes(&self) -> u64 {
-        self.cut.chunks.iter().map(|chunk| chunk.bytes).sum()
+        self.cut.bytes
     }
 
     /// The names of the mechanisms.
@@ -134,7 +134,7 @@ impl Planned {
         let mut chunks = Vec::with_capacity(self.cut.chunks.len());
         let lanes = (0..).map_while(|number| self.cut.lane(number));
         for (lane, range) in (1..).zip(lanes) {
-            for chunk in self.cut.chunks.get(range).unwrap_or_default() {
+            for chunk in range.filter_map(|place| self.cut.chunks.get(place)) {
                 let mechanism = self.routes.mechanisms.get(usize::from(chunk.mechanism.0));
                 chunks.push(PlannedChunk {
                     mechanism: mechanism.map_or_else(String::new, |m| m.name.clone().into_owned()),
@@ -169,7 +169,7 @@ impl Planned {
     pub(crate) async fn free(self) {
         steps::free(self.routes.routes).await;
         steps::free(self.cut.order).await;
-        steps::free(self.cut.chunks).await;
+        self.cut.chunks.free().await;
     }
 }
 

@@ -59,7 +59,9 @@ pub(crate) struct ChunkSpec {
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
     pub(crate) order: Vec<u32>,
-    pub(crate) chunks: Vec<ChunkSpec>,
+    pub(crate) chunks: Pile<ChunkSpec>,
+    /// Of all chunks.
+    pub(super) bytes: u64,
     /// So many chunks at the beginning are lanes of their own.
     pub(super) free: usize,
     /// The other lanes, as ranges of the chunks.
@@ -159,13 +161,9 @@ pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
         }
     }
     keys.free().await;
-    Ok(Cut {
-        order: (0..all).collect(),
-        chunks: vec![ChunkSpec { start: 0, end: all, mechanism: first.mechanism, bytes }],
-        free: 0,
-        lanes: vec![0..1; 1],
-        repeated,
-    })
+    let mut chunks = Pile::default();
+    chunks.push(ChunkSpec { start: 0, end: all, mechanism: first.mechanism, bytes });
+    Ok(Cut { order: (0..all).collect(), chunks, bytes, free: 0, lanes: vec![0..1; 1], repeated })
 }
 
 /// Why an all-or-nothing batch over a ceiling is refused.
@@ -221,9 +219,10 @@ pub(super) async fn cut_ordered(
         }
         give_way(place, end).await;
     }
-    cut.chunks = in_order.chunks.into_vec().await;
+    cut.bytes = in_order.bytes;
+    cut.chunks = in_order.chunks;
     keys.free().await;
-    if !cut.chunks.is_empty() {
+    if cut.chunks.len() > 0 {
         cut.lanes.push(0..cut.chunks.len());
     }
     (cut, stopped)
@@ -254,6 +253,8 @@ pub(crate) struct InOrder<'a> {
     last: Option<&'a Route>,
     keys: Keys,
     added: u32,
+    /// Of all chunks.
+    pub(super) bytes: u64,
     pub(crate) chunks: Pile<ChunkSpec>,
 }
 
@@ -266,7 +267,8 @@ impl<'a> InOrder<'a> {
             last: None,
             keys: Keys::default(),
             added: 0,
-            chunks: Pile::new(),
+            bytes: 0,
+            chunks: Pile::default(),
         }
     }
 
@@ -293,6 +295,7 @@ impl<'a> InOrder<'a> {
             {
                 chunk.end = at + 1;
                 chunk.bytes += size;
+                self.bytes += size;
             }
             _ => {
                 if self.keys.capacity() > KEPT_KEYS {
@@ -303,6 +306,7 @@ impl<'a> InOrder<'a> {
                 }
                 self.keys.extend(route.key.map(KeyId::get));
                 let bytes = size + u64::from(mechanism.overhead);
+                self.bytes += bytes;
                 let mechanism = route.mechanism;
                 self.chunks.push(ChunkSpec { start: at, end: at + 1, mechanism, bytes });
             }

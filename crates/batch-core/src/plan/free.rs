@@ -23,6 +23,7 @@ pub(super) struct FreeChunks<'a> {
     chunk_of: Vec<u32>,
     /// `end` counts the operations until `finish` turns counts into ranges.
     specs: Pile<ChunkSpec>,
+    bytes: u64,
 }
 
 impl<'a> FreeChunks<'a> {
@@ -35,7 +36,8 @@ impl<'a> FreeChunks<'a> {
             open,
             recent: None,
             chunk_of: vec![0; all],
-            specs: Pile::new(),
+            specs: Pile::default(),
+            bytes: 0,
         }
     }
 
@@ -61,12 +63,14 @@ impl<'a> FreeChunks<'a> {
             let overhead = self.routes.mechanisms.get(usize::from(mechanism.0));
             let bytes = overhead.map_or(0, |mechanism| mechanism.overhead.into());
             self.specs.push(ChunkSpec { start: 0, end: 0, mechanism, bytes });
+            self.bytes += bytes;
             open.insert(group, chunk);
             chunk
         });
         if let Some(spec) = self.specs.get_mut(chunk as usize) {
             spec.end += 1;
             spec.bytes += size;
+            self.bytes += size;
         }
         if let Some(slot) = self.chunk_of.get_mut(place as usize) {
             *slot = chunk + 1;
@@ -75,14 +79,13 @@ impl<'a> FreeChunks<'a> {
     }
 
     pub(super) async fn finish(self) -> Cut {
-        let Self { specs, chunk_of, open, .. } = self;
+        let Self { mut specs, chunk_of, open, bytes, .. } = self;
         for open in open {
             open.free().await;
         }
-        let mut specs = specs.into_vec().await;
-        let count = u32::try_from(specs.len()).unwrap_or(u32::MAX);
         let mut start = 0;
-        for (chunk, spec) in (0..count).zip(&mut specs) {
+        let count = u32::try_from(specs.len()).unwrap_or(u32::MAX);
+        for (chunk, spec) in (0..count).zip(specs.iter_mut()) {
             spec.start = start;
             start += std::mem::replace(&mut spec.end, start);
             give_way(chunk, count).await;
@@ -103,6 +106,7 @@ impl<'a> FreeChunks<'a> {
             order,
             free: specs.len(),
             chunks: specs,
+            bytes,
             lanes: Vec::new(),
             repeated: Repeated::default(),
         }

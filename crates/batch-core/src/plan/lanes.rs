@@ -133,7 +133,7 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
         if route.mechanism != REFUSED {
             match route.key {
                 Some(key) if repeated.needs_order(key) => {
-                    bound.entry(key.get() % lanes).or_insert_with(Pile::new).push(place);
+                    bound.entry(key.get() % lanes).or_default().push(place);
                 }
                 _ => free.add(place, route),
             }
@@ -237,14 +237,12 @@ async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Lim
     }
     let first = cut.chunks.len();
     let shift = u32::try_from(cut.order.len()).unwrap_or(u32::MAX);
-    cut.chunks.reserve(in_order.chunks.len());
+    cut.bytes += in_order.bytes;
     for part in in_order.chunks.into_parts() {
-        let shifted = |chunk: ChunkSpec| ChunkSpec {
-            start: chunk.start + shift,
-            end: chunk.end + shift,
-            ..chunk
-        };
-        cut.chunks.extend(part.into_iter().map(shifted));
+        for chunk in part {
+            let (start, end) = (chunk.start + shift, chunk.end + shift);
+            cut.chunks.push(ChunkSpec { start, end, ..chunk });
+        }
         tokio::task::yield_now().await;
     }
     cut.order.reserve(order.len());

@@ -4,6 +4,9 @@ use super::SLICE;
 
 const PART: usize = SLICE as usize;
 
+/// How many parts are dropped at once.
+const PARTS_AT_ONCE: usize = 16;
+
 /// Many small things of unknown number. A vector of ten million chunks that grows moves hundreds
 /// of megabytes at once, and would keep the executor as long.
 #[derive(Debug)]
@@ -12,11 +15,13 @@ pub(crate) struct Pile<T> {
     parts: Vec<Vec<T>>,
 }
 
-impl<T> Pile<T> {
-    pub(super) const fn new() -> Self {
+impl<T> Default for Pile<T> {
+    fn default() -> Self {
         Self { parts: Vec::new() }
     }
+}
 
+impl<T> Pile<T> {
     pub(super) fn len(&self) -> usize {
         self.parts.last().map_or(0, |last| (self.parts.len() - 1) * PART + last.len())
     }
@@ -34,6 +39,10 @@ impl<T> Pile<T> {
         }
     }
 
+    pub(crate) fn get(&self, place: usize) -> Option<&T> {
+        self.parts.get(place / PART)?.get(place % PART)
+    }
+
     pub(super) fn get_mut(&mut self, place: usize) -> Option<&mut T> {
         self.parts.get_mut(place / PART)?.get_mut(place % PART)
     }
@@ -42,9 +51,22 @@ impl<T> Pile<T> {
         self.parts.last_mut()?.last_mut()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.parts.iter_mut().flatten()
+    }
+
     /// Slices of the list, in its order; each is freed when it was taken.
     pub(super) fn into_parts(self) -> impl Iterator<Item = Vec<T>> {
         self.parts.into_iter()
+    }
+
+    /// Drops the list in steps, the last parts first: so an allocator can give them back one by one.
+    pub(super) async fn free(mut self) {
+        while self.parts.pop().is_some() {
+            if self.parts.len() % PARTS_AT_ONCE == PARTS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// The list in one piece, giving way between slices.
@@ -68,12 +90,13 @@ mod tests {
     #[tokio::test]
     async fn a_pile_keeps_what_was_put_on_it_in_order() {
         for count in [0, 1, PART - 1, PART, PART + 1, 3 * PART] {
-            let mut pile = Pile::new();
+            let mut pile = Pile::default();
             (0..count).for_each(|number| pile.push(number));
             assert_eq!(pile.len(), count);
             assert_eq!(pile.last_mut().copied(), count.checked_sub(1));
             assert_eq!(pile.get_mut(count), None);
             for place in (0..count).step_by(1000) {
+                assert_eq!(pile.get(place).copied(), Some(place));
                 assert_eq!(pile.get_mut(place).copied(), Some(place));
             }
             assert_eq!(pile.into_vec().await, (0..count).collect::<Vec<_>>());
