@@ -24,6 +24,9 @@ struct Switches {
     /// The operations of each variant
     #[arg(long, default_value_t = 1_000_000)]
     variants: u32,
+    /// Measures only the variants whose name has this in it, and nothing else
+    #[arg(long)]
+    only: Option<String>,
     /// How often each measurement is repeated at least
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -58,5 +61,5 @@ fn main() -> Outcome<()> {
         variants: switches.variants.max(1),
         runs: switches.runs.max(1),
     };
-    tables::print(scale)
+    tables::print(scale, switches.only.as_deref())
 }

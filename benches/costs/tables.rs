@@ -17,8 +17,11 @@ use crate::{
 /// What no poll may take longer than.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Measures everything and prints it, the targets first.
-pub(crate) fn print(scale: Scale) -> Outcome<()> {
+/// Measures everything and prints it, the targets first; or some variants alone.
+pub(crate) fn print(scale: Scale, only: Option<&str>) -> Outcome<()> {
+    if only.is_some() {
+        return variants(scale, only);
+    }
     let mut sizes = vec![1, 1000, scale.large, scale.largest];
     sizes.sort_unstable();
     sizes.dedup();
@@ -35,7 +38,7 @@ pub(crate) fn print(scale: Scale) -> Outcome<()> {
     }
     targets(scale, &measured)?;
     print_sizes(&measured);
-    variants(scale)
+    variants(scale, None)
 }
 
 type Measured = (u32, Times, Memory, LongestPolls);
@@ -267,7 +270,7 @@ fn print_sizes(measured: &[Measured]) {
     );
 }
 
-fn variants(scale: Scale) -> Outcome<()> {
+fn variants(scale: Scale, only: Option<&str>) -> Outcome<()> {
     let plain = Setting::plain(scale.variants);
     let hot = |repeats| Setting {
         keys: Keys::OneHot,
@@ -310,6 +313,9 @@ fn variants(scale: Scale) -> Outcome<()> {
         1,
     );
     for (name, setting) in settings {
+        if only.is_some_and(|text| !name.contains(text)) {
+            continue;
+        }
         eprintln!("{name} …");
         let times = times(&setting, scale.runs)?;
         let memory = memory(&setting)?;
