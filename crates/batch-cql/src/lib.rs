@@ -6,6 +6,9 @@
 //! [`Operation::cql`](batch_core::Operation::cql) can be built and written as NDJSON, and
 //! `batch-memory` can take on the capabilities of a CQL store for tests.
 
+mod row;
+mod table;
+
 use batch_core::{Error, ErrorKind, Result, StoreOptions};
 
 /// A connection to a cluster. In this release nobody can have one: the type has no value.
