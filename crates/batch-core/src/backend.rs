@@ -46,8 +46,34 @@ pub enum Repeats {
     /// Yes, and chunks need no order either: each write carries a timestamp that decides
     /// ([`Chunk::timestamp`]).
     Stamped,
+    /// Yes, they must: the backend makes one write of all operations on a key, and answers for
+    /// each. They travel as the first of them is routed, and count as one of
+    /// [`Mechanism::max_operations`]. Where a chunk cannot take all, a later one takes the rest
+    /// once the former is settled.
+    Folded,
     /// No: one operation per key and chunk; the next waits until the former is settled.
     Apart,
+}
+
+/// How the operations of small chunks travel together, though their groups differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pooled {
+    /// How they travel then; its ceilings hold.
+    pub mechanism: MechanismId,
+    /// The most groups in such a chunk.
+    pub max_groups: u32,
+    /// Chunks of fewer operations are small.
+    pub below: u32,
+}
+
+impl Pooled {
+    /// Chunks of fewer than `below` operations travel by `mechanism`, at most `max_groups` of them
+    /// in one.
+    #[must_use]
+    pub const fn new(mechanism: MechanismId, max_groups: u32, below: u32) -> Self {
+        Self { mechanism, max_groups, below }
+    }
 }
 
 /// How chunks travel: a name for plans and reports, and what the core may put together.
@@ -71,6 +97,10 @@ pub struct Mechanism {
     /// Stops by itself at the first operation that fails; without it, an ordered batch that stops
     /// has one operation per chunk.
     pub stops: bool,
+    /// How a chunk of one operation travels, if that has a name of its own.
+    pub alone: Option<MechanismId>,
+    /// Under best effort, what becomes of chunks that are too small to be worth a request.
+    pub pooled: Option<Pooled>,
 }
 
 impl Mechanism {
@@ -86,6 +116,8 @@ impl Mechanism {
             repeats: Repeats::Apart,
             atomic: false,
             stops: false,
+            alone: None,
+            pooled: None,
         }
     }
 }
@@ -133,6 +165,9 @@ pub struct Route {
     pub mechanism: MechanismId,
     /// Operations of one chunk share mechanism and group: a partition, a collection and verb.
     pub group: u64,
+    /// Groups of one pool may share a chunk if they are small ([`Mechanism::pooled`]): a set of
+    /// replicas.
+    pub pool: u16,
     /// What it is ordered by; `None` if by nothing.
     pub key: Option<KeyId>,
     /// What it adds to its chunk's size.
@@ -144,7 +179,14 @@ impl Route {
     /// by, and what it adds to its chunk's size.
     #[must_use]
     pub const fn new(mechanism: MechanismId, group: u64, key: Option<KeyId>, bytes: u32) -> Self {
-        Self { mechanism, group, key, bytes }
+        Self { mechanism, group, pool: 0, key, bytes }
+    }
+
+    /// Puts the operation's group into a pool; without it, into pool 0.
+    #[must_use]
+    pub const fn in_pool(mut self, pool: u16) -> Self {
+        self.pool = pool;
+        self
     }
 }
 
@@ -200,12 +242,26 @@ impl Routes {
         self.warnings.push(warning.into());
     }
 
+    /// Lets all operations routed so far, refused ones aside, travel by one mechanism and in one
+    /// group: for a choice that needs the whole batch, made when [`View::is_last`].
+    pub fn join(&mut self, mechanism: MechanismId) {
+        for route in self.routes.iter_mut().filter(|route| route.mechanism != REFUSED) {
+            (route.mechanism, route.group) = (mechanism, 0);
+        }
+    }
+
+    /// The groups of the operations routed so far, refused ones aside.
+    pub fn groups(&self) -> impl Iterator<Item = u64> {
+        let routed = self.routes.iter().filter(|route| route.mechanism != REFUSED);
+        routed.map(|route| route.group)
+    }
+
     /// Whether all operations routed so far, refused ones aside, share one group.
     #[must_use]
     pub fn is_one_group(&self) -> bool {
-        let mut routed = self.routes.iter().filter(|route| route.mechanism != REFUSED);
-        match routed.next() {
-            Some(first) => routed.all(|route| route.group == first.group),
+        let mut groups = self.groups();
+        match groups.next() {
+            Some(first) => groups.all(|group| group == first),
             None => true,
         }
     }
@@ -302,6 +358,10 @@ impl<'a> Shape<'a> {
     }
 }
 
+/// How many timestamps a write has before the next one on its key: a backend may take one higher
+/// for each attempt, where doing it twice at one time leaves another state than doing it once.
+pub const ROOM_FOR_ATTEMPTS: u32 = 16;
+
 /// What is sent at once.
 pub struct Chunk<'a> {
     pub(crate) work: &'a Work,
@@ -370,8 +430,8 @@ impl<'a> Chunk<'a> {
 
     /// The write timestamp of the operation at a place, in microseconds: its own if it has one,
     /// else one that is fixed for all attempts. The n-th write to a key in a commit gets the
-    /// commit's base + n (not base + place, which would put the millionth operation a second into
-    /// the future), and bases increase strictly per store.
+    /// commit's base + n × [`ROOM_FOR_ATTEMPTS`] (not base + place, which would put the millionth
+    /// operation seconds into the future), and bases increase strictly per store.
     #[must_use]
     pub fn timestamp(&self, place: usize) -> i64 {
         let Some(index) = self.operations.get(place) else {
@@ -379,6 +439,19 @@ impl<'a> Chunk<'a> {
         };
         let own = self.work.queue().get(*index).options.timestamp;
         own.unwrap_or_else(|| self.work.timestamp(*index))
+    }
+
+    /// Lifts the timestamps of what this commit has still to send above all that the store has
+    /// given so far and above its clock: for a write that must come after one whose timestamp the
+    /// server made.
+    pub fn lift_timestamps(&self) {
+        self.work.lift_timestamps();
+    }
+
+    /// Whether some key occurs more than once in the commit.
+    #[must_use]
+    pub fn may_repeat(&self) -> bool {
+        self.work.repeated().is_some()
     }
 
     /// The point of no return: from the next poll on the store may apply this chunk. For a

@@ -229,6 +229,13 @@ impl Error {
         self.change(|cause| cause.transient = true)
     }
 
+    /// Says that the same request must not be sent again, whatever the operation says of itself:
+    /// for a request that did more than the operation alone would.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        self.change(|cause| cause.transient = false)
+    }
+
     /// Keeps the native error, to be reached by [`source`](StdError::source).
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

@@ -75,8 +75,8 @@ pub use store::{OpenBatch, Scoped, Store, StoreExt};
 /// conformance suite on it. `batch-memory` is the backend to copy.
 pub mod seam {
     pub use crate::backend::{
-        Answers, Backend, Chunk, KeyId, Mechanism, MechanismId, Repeats, Route, Routes, Shape,
-        Terms, View,
+        Answers, Backend, Chunk, KeyId, Mechanism, MechanismId, Pooled, ROOM_FOR_ATTEMPTS, Repeats,
+        Route, Routes, Shape, Terms, View,
     };
     pub use crate::engine::Engine;
 }

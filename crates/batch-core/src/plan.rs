@@ -190,13 +190,16 @@ pub(crate) async fn plan(
         start = end;
         breathe(start, queue.len()).await;
     }
-    let (cut, stopped) = if terms.guarantee.is_all_or_nothing() {
+    let (mut cut, stopped) = if terms.guarantee.is_all_or_nothing() {
         (cut_whole(backend.name(), &routes, limits).await?, None)
     } else if terms.guarantee.is_ordered() {
         cut::cut_ordered(&mut routes, terms.guarantee.stops(), limits).await
     } else {
         (lanes::cut_lanes(&mut routes, limits).await, None)
     };
+    if !terms.guarantee.is_all_or_nothing() {
+        cut.name_lone_ones(&routes).await;
+    }
     let refused = std::mem::take(&mut routes.refused);
     Ok(Planned { routes, cut, refused, stopped })
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     BatchOptions, Error, Jobs, Report,
-    backend::{Mechanism, Terms},
+    backend::{Mechanism, ROOM_FOR_ATTEMPTS, Terms},
     callback::Callbacks,
     engine::Shared,
     plan::{Repeated, SLICE},
@@ -36,7 +36,8 @@ pub(crate) struct Work {
     settling: AtomicBool,
     ended: AtomicBool,
     repeated: OnceLock<Repeated>,
-    base_timestamp: OnceLock<i64>,
+    /// `i64::MIN` until the first is needed.
+    base_timestamp: AtomicI64,
     ledger: Mutex<Ledger>,
     callbacks: Mutex<Callbacks>,
 }
@@ -111,7 +112,7 @@ impl Work {
             settling: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             repeated: OnceLock::new(),
-            base_timestamp: OnceLock::new(),
+            base_timestamp: AtomicI64::new(i64::MIN),
             ledger: Mutex::default(),
             callbacks: Mutex::new(callbacks),
         }
@@ -172,15 +173,36 @@ impl Work {
     }
 
     pub(crate) fn base_timestamp(&self) -> i64 {
-        *self.base_timestamp.get_or_init(|| {
-            let most = self.repeated.get().map_or(0, Repeated::most);
-            self.shared.reserve_timestamps(most)
-        })
+        match self.base_timestamp.load(Ordering::Acquire) {
+            i64::MIN => {
+                let base = self.reserve_timestamps();
+                let set = self.base_timestamp.compare_exchange(
+                    i64::MIN,
+                    base,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                );
+                set.map_or_else(|other| other, |_| base)
+            }
+            base => base,
+        }
+    }
+
+    /// Gives the commit a later base. Of several chunks that do so at once, the latest counts.
+    pub(crate) fn lift_timestamps(&self) {
+        self.base_timestamp.fetch_max(self.reserve_timestamps(), Ordering::AcqRel);
+    }
+
+    fn reserve_timestamps(&self) -> i64 {
+        let most = self.repeated.get().map_or(0, Repeated::most);
+        let count = most.saturating_add(1).saturating_mul(ROOM_FOR_ATTEMPTS);
+        self.shared.reserve_timestamps(count)
     }
 
     pub(crate) fn timestamp(&self, index: u32) -> i64 {
         let earlier = self.repeated.get().map_or(0, |repeated| repeated.earlier(index));
-        self.base_timestamp().saturating_add(earlier.into())
+        let earlier = i64::from(earlier) * i64::from(ROOM_FOR_ATTEMPTS);
+        self.base_timestamp().saturating_add(earlier)
     }
 
     /// Counts a request that is begun, and gives its number.

@@ -81,6 +81,28 @@ impl Cut {
     pub(crate) fn operations(&self, chunk: &ChunkSpec) -> &[u32] {
         self.order.get(chunk.start as usize..chunk.end as usize).unwrap_or_default()
     }
+
+    /// Chunks of one operation travel by the mechanism that theirs names for it.
+    pub(crate) async fn name_lone_ones(&mut self, routes: &Routes) {
+        if routes.mechanisms.iter().all(|mechanism| mechanism.alone.is_none()) {
+            return;
+        }
+        let count = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+        for (place, chunk) in (0..count).zip(self.chunks.iter_mut()) {
+            let own = routes.mechanisms.get(usize::from(chunk.mechanism.0));
+            if chunk.end - chunk.start == 1
+                && let Some(own) = own
+                && let Some(alone) = own.alone
+            {
+                let other = routes.mechanisms.get(usize::from(alone.0));
+                let more = other.map_or(own.overhead, |other| other.overhead);
+                let bytes = chunk.bytes - u64::from(own.overhead) + u64::from(more);
+                self.bytes = self.bytes - chunk.bytes + bytes;
+                *chunk = ChunkSpec { mechanism: alone, bytes, ..*chunk };
+            }
+            give_way(place, count).await;
+        }
+    }
 }
 
 /// Why an operation that is larger than any chunk may be is not sent.
@@ -147,7 +169,7 @@ pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
                     format!("{} takes one operation per key; fold them into one", mechanism.name);
                 return refuse(place, ErrorKind::Unsupported, &reason);
             }
-            repeated.note(place, key, true);
+            repeated.note(place, key);
         }
         bytes += u64::from(route.bytes);
         give_way(place, all).await;
@@ -212,7 +234,7 @@ pub(super) async fn cut_ordered(
             if let Some(key) = route.key
                 && keys.insert(key.get(), ()).is_some()
             {
-                cut.repeated.note(place, key, true);
+                cut.repeated.note(place, key);
             }
             in_order.add(place);
             cut.order.push(place);

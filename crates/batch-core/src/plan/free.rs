@@ -1,6 +1,10 @@
 //! Chunks of operations that need no order: each operation joins the open chunk of its mechanism
 //! and group, and each chunk is a lane of its own.
 
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
 use super::{
     cut::{ChunkSpec, Cut, Limits},
     give_way,
@@ -8,7 +12,7 @@ use super::{
     pile::Pile,
     sharded::ShardedMap,
 };
-use crate::backend::{Route, Routes};
+use crate::backend::{KeyId, MechanismId, Repeats, Route, Routes};
 
 /// Collects free operations.
 pub(super) struct FreeChunks<'a> {
@@ -23,13 +27,26 @@ pub(super) struct FreeChunks<'a> {
     chunk_of: Vec<u32>,
     /// `end` counts the operations until `finish` turns counts into ranges.
     specs: Pile<ChunkSpec>,
-    bytes: u64,
+    /// For each chunk; kept only where a mechanism folds or pools.
+    more: Option<Pile<More>>,
+    /// The chunk of each key whose operations are folded; `None` if no chunk takes them.
+    folded: ShardedMap<Option<u32>>,
+}
+
+/// What else is known of a chunk.
+#[derive(Clone, Copy, Debug)]
+struct More {
+    /// The operations that are folded into others of it, and do not count.
+    folded: u32,
+    pool: u16,
 }
 
 impl<'a> FreeChunks<'a> {
     pub(super) fn new(routes: &'a Routes, limits: &Limits<'_>) -> Self {
         let all = routes.routes.len();
         let open = routes.mechanisms.iter().map(|_| ShardedMap::with_room(all)).collect();
+        let more = routes.mechanisms.iter();
+        let more = more.map(|m| m.repeats == Repeats::Folded || m.pooled.is_some());
         Self {
             routes,
             limits: limits.of_each(routes),
@@ -37,64 +54,179 @@ impl<'a> FreeChunks<'a> {
             recent: None,
             chunk_of: vec![0; all],
             specs: Pile::default(),
-            bytes: 0,
+            more: more.fold(false, |any, one| any | one).then(Pile::default),
+            folded: ShardedMap::with_room(all),
         }
     }
 
     pub(super) fn add(&mut self, place: u32, route: &Route) {
-        let Route { mechanism, group, bytes, .. } = *route;
-        let (Some((most, most_bytes)), Some(open)) = (
-            self.limits.get(usize::from(mechanism.0)).copied(),
-            self.open.get_mut(usize::from(mechanism.0)),
-        ) else {
-            return;
+        if let Some(chunk) = self.chunk_for(route, u64::from(route.bytes)) {
+            self.put(place, chunk);
+        }
+    }
+
+    /// Adds an operation whose key occurs more than once, to the chunk that takes all of them,
+    /// together so many `bytes`. Says whether there can be one.
+    pub(super) fn add_folded(&mut self, place: u32, route: &Route, key: KeyId, bytes: u64) -> bool {
+        let (chunk, again) = match self.folded.get(key.get()) {
+            Some(chunk) => (*chunk, true),
+            None => {
+                let chunk = self.chunk_for(route, bytes);
+                self.folded.insert(key.get(), chunk);
+                (chunk, false)
+            }
         };
-        let size = u64::from(bytes);
+        let Some(chunk) = chunk else { return false };
+        if again && let Some(more) = self.more.as_mut().and_then(|m| m.get_mut(chunk as usize)) {
+            more.folded += 1;
+        }
+        self.put(place, chunk);
+        true
+    }
+
+    fn put(&mut self, place: u32, chunk: u32) {
+        if let Some(spec) = self.specs.get_mut(chunk as usize) {
+            spec.end += 1;
+        }
+        if let Some(slot) = self.chunk_of.get_mut(place as usize) {
+            *slot = chunk + 1;
+        }
+    }
+
+    /// The chunk for a write of so many bytes, which are counted to it; `None` if no chunk may
+    /// be as large.
+    fn chunk_for(&mut self, route: &Route, size: u64) -> Option<u32> {
+        let Route { mechanism, group, .. } = *route;
+        let id = usize::from(mechanism.0);
+        let (most, most_bytes) = self.limits.get(id).copied()?;
+        let open = self.open.get_mut(id)?;
+        let counted = |chunk: u32, spec: &ChunkSpec| {
+            let more = self.more.as_ref().and_then(|more| more.get(chunk as usize));
+            u64::from(spec.end - more.map_or(0, |more| more.folded))
+        };
         let takes = |chunk: &u32| {
-            let spec = self.specs.get_mut(*chunk as usize);
-            spec.is_some_and(|spec| u64::from(spec.end) < most && spec.bytes + size <= most_bytes)
+            let spec = self.specs.get(*chunk as usize);
+            spec.is_some_and(|spec| counted(*chunk, spec) < most && spec.bytes + size <= most_bytes)
         };
         let chunk = match self.recent {
             Some((id, recent, chunk)) if (id, recent) == (mechanism.0, group) => Some(chunk),
             _ => open.get(group).copied(),
         };
-        let chunk = chunk.filter(takes).unwrap_or_else(|| {
-            let chunk = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
-            let overhead = self.routes.mechanisms.get(usize::from(mechanism.0));
-            let bytes = overhead.map_or(0, |mechanism| mechanism.overhead.into());
-            self.specs.push(ChunkSpec { start: 0, end: 0, mechanism, bytes });
-            self.bytes += bytes;
-            open.insert(group, chunk);
-            chunk
-        });
-        if let Some(spec) = self.specs.get_mut(chunk as usize) {
-            spec.end += 1;
-            spec.bytes += size;
-            self.bytes += size;
-        }
-        if let Some(slot) = self.chunk_of.get_mut(place as usize) {
-            *slot = chunk + 1;
-        }
+        let chunk = match chunk.filter(takes) {
+            Some(chunk) => chunk,
+            None => {
+                let overhead = self.routes.mechanisms.get(id).map_or(0, |m| u64::from(m.overhead));
+                if size > u64::from(route.bytes) && overhead + size > most_bytes {
+                    return None;
+                }
+                let chunk = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
+                self.specs.push(ChunkSpec { start: 0, end: 0, mechanism, bytes: overhead });
+                if let Some(more) = &mut self.more {
+                    more.push(More { folded: 0, pool: route.pool });
+                }
+                open.insert(group, chunk);
+                chunk
+            }
+        };
+        self.specs.get_mut(chunk as usize)?.bytes += size;
         self.recent = Some((mechanism.0, group, chunk));
+        Some(chunk)
     }
 
-    pub(super) async fn finish(self) -> Cut {
-        let Self { mut specs, chunk_of, open, bytes, .. } = self;
-        for open in open {
+    /// Puts small chunks together, as their mechanisms want it. Gives for each chunk the one that
+    /// its operations are in now.
+    async fn pool(&mut self) -> Option<Vec<u32>> {
+        let more = self.more.take()?;
+        if self.routes.mechanisms.iter().all(|mechanism| mechanism.pooled.is_none()) {
+            return None;
+        }
+        /// A chunk that takes others in.
+        struct Taker {
+            chunk: u32,
+            groups: u32,
+            counted: u64,
+        }
+        let mut takers: HashMap<(MechanismId, u16), Taker, FixedState> = HashMap::default();
+        let count = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
+        let mut moved = Vec::with_capacity(self.specs.len());
+        let mut specs = Pile::default();
+        for chunk in 0..count {
+            give_way(chunk, count).await;
+            let (Some(spec), Some(More { folded, pool })) =
+                (self.specs.get(chunk as usize).copied(), more.get(chunk as usize).copied())
+            else {
+                continue;
+            };
+            let own = self.routes.mechanisms.get(usize::from(spec.mechanism.0));
+            let counted = u64::from(spec.end - folded);
+            let pooled = own.and_then(|own| Some((own, own.pooled?)));
+            let pooled = pooled.filter(|(_, pooled)| counted < u64::from(pooled.below));
+            let number = u32::try_from(specs.len()).unwrap_or(u32::MAX);
+            if let Some((own, pooled)) = pooled {
+                let id = usize::from(pooled.mechanism.0);
+                let (most, most_bytes) = self.limits.get(id).copied().unwrap_or_default();
+                let other = self.routes.mechanisms.get(id);
+                let overhead = u64::from(other.map_or(0, |other| other.overhead));
+                let bytes = spec.bytes - u64::from(own.overhead);
+                let taker = takers.entry((pooled.mechanism, pool)).or_insert(Taker {
+                    chunk: number,
+                    groups: 0,
+                    counted: 0,
+                });
+                if let Some(into) = specs.get_mut(taker.chunk as usize)
+                    && taker.groups < pooled.max_groups
+                    && taker.counted + counted <= most
+                {
+                    let into: &mut ChunkSpec = into;
+                    let before = if taker.groups > 1 {
+                        into.bytes
+                    } else {
+                        let of = self.routes.mechanisms.get(usize::from(into.mechanism.0));
+                        into.bytes - of.map_or(0, |of| u64::from(of.overhead)) + overhead
+                    };
+                    if before + bytes <= most_bytes {
+                        into.mechanism = pooled.mechanism;
+                        into.bytes = before + bytes;
+                        into.end += spec.end;
+                        taker.groups += 1;
+                        taker.counted += counted;
+                        moved.push(taker.chunk);
+                        continue;
+                    }
+                }
+                *taker = Taker { chunk: number, groups: 1, counted };
+            }
+            specs.push(spec);
+            moved.push(number);
+        }
+        std::mem::replace(&mut self.specs, specs).free().await;
+        more.free().await;
+        Some(moved)
+    }
+
+    pub(super) async fn finish(mut self) -> Cut {
+        for open in std::mem::take(&mut self.open) {
             open.free().await;
         }
-        let mut start = 0;
+        let moved = self.pool().await;
+        let Self { mut specs, chunk_of, folded, .. } = self;
+        folded.free().await;
+        let (mut start, mut bytes) = (0, 0);
         let count = u32::try_from(specs.len()).unwrap_or(u32::MAX);
         for (chunk, spec) in (0..count).zip(specs.iter_mut()) {
             spec.start = start;
+            bytes += spec.bytes;
             start += std::mem::replace(&mut spec.end, start);
             give_way(chunk, count).await;
         }
         let all = u32::try_from(chunk_of.len()).unwrap_or(u32::MAX);
         let mut order = vec![0; start as usize];
         for (place, chunk) in (0..all).zip(&chunk_of) {
-            if let Some(spec) = chunk.checked_sub(1).and_then(|chunk| specs.get_mut(chunk as usize))
-            {
+            let chunk = chunk.checked_sub(1).and_then(|chunk| match &moved {
+                None => Some(chunk),
+                Some(moved) => moved.get(chunk as usize).copied(),
+            });
+            if let Some(spec) = chunk.and_then(|chunk| specs.get_mut(chunk as usize)) {
                 if let Some(slot) = order.get_mut(spec.end as usize) {
                     *slot = place;
                 }

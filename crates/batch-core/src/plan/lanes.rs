@@ -2,7 +2,9 @@
 //!
 //! Keys that occur once are free: each chunk of them is a lane of its own. Keys that occur more
 //! often go to lane `hash(key) % max_in_flight`; there the n-th operation on a key is in a later
-//! chunk than the one before it, unless the mechanism applies a chunk whole and in order.
+//! chunk than the one before it, unless the mechanism applies a chunk whole and in order. Free are
+//! also keys whose writes all carry a timestamp, and those whose operations are folded into one
+//! write, if that fits a chunk.
 
 use std::collections::HashMap;
 
@@ -31,13 +33,40 @@ pub(crate) struct Repeated {
     most: u32,
 }
 
+/// What keeps the operations on a key in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeptBy {
+    /// Each carries a timestamp that decides.
+    Timestamps,
+    /// They are made one write of.
+    Folding,
+    /// Nothing but sending one after another.
+    Turns,
+}
+
+impl KeptBy {
+    const fn of(repeats: Repeats) -> Self {
+        match repeats {
+            Repeats::Stamped => Self::Timestamps,
+            Repeats::Folded => Self::Folding,
+            Repeats::Together | Repeats::Apart => Self::Turns,
+        }
+    }
+
+    /// For operations of which one is kept by this and one by another.
+    fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Turns }
+    }
+}
+
 /// What is known of a key that occurs more than once.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct OnKey {
     /// The operations after the first.
     further: u32,
-    /// Whether some operation on it carries no timestamp of its own that decides.
-    needs_order: bool,
+    kept_by: KeptBy,
+    /// Of all operations on it.
+    bytes: u64,
 }
 
 impl Repeated {
@@ -47,10 +76,14 @@ impl Repeated {
     }
 
     /// Counts a further operation on a key that occurred before.
-    pub(super) fn note(&mut self, place: u32, key: KeyId, needs_order: bool) {
-        let before = self.counts.get(key.get()).copied().unwrap_or_default();
-        let count = before.further + 1;
-        self.counts.insert(key.get(), OnKey { further: count, needs_order });
+    pub(super) fn note(&mut self, place: u32, key: KeyId) {
+        self.note_as(place, key, KeptBy::Turns, 0);
+    }
+
+    fn note_as(&mut self, place: u32, key: KeyId, kept_by: KeptBy, bytes: u64) {
+        let before = self.counts.get(key.get()).map_or(0, |on_key| on_key.further);
+        let count = before + 1;
+        self.counts.insert(key.get(), OnKey { further: count, kept_by, bytes });
         self.most = self.most.max(count);
         if self.earlier.is_empty() {
             // Costs no page until it is written.
@@ -71,9 +104,10 @@ impl Repeated {
         self.counts.get(key.get()).is_some()
     }
 
-    /// Whether the operations on this key, of which there are several, must follow one another.
+    /// Whether it matters which of the operations on this key, of which there are several, comes
+    /// to the store first.
     pub(crate) fn needs_order(&self, key: KeyId) -> bool {
-        self.counts.get(key.get()).is_some_and(|on_key| on_key.needs_order)
+        self.counts.get(key.get()).is_some_and(|on_key| on_key.kept_by != KeptBy::Timestamps)
     }
 
     /// How many operations on the same key come before this one.
@@ -117,8 +151,8 @@ impl SeenBits {
 /// A key that may occur more than once.
 #[derive(Clone, Copy, Debug, Default)]
 struct Candidate {
-    seen: bool,
-    needs_order: bool,
+    kept_by: Option<KeptBy>,
+    bytes: u64,
 }
 
 /// Splits the queue into chunks and lanes, giving way between slices.
@@ -131,11 +165,13 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     let mut bound: HashMap<u64, Pile<u32>, FixedState> = HashMap::default();
     for (place, route) in (0..all).zip(&routes.routes) {
         if route.mechanism != REFUSED {
-            match route.key {
-                Some(key) if repeated.needs_order(key) => {
-                    bound.entry(key.get() % lanes).or_default().push(place);
-                }
-                _ => free.add(place, route),
+            let on_key = route.key.and_then(|key| Some((key, repeated.counts.get(key.get())?)));
+            match on_key {
+                None => free.add(place, route),
+                Some((_, OnKey { kept_by: KeptBy::Timestamps, .. })) => free.add(place, route),
+                Some((key, OnKey { kept_by: KeptBy::Folding, bytes, .. }))
+                    if free.add_folded(place, route, key, *bytes) => {}
+                Some((key, _)) => bound.entry(key.get() % lanes).or_default().push(place),
             }
         }
         give_way(place, all).await;
@@ -148,10 +184,6 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     }
     cut.repeated = repeated;
     cut
-}
-
-fn is_stamped(routes: &Routes, place: u32) -> bool {
-    mechanism_of(routes, place as usize).is_some_and(|m| m.repeats == Repeats::Stamped)
 }
 
 /// Which keys occur more than once. Two passes: the bits leave few candidates, the map counts them.
@@ -179,10 +211,17 @@ async fn find_repeated(routes: &Routes) -> Repeated {
         if let Some(key) = keyed(route)
             && let Some(candidate) = candidates.get_mut(key.get())
         {
-            // One operation without a timestamp is enough to bind all on its key.
-            candidate.needs_order |= !is_stamped(routes, place);
-            if std::mem::replace(&mut candidate.seen, true) {
-                repeated.note(place, key, candidate.needs_order);
+            let repeats =
+                mechanism_of(routes, place as usize).map_or(Repeats::Apart, |m| m.repeats);
+            let (kept_by, before) = (KeptBy::of(repeats), candidate.kept_by);
+            // One operation that nothing else keeps in order is enough to bind all on its key.
+            let kept_by = before.map_or(kept_by, |before| before.and(kept_by));
+            *candidate = Candidate {
+                kept_by: Some(kept_by),
+                bytes: candidate.bytes + u64::from(route.bytes),
+            };
+            if before.is_some() {
+                repeated.note_as(place, key, kept_by, candidate.bytes);
             }
         }
         give_way(place, all).await;
