@@ -148,7 +148,9 @@ impl KeyId {
         }
     }
 
-    pub(crate) const fn get(self) -> u64 {
+    /// The id as a number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
         self.0.get()
     }
 }
