@@ -1,0 +1,45 @@
+//! What the suites' mains share.
+
+use std::{env, process::ExitCode};
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+/// Whether the command line asks for the names of the tests alone: no server is started for that.
+#[must_use]
+pub fn is_listing() -> bool {
+    Arguments::from_args().list
+}
+
+/// Whether a server that cannot be had is a failure.
+fn are_servers_required() -> bool {
+    let is_set = |name| env::var(name).is_ok_and(|value| !["", "0", "false"].contains(&&*value));
+    is_set("CI") || is_set("UNIBATCH_REQUIRE_SERVERS")
+}
+
+/// The trials of a suite that has no server: `ignored` ones, with the reason, or one that fails
+/// where servers are required.
+#[must_use]
+pub fn missing(suite: &str, reason: &str, ignored: impl FnOnce(&str) -> Vec<Trial>) -> Vec<Trial> {
+    if is_listing() || !are_servers_required() {
+        return ignored(reason);
+    }
+    let reason = reason.to_owned();
+    vec![Trial::test(format!("{suite}::has_a_server"), move || Err(reason.into()))]
+}
+
+/// Lists a trial as ignored, with the reason in front of its name.
+#[must_use]
+pub fn ignored(name: &str, reason: &str) -> Trial {
+    let (kind, why) = (reason.to_owned(), reason.to_owned());
+    Trial::ignorable_test(name, move || Ok(Completion::ignored_with(why)))
+        .with_kind(kind)
+        .with_ignored_flag(true)
+}
+
+/// Runs trials one after another: they share a server, and do it harm.
+#[must_use]
+pub fn conclude_serially(trials: Vec<Trial>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
