@@ -252,16 +252,16 @@ impl Routes {
         }
     }
 
-    /// The groups of the operations routed so far, refused ones aside.
-    pub fn groups(&self) -> impl Iterator<Item = u64> {
-        let routed = self.routes.iter().filter(|route| route.mechanism != REFUSED);
-        routed.map(|route| route.group)
+    /// The operations routed so far, refused ones aside: place and route.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Route)> {
+        let routes = self.routes.iter().enumerate();
+        routes.filter(|(_, route)| route.mechanism != REFUSED)
     }
 
     /// Whether all operations routed so far, refused ones aside, share one group.
     #[must_use]
     pub fn is_one_group(&self) -> bool {
-        let mut groups = self.groups();
+        let mut groups = self.iter().map(|(_, route)| route.group);
         match groups.next() {
             Some(first) => groups.all(|group| group == first),
             None => true,
