@@ -410,6 +410,14 @@ impl Operation {
         self.options.get_or_insert_default()
     }
 
+    /// Keeps a mistake that was made while the operation was built, for the typed constructors of
+    /// backend crates: `queue` returns the first one.
+    #[must_use]
+    pub fn with_mistake(mut self, error: Error) -> Self {
+        self.keep(error);
+        self
+    }
+
     pub(crate) fn keep(&mut self, error: Error) {
         self.mistake.get_or_insert(error);
     }

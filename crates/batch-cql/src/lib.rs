@@ -6,8 +6,13 @@
 //! [`Operation::cql`](batch_core::Operation::cql) can be built and written as NDJSON, and
 //! `batch-memory` can take on the capabilities of a CQL store for tests.
 
+mod batch;
 mod row;
+mod statement;
 mod table;
+
+pub use batch::CqlBatch;
+pub use statement::CqlStatement;
 
 use batch_core::{Error, ErrorKind, Result, StoreOptions};
 

@@ -1,0 +1,13 @@
+//! Native statements: what their text says, what the server says of them, and their values as bytes.
+
+mod cells;
+mod lexer;
+mod prepared;
+mod text;
+mod typed;
+mod values;
+
+pub(crate) use cells::{Cells, WireRow};
+pub(crate) use prepared::{Facts, Prepared, Repeat};
+pub(crate) use text::{Kind, Text};
+pub use typed::CqlStatement;

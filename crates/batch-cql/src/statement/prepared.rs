@@ -1,0 +1,429 @@
+//! What a prepared statement is to the planner.
+
+use batch_core::{Error, ErrorKind, Result};
+use scylla::{
+    cluster::metadata::{CollectionType, ColumnType, NativeType},
+    frame::response::result::{ColumnSpec, PartitionKeyIndex},
+    statement::prepared::PreparedStatement,
+};
+
+use super::{
+    cells::Cells,
+    text::{How, Kind, Role, Text, excerpt},
+};
+use crate::{row::CellRef, table::Table};
+
+/// The most bytes of a key, as the server counts them.
+const MAX_KEY: usize = 65_535;
+/// The longest time to live in seconds: 20 years.
+const MAX_TTL: i32 = 630_720_000;
+
+/// A statement that the server has prepared, and what planning needs to know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) statement: PreparedStatement,
+    pub(crate) facts: Facts,
+}
+
+impl Prepared {
+    /// Joins what the server says of a statement, what its text says, and what its table is, if
+    /// that is known.
+    ///
+    /// # Errors
+    /// `InvalidOperation` if nothing tells which keyspace it is about.
+    pub(crate) fn of(
+        statement: PreparedStatement,
+        text: &Text<'_>,
+        table: Option<&Table>,
+    ) -> Result<Self> {
+        let markers = statement.get_variable_col_specs().as_slice();
+        let facts = Facts::of(markers, statement.get_variable_pk_indexes(), text, table)?;
+        Ok(Self { statement, facts })
+    }
+
+    /// Refuses values that the server would refuse, and their whole batch with them.
+    ///
+    /// # Errors
+    /// `InvalidKey` or `InvalidOperation`, naming statement, marker and column.
+    pub(crate) fn check(&self, cells: &[u8]) -> Result<()> {
+        self.facts.check(cells).map_err(|mistake| {
+            let markers = self.statement.get_variable_col_specs();
+            let name = mistake.marker.and_then(|place| markers.get_by_index(place.into()));
+            let name = name.map_or(String::new(), |spec| format!("`{}`: ", spec.name()));
+            let text = excerpt(self.statement.get_statement());
+            Error::new(mistake.kind, format!("`{text}`: {name}{}", mistake.what))
+        })
+    }
+}
+
+/// Whether a statement can be sent again although it may have been applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Yes, with the same timestamp.
+    Same,
+    /// Yes, with a higher timestamp each time: it writes a whole list that is no frozen one.
+    Higher,
+    /// No: a condition, a counter, a change of what is there, a function such as `now()`; or not
+    /// enough is known.
+    Never,
+}
+
+/// What planning needs to know of a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) keyspace: Box<str>,
+    pub(crate) table: Box<str>,
+    pub(crate) kind: Kind,
+    pub(crate) conditional: bool,
+    pub(crate) counter: bool,
+    /// It has a timestamp of its own.
+    pub(crate) stamped: bool,
+    pub(crate) repeat: Repeat,
+    /// The places of the markers that give the partition key, in the table's order; `None` unless
+    /// each column is equal to one marker.
+    pub(crate) partition: Option<Box<[u16]>>,
+    /// The places of the markers that give the whole primary key, likewise.
+    pub(crate) key: Option<Box<[u16]>>,
+    checks: Box<[Check]>,
+    /// The markers that stand for a whole column's value.
+    columns: Box<[(u16, Box<str>)]>,
+}
+
+/// What the server refuses as a marker's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// Nothing.
+    Free,
+    /// No value, or none given, or one that is too long.
+    Key,
+    /// No value, or none given.
+    Given,
+    /// None given.
+    GivenOrNull,
+    /// No value.
+    NotNull,
+    Timestamp,
+    Ttl,
+}
+
+/// A value that the server would refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mistake {
+    kind: ErrorKind,
+    marker: Option<u16>,
+    what: &'static str,
+}
+
+impl Facts {
+    fn of(
+        specs: &[ColumnSpec<'_>],
+        partition: &[PartitionKeyIndex],
+        text: &Text<'_>,
+        table: Option<&Table>,
+    ) -> Result<Self> {
+        let spec = specs.first().map(ColumnSpec::table_spec);
+        let keyspace = match (spec, table, &text.keyspace) {
+            (Some(spec), ..) => spec.ks_name(),
+            (_, Some(table), _) => &table.keyspace,
+            (_, _, Some(keyspace)) => keyspace,
+            (None, None, None) => {
+                let message = format!(
+                    "`{}`: nothing says which keyspace it is in; write `keyspace.{}`, or give the store a keyspace",
+                    excerpt(&text.qualified(None)),
+                    text.table
+                );
+                return Err(Error::new(ErrorKind::InvalidOperation, message));
+            }
+        };
+        let mut roles = Roles::of(specs, text);
+        let counter = is_counter(specs, text, table);
+        let partition = roles.partition(partition, table);
+        let key = table.and_then(|table| roles.columns(table, table.key));
+        for place in partition.iter().chain(&key).flatten() {
+            roles.check(*place, Check::Key);
+        }
+        Ok(Self {
+            keyspace: keyspace.into(),
+            table: text.table.as_ref().into(),
+            kind: text.kind,
+            conditional: text.conditional,
+            counter,
+            stamped: text.stamped,
+            repeat: repeat(text, table, counter),
+            partition,
+            key,
+            checks: roles.checks.into(),
+            columns: roles.columns.into(),
+        })
+    }
+
+    /// The values of the markers at some places.
+    pub(crate) fn values<'a>(
+        places: &'a [u16],
+        cells: &'a [u8],
+    ) -> impl Iterator<Item = Option<CellRef<'a>>> {
+        places.iter().map(|place| Cells::new(cells).at(*place))
+    }
+
+    fn check(&self, cells: &[u8]) -> Result<(), Mistake> {
+        let mut values = Cells::new(cells);
+        let mut count = 0;
+        for ((marker, check), cell) in (0..).zip(&self.checks).zip(values.by_ref()) {
+            count += 1;
+            check.of(cell).map_err(|(kind, what)| Mistake { kind, marker: Some(marker), what })?;
+        }
+        if count != self.checks.len() || !values.is_at_end() {
+            let what = "there are not as many values as markers";
+            return Err(Mistake { kind: ErrorKind::InvalidOperation, marker: None, what });
+        }
+        let Some(partition) = &self.partition else { return Ok(()) };
+        let invalid = |what| Mistake {
+            kind: ErrorKind::InvalidKey,
+            marker: partition.first().copied(),
+            what,
+        };
+        let lengths = Self::values(partition, cells).map(|cell| match cell {
+            Some(CellRef::Value(bytes)) => bytes.len(),
+            _ => 0,
+        });
+        match (partition.len(), lengths.sum::<usize>()) {
+            (1, 0) => Err(invalid("the partition key is empty")),
+            // Each part of a composite key has three bytes more.
+            (parts, bytes) if parts > 1 && bytes + 3 * parts > MAX_KEY => {
+                Err(invalid("the parts of the partition key have more than 65,535 bytes in sum"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The column whose type is no longer that of its marker: the table is not the one that the
+    /// statement was prepared on.
+    pub(crate) fn changed<'t>(
+        &'t self,
+        markers: &[ColumnSpec<'_>],
+        table: &Table,
+    ) -> Option<&'t str> {
+        let changed = |(place, column): &&(u16, Box<str>)| {
+            let now = table.place(column).and_then(|place| table.columns.get(place));
+            match (markers.get(usize::from(*place)), now) {
+                (Some(marker), Some(now)) => !is_same_type(marker.typ(), &now.typ),
+                _ => true,
+            }
+        };
+        self.columns.iter().find(changed).map(|(_, column)| &**column)
+    }
+}
+
+impl Check {
+    fn of(self, cell: CellRef<'_>) -> Result<(), (ErrorKind, &'static str)> {
+        let invalid = |what| Err((ErrorKind::InvalidOperation, what));
+        match (self, cell) {
+            (Self::Key, CellRef::Null) => Err((ErrorKind::InvalidKey, "a part of the key is null")),
+            (Self::Key, CellRef::Unset) => {
+                Err((ErrorKind::InvalidKey, "a part of the key is not given"))
+            }
+            (Self::Key, CellRef::Value(bytes)) if bytes.len() > MAX_KEY => {
+                Err((ErrorKind::InvalidKey, "a part of the key has more than 65,535 bytes"))
+            }
+            (Self::Given, CellRef::Null) => invalid("null equals nothing; give a value"),
+            (Self::Given | Self::GivenOrNull, CellRef::Unset) => {
+                invalid("what is compared with must be given")
+            }
+            (Self::NotNull, CellRef::Null) => {
+                invalid("a counter cannot count by null; give a number")
+            }
+            (Self::Timestamp, CellRef::Null) => {
+                invalid("a timestamp cannot be null; leave it unset or give microseconds")
+            }
+            (Self::Timestamp, CellRef::Value(bytes)) if bytes == i64::MIN.to_be_bytes() => {
+                invalid("the timestamp is out of bounds")
+            }
+            (Self::Ttl, CellRef::Value(bytes)) => match bytes.try_into().map(i32::from_be_bytes) {
+                Ok(0..=MAX_TTL) | Err(_) => Ok(()),
+                Ok(_) => invalid("a time to live is 0 to 630,720,000 seconds (20 years)"),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the server's markers are for, by their place.
+struct Roles<'s, 'a> {
+    /// The role of each of the text's markers, with the place of the server's marker.
+    text: Vec<(u16, &'s Role<'a>)>,
+    checks: Vec<Check>,
+    columns: Vec<(u16, Box<str>)>,
+}
+
+impl<'s, 'a> Roles<'s, 'a> {
+    fn of(specs: &[ColumnSpec<'_>], text: &'s Text<'a>) -> Self {
+        let places = places(specs, text);
+        let text: Vec<_> =
+            places.into_iter().zip(text.markers.iter().map(|marker| &marker.role)).collect();
+        let mut roles = Self { text, checks: vec![Check::Free; specs.len()], columns: Vec::new() };
+        for (place, role) in roles.text.clone() {
+            let counts = specs.get(usize::from(place)).is_some_and(|spec| is_count(spec.typ()));
+            match role {
+                Role::Value(column) | Role::Equal(column) => {
+                    roles.columns.push((place, column.as_ref().into()));
+                }
+                Role::Delta | Role::Where | Role::Condition => {}
+                Role::Timestamp | Role::Ttl | Role::Part => {}
+            }
+            let check = match role {
+                Role::Equal(_) | Role::Where => Check::Given,
+                Role::Condition => Check::GivenOrNull,
+                Role::Delta if counts => Check::NotNull,
+                Role::Timestamp => Check::Timestamp,
+                Role::Ttl => Check::Ttl,
+                Role::Value(_) | Role::Delta | Role::Part => Check::Free,
+            };
+            if check != Check::Free {
+                roles.check(place, check);
+            }
+        }
+        roles
+    }
+
+    fn check(&mut self, place: u16, check: Check) {
+        if let Some(own) = self.checks.get_mut(usize::from(place)) {
+            *own = check;
+        }
+    }
+
+    /// The marker that a column is equal to, or gets its value from, if it is only one.
+    fn column(&self, name: &str) -> Option<u16> {
+        let is_of = |role: &Role<'_>| matches!(role, Role::Value(column) | Role::Equal(column) if *column == *name);
+        let mut places = self.text.iter().filter(|(_, role)| is_of(role)).map(|(place, _)| *place);
+        let place = places.next()?;
+        places.next().is_none().then_some(place)
+    }
+
+    /// The markers of the table's first columns.
+    fn columns(&self, table: &Table, count: usize) -> Option<Box<[u16]>> {
+        table.columns.iter().take(count).map(|column| self.column(&column.name)).collect()
+    }
+
+    /// The markers of the partition key. The server names the last of several markers on a
+    /// column (`IN (?, ?)`), so the text must agree.
+    fn partition(&self, server: &[PartitionKeyIndex], table: Option<&Table>) -> Option<Box<[u16]>> {
+        if let Some(table) = table {
+            return self.columns(table, table.partition);
+        }
+        let mut server = server.to_vec();
+        server.sort_unstable_by_key(|part| part.sequence);
+        let places: Box<[u16]> = server.iter().map(|part| part.index).collect();
+        let is_whole = |place: &u16| {
+            self.text
+                .iter()
+                .any(|(own, role)| own == place && matches!(role, Role::Value(_) | Role::Equal(_)))
+        };
+        (!places.is_empty() && places.iter().all(is_whole)).then_some(places)
+    }
+}
+
+/// The place of the server's marker for each marker of the text. ScyllaDB makes one of those that
+/// have the same name. Empty if the server counts otherwise.
+fn places(specs: &[ColumnSpec<'_>], text: &Text<'_>) -> Vec<u16> {
+    let mut names = Vec::new();
+    let mut places = Vec::with_capacity(text.markers.len());
+    let one_each = specs.len() == text.markers.len();
+    for marker in &text.markers {
+        let before = match &marker.name {
+            Some(name) if !one_each => names.iter().position(|own| *own == Some(name)),
+            _ => None,
+        };
+        let place = before.unwrap_or(names.len());
+        if before.is_none() {
+            names.push(marker.name.as_ref());
+        }
+        places.push(u16::try_from(place).unwrap_or(u16::MAX));
+    }
+    if names.len() == specs.len() { places } else { Vec::new() }
+}
+
+fn is_count(typ: &ColumnType<'_>) -> bool {
+    matches!(typ, ColumnType::Native(NativeType::Counter))
+}
+
+fn is_counter(specs: &[ColumnSpec<'_>], text: &Text<'_>, table: Option<&Table>) -> bool {
+    match table {
+        Some(table) => table.columns.iter().any(|column| is_count(&column.typ)),
+        None => {
+            specs.iter().any(|spec| is_count(spec.typ()))
+                || text.writes.iter().any(|write| write.how == How::Count)
+        }
+    }
+}
+
+fn is_list(typ: &ColumnType<'_>) -> bool {
+    matches!(typ, ColumnType::Collection { frozen: false, typ: CollectionType::List(_) })
+}
+
+fn repeat(text: &Text<'_>, table: Option<&Table>, counter: bool) -> Repeat {
+    if text.conditional || counter || text.draws {
+        return Repeat::Never;
+    }
+    let mut lists = text.json && table.is_none_or(|t| t.columns.iter().any(|c| is_list(&c.typ)));
+    for write in &text.writes {
+        let place = table.and_then(|table| table.place(&write.column));
+        let typ = place.and_then(|place| table?.columns.get(place)).map(|column| &column.typ);
+        let keyed = matches!(
+            typ,
+            Some(
+                ColumnType::Collection {
+                    typ: CollectionType::Map(..) | CollectionType::Set(_),
+                    ..
+                } | ColumnType::UserDefinedType { .. }
+            )
+        );
+        match write.how {
+            How::Nothing => {}
+            How::Change | How::Part if keyed => {}
+            How::Change | How::Part | How::Count => return Repeat::Never,
+            How::Whole => match typ {
+                Some(typ) => lists |= is_list(typ),
+                None => return Repeat::Never,
+            },
+        }
+    }
+    match (lists, text.stamped) {
+        (false, _) => Repeat::Same,
+        (true, false) => Repeat::Higher,
+        (true, true) => Repeat::Never,
+    }
+}
+
+/// Whether values of both types have the same bytes: of markers it is not told whether they are
+/// frozen.
+fn is_same_type(one: &ColumnType<'_>, other: &ColumnType<'_>) -> bool {
+    use ColumnType as T;
+    let all = |one: &[ColumnType<'_>], other: &[ColumnType<'_>]| {
+        one.len() == other.len()
+            && one.iter().zip(other).all(|(one, other)| is_same_type(one, other))
+    };
+    match (one, other) {
+        (T::Native(one), T::Native(other)) => one == other,
+        (T::Collection { typ: one, .. }, T::Collection { typ: other, .. }) => match (one, other) {
+            (CollectionType::List(one), CollectionType::List(other))
+            | (CollectionType::Set(one), CollectionType::Set(other)) => is_same_type(one, other),
+            (CollectionType::Map(k1, v1), CollectionType::Map(k2, v2)) => {
+                is_same_type(k1, k2) && is_same_type(v1, v2)
+            }
+            _ => false,
+        },
+        (T::Vector { typ: one, dimensions: own }, T::Vector { typ: other, dimensions }) => {
+            own == dimensions && is_same_type(one, other)
+        }
+        (
+            T::UserDefinedType { definition: one, .. },
+            T::UserDefinedType { definition: other, .. },
+        ) => {
+            let fields = one.field_types.iter().zip(&other.field_types);
+            one.field_types.len() == other.field_types.len()
+                && fields.into_iter().all(|((n1, t1), (n2, t2))| n1 == n2 && is_same_type(t1, t2))
+        }
+        (T::Tuple(one), T::Tuple(other)) => all(one, other),
+        _ => false,
+    }
+}

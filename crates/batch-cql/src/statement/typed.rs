@@ -1,0 +1,171 @@
+//! A prepared statement with values of the caller's own types.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use batch_core::{Error, ErrorKind, NativeStatement, Operation, Result};
+use scylla::{
+    serialize::{
+        row::{RowSerializationContext, SerializeRow},
+        writers::RowWriter,
+    },
+    statement::prepared::PreparedStatement,
+};
+
+use super::text::{Text, excerpt};
+
+/// A prepared INSERT, UPDATE or DELETE whose values are of the caller's own types: the native
+/// operation of CQL stores. Cheap to clone.
+///
+/// [`bind`](Self::bind) writes the values as the driver does, once, into the operation, which is
+/// queued beside portable ones. What the driver checks is checked there: that the types of the
+/// values are those of the markers, and that there are as many. A mistake is kept in the operation
+/// and returned by `queue`.
+///
+/// Make one for each statement and bind it many times: operations of one `CqlStatement` and its
+/// clones are told to be alike by that alone. The statement's own settings (consistency,
+/// timestamp, tracing, execution profile, …) are not used; those of the store and the batch are.
+///
+/// ```no_run
+/// # async fn example(session: &scylla::client::session::Session, batch: &mut dyn batch_core::Batch)
+/// # -> Result<(), Box<dyn std::error::Error>> {
+/// use batch_core::{BatchExt as _, Operation};
+/// use batch_cql::CqlStatement;
+/// use serde_json::json;
+///
+/// let text = "UPDATE school.students USING TTL ? SET age = ? WHERE id = ?";
+/// let set_age = CqlStatement::new(session.prepare(text).await?)?;
+/// batch.queue(set_age.bind(&(3600, 20, "Abby")))?;
+/// batch.queue(Operation::put("students").key("id", "John").doc(&json!({"age": 21})))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CqlStatement(Arc<Typed>);
+
+/// What the clones of a statement share; what the backend gets.
+pub(crate) struct Typed {
+    prepared: PreparedStatement,
+    idempotent: bool,
+    /// The most bytes that values took so far, so that the next ones are written without growing.
+    room: AtomicUsize,
+}
+
+impl CqlStatement {
+    /// A statement that the driver has prepared.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) if the statement cannot be in a batch: a read, a
+    /// schema change.
+    pub fn new(prepared: PreparedStatement) -> Result<Self> {
+        Text::read(prepared.get_statement())?;
+        Ok(Self(Arc::new(Typed { prepared, idempotent: false, room: AtomicUsize::new(0) })))
+    }
+
+    /// Says whether the statement may be sent again although it may have been applied. It may not
+    /// unless you say so: counters, appends to lists, conditions, `now()` and `uuid()` forbid it.
+    #[must_use]
+    pub fn idempotent(self, idempotent: bool) -> Self {
+        let Typed { prepared, room, .. } = &*self.0;
+        let room = AtomicUsize::new(room.load(Ordering::Relaxed));
+        Self(Arc::new(Typed { prepared: prepared.clone(), idempotent, room }))
+    }
+
+    /// The statement's text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.0.prepared.get_statement()
+    }
+
+    /// The driver's statement.
+    #[must_use]
+    pub fn prepared(&self) -> &PreparedStatement {
+        &self.0.prepared
+    }
+
+    /// The operation that carries out the statement with these values: a tuple in the order of
+    /// the markers, a slice, a map by the markers' names, a type that derives
+    /// [`SerializeRow`](scylla::SerializeRow).
+    #[must_use]
+    pub fn bind(&self, values: &(impl SerializeRow + ?Sized)) -> Operation {
+        let typed = &*self.0;
+        let room = typed.room.load(Ordering::Relaxed);
+        let mut cells = Vec::with_capacity(room);
+        let markers = typed.prepared.get_variable_col_specs();
+        let context = RowSerializationContext::from_specs(markers.as_slice());
+        let mut writer = RowWriter::new(&mut cells);
+        let written = values.serialize(&context, &mut writer);
+        let count = writer.value_count();
+        if cells.len() > room {
+            typed.room.fetch_max(cells.len(), Ordering::Relaxed);
+        }
+        let statement: Arc<dyn NativeStatement> = Arc::<Typed>::clone(&self.0);
+        match written {
+            Ok(()) if count == markers.len() => Operation::native(statement, cells),
+            Ok(()) => {
+                let message = format!("there are {count} values; give one for each of the markers");
+                typed.mistake(statement, &message, None)
+            }
+            Err(error) => {
+                let message = error.to_string();
+                typed.mistake(statement, &message, Some(Box::new(error)))
+            }
+        }
+    }
+}
+
+impl Typed {
+    /// The driver's statement.
+    pub(crate) fn prepared(&self) -> &PreparedStatement {
+        &self.prepared
+    }
+
+    #[cold]
+    fn mistake(
+        &self,
+        statement: Arc<dyn NativeStatement>,
+        what: &str,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Operation {
+        let text = excerpt(self.prepared.get_statement());
+        let mut error = Error::new(ErrorKind::InvalidOperation, format!("`{text}`: {what}"));
+        if let Some(source) = source {
+            error = error.with_source(source);
+        }
+        Operation::native(statement, Vec::new()).with_mistake(error)
+    }
+}
+
+impl NativeStatement for Typed {
+    fn store(&self) -> &'static str {
+        "cql"
+    }
+
+    fn name(&self) -> &'static str {
+        "cql"
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.idempotent
+    }
+}
+
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CqlStatement")
+            .field("text", &self.prepared.get_statement())
+            .field("idempotent", &self.idempotent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CqlStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
