@@ -430,6 +430,12 @@ impl<'a> Chunk<'a> {
         self.operations.iter().map(move |index| queue.get(*index))
     }
 
+    /// The operation at a place.
+    #[must_use]
+    pub fn operation(&self, place: usize) -> Option<OperationRef<'a>> {
+        self.operations.get(place).map(|index| self.work.queue().get(*index))
+    }
+
     /// The write timestamp of the operation at a place, in microseconds: its own if it has one,
     /// else one that is fixed for all attempts. The n-th write to a key in a commit gets the
     /// commit's base + n × [`ROOM_FOR_ATTEMPTS`] (not base + place, which would put the millionth
