@@ -2,6 +2,7 @@
 
 mod cells;
 mod lexer;
+mod parser;
 mod prepared;
 mod text;
 mod typed;
