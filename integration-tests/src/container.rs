@@ -10,7 +10,7 @@ use testcontainers::{
 };
 use tokio::{net::lookup_host, runtime::Runtime, time::timeout};
 
-use crate::{Result, node::READY, tell};
+use crate::{Result, node::READY, tell, watchdog::Watchdog};
 
 /// The longest that a container engine may take to say that it is there.
 const LONGEST_PROBE: Duration = Duration::from_secs(5);
@@ -76,6 +76,7 @@ pub struct Container {
     container: Option<ContainerAsync<GenericImage>>,
     runtime: Runtime,
     address: SocketAddr,
+    _watchdog: Watchdog,
 }
 
 impl fmt::Debug for Container {
@@ -95,7 +96,8 @@ impl Container {
             let started = timeout(LONGEST_START, run(image)).await;
             started.map_err(|_| format!("{image} did not start within {LONGEST_START:?}"))?
         })?;
-        Ok(Self { container: Some(container), runtime, address })
+        let watchdog = Watchdog::over_container(container.id())?;
+        Ok(Self { container: Some(container), runtime, address, _watchdog: watchdog })
     }
 
     /// Where clients find it.
@@ -116,11 +118,10 @@ impl Drop for Container {
 }
 
 async fn probe(image: &Published) -> Result<()> {
-    let engine = Docker::connect_with_defaults()?;
-    let asked = timeout(LONGEST_PROBE, engine.ping()).await;
-    asked
-        .map_err(|_| format!("no container engine answered within {LONGEST_PROBE:?}"))?
-        .map_err(|error| format!("no container engine: {error}"))?;
+    let absent = || format!("needs a container engine that has {image} or can pull it");
+    let engine = Docker::connect_with_defaults().map_err(|_| absent())?;
+    let answered = timeout(LONGEST_PROBE, engine.ping()).await;
+    answered.map_err(|_| absent())?.map_err(|_| absent())?;
     if engine.inspect_image(&image.to_string()).await.is_err() {
         tell(format_args!("the container engine pulls {image}"));
     }

@@ -339,7 +339,7 @@ impl Node {
             Arc::clone(&output).collect(out);
             Arc::clone(&output).collect(err);
         }
-        let watchdog = Watchdog::over(child.id(), folder)?;
+        let watchdog = Watchdog::over_process(child.id(), folder)?;
         self.process = Some(Process { child, output, _watchdog: watchdog });
         Ok(())
     }

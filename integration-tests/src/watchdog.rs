@@ -1,6 +1,7 @@
-//! What ends a process when the program that started it is gone, however it went.
+//! What ends a server when the program that started it is gone, however it went.
 
 use std::{
+    ffi::OsStr,
     io::Write as _,
     os::unix::process::CommandExt as _,
     path::Path,
@@ -10,9 +11,10 @@ use std::{
 use crate::Result;
 
 /// Reads a line, or the end of its input: the one who held the other end is gone.
-const SCRIPT: &str = r#"read -r _ || { kill -KILL "-$1"; sleep 1; rm -rf -- "$2"; }"#;
+const PROCESS: &str = r#"read -r _ || { kill -KILL "-$1"; sleep 1; rm -rf -- "$2"; }"#;
+const CONTAINER: &str = r#"read -r _ || docker rm -fv "$1" || podman rm -fv "$1""#;
 
-/// A shell that waits for this program's end, and then kills a process group and removes its files.
+/// A shell that waits for this program's end, and then ends what the program started.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     shell: Child,
@@ -20,11 +22,20 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    pub(crate) fn over(group: u32, files: &Path) -> Result<Self> {
+    /// Kills a process group and removes its files.
+    pub(crate) fn over_process(group: u32, files: &Path) -> Result<Self> {
+        Self::over(PROCESS, &[group.to_string().as_ref(), files.as_ref()])
+    }
+
+    /// Removes a container, by the engine's program.
+    pub(crate) fn over_container(id: &str) -> Result<Self> {
+        Self::over(CONTAINER, &[id.as_ref()])
+    }
+
+    fn over(script: &str, arguments: &[&OsStr]) -> Result<Self> {
         let mut shell = Command::new("sh")
-            .args(["-c", SCRIPT, "watchdog"])
-            .arg(group.to_string())
-            .arg(files)
+            .args(["-c", script, "watchdog"])
+            .args(arguments)
             // In a group of its own, it outlives a Ctrl-C that ends the program.
             .process_group(0)
             .stdin(Stdio::piped())
