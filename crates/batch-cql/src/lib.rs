@@ -7,9 +7,11 @@
 //! `batch-memory` can take on the capabilities of a CQL store for tests.
 
 mod batch;
+mod encode;
 mod row;
 mod statement;
 mod table;
+mod typ;
 
 pub use batch::CqlBatch;
 pub use statement::CqlStatement;

@@ -22,6 +22,15 @@ enum Cell {
     Value(Range<usize>),
 }
 
+/// What was appended for a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// Nothing: the value is null.
+    Null,
+    /// Its bytes; none of them for an empty text.
+    Value,
+}
+
 /// What a row says of a column, with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CellRef<'a> {
@@ -63,20 +72,54 @@ impl Row {
         }
     }
 
-    /// Gives a column the value that `write` appends, unless it fails.
-    pub(crate) fn set_value<E>(
-        &mut self,
-        place: usize,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Gives a column a value.
+    pub(crate) fn copy(&mut self, place: usize, value: &[u8]) {
         let start = self.bytes.len();
-        if let Err(error) = write(&mut self.bytes) {
-            self.bytes.truncate(start);
-            return Err(error);
-        }
+        self.bytes.extend_from_slice(value);
         if let Some(cell) = self.cells.get_mut(place) {
             *cell = Cell::Value(start..self.bytes.len());
         }
-        Ok(())
+    }
+
+    /// Gives a column what `write` appends or says, unless it fails.
+    #[inline]
+    pub(crate) fn set<E>(
+        &mut self,
+        place: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<Written, E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        let written = write(&mut self.bytes);
+        let cell = match written {
+            Ok(Written::Value) => Cell::Value(start..self.bytes.len()),
+            Ok(Written::Null) => Cell::Null,
+            Err(_) => Cell::Unset,
+        };
+        if !matches!(cell, Cell::Value(_)) {
+            self.bytes.truncate(start);
+        }
+        if let (Ok(_), Some(place)) = (&written, self.cells.get_mut(place)) {
+            *place = cell;
+        }
+        written.map(drop)
+    }
+
+    /// Whether a column has the very value that `write` appends or says. Changes nothing.
+    pub(crate) fn is_same<E>(
+        &mut self,
+        place: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<Written, E>,
+    ) -> Result<bool, E> {
+        let start = self.bytes.len();
+        let written = write(&mut self.bytes);
+        let is_same = match (&written, self.cells.get(place)) {
+            (Ok(Written::Value), Some(Cell::Value(range))) => {
+                self.bytes.get(range.clone()) == self.bytes.get(start..)
+            }
+            (Ok(Written::Null), Some(Cell::Null)) => true,
+            _ => false,
+        };
+        self.bytes.truncate(start);
+        written.map(|_| is_same)
     }
 }

@@ -1,0 +1,45 @@
+//! From JSON and keys to the bytes that the server stores, by the type of each column.
+//!
+//! The forms are those of the server's own `INSERT INTO … JSON`, less what loses data or depends
+//! on the server: an empty string is no number, date or address; numbers that are too large for a
+//! `float` or `double` are refused; a `decimal` keeps the digits that were written; any integer is a
+//! `timestamp`, and a time without a zone is UTC; names of hosts are not looked up; names of
+//! columns are taken as they are written.
+
+mod composite;
+mod document;
+mod duration;
+mod key;
+mod misfit;
+mod number;
+mod order;
+mod scalar;
+mod time;
+
+use scylla::cluster::metadata::ColumnType;
+use serde::de::DeserializeSeed as _;
+
+pub(crate) use document::document;
+pub(crate) use key::{KeyPart, key};
+pub(crate) use misfit::{Misfit, shortened};
+
+use crate::row::Written;
+
+/// Appends the bytes of one JSON value, which is given as its text, by the type that it is for.
+/// After a misfit nothing is appended.
+pub(crate) fn value(
+    typ: &ColumnType<'_>,
+    json: &str,
+    out: &mut Vec<u8>,
+) -> Result<Written, Box<Misfit>> {
+    let (start, mut misfit) = (out.len(), None);
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let sink = composite::Sink { out, misfit: &mut misfit };
+    let written = composite::Value { typ, sink, in_string: false }.deserialize(&mut deserializer);
+    written.and_then(|written| deserializer.end().map(|()| written)).map_err(|error| {
+        out.truncate(start);
+        misfit.unwrap_or_else(|| {
+            Misfit::new(typ, "well-formed JSON", format_args!("{} ({error})", shortened(json)))
+        })
+    })
+}

@@ -1,0 +1,254 @@
+//! Documents: a JSON object's attributes to the columns of a table.
+
+use std::fmt;
+
+use batch_core::{Error, ErrorKind, Result};
+use scylla::cluster::metadata::{CollectionType, ColumnKind, ColumnType, NativeType};
+use serde::{
+    Deserializer,
+    de::{self, DeserializeSeed, MapAccess, Visitor},
+};
+
+use super::{
+    composite::{Sink, Value, unquoted},
+    key::Named,
+    misfit::{Misfit, shortened},
+};
+use crate::{
+    row::{CellRef, Row, Written},
+    table::{Column, Table},
+    typ::TypeName,
+};
+
+/// The most names of columns that an error lists.
+const LISTED: usize = 20;
+
+/// Writes a document, which is a JSON object's text, into the cells of its columns. Attributes
+/// that belong to the key must say what the key has said.
+///
+/// # Errors
+/// [`ErrorKind::InvalidOperation`], naming table, column, type and value.
+pub(crate) fn document(table: &Table, document: &[u8], row: &mut Row) -> Result<()> {
+    let text = std::str::from_utf8(document).map_err(|error| not_json(table, &error))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut problem = None;
+    let has_row = row.cell(table.key.saturating_sub(1)) != CellRef::Unset;
+    let attributes = Attributes { table, row, has_row, problem: &mut problem };
+    let read = attributes.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    match (read, problem) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(problem)) => Err(problem.into_error(table)),
+        (Err(error), None) => Err(not_json(table, &error)),
+    }
+}
+
+#[cold]
+fn not_json(table: &Table, error: &dyn fmt::Display) -> Error {
+    invalid(format!("{}: the document is no JSON object: {error}", Named(table)))
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidOperation, message)
+}
+
+/// Why a document does not fit its table.
+enum Problem {
+    /// No column has this name.
+    Unknown(String),
+    /// The value of the column at a place does not fit.
+    Misfit(usize, Box<Misfit>),
+    /// The attribute of the column at a place stands twice.
+    Doubled(usize),
+    /// The key says something else of the column at a place.
+    Key(usize),
+    /// The column at a place counts.
+    Counter(usize),
+    /// The column at a place belongs to rows, and the key names none.
+    NoRow(usize),
+}
+
+impl Problem {
+    #[cold]
+    fn into_error(self, table: &Table) -> Error {
+        let column = |place: usize| match table.columns.get(place) {
+            Some(Column { name, typ, .. }) => format!("column {name} of type {}", TypeName(typ)),
+            None => String::new(),
+        };
+        let named = Named(table);
+        invalid(match self {
+            Self::Unknown(name) => {
+                let known: Vec<&str> =
+                    table.columns.iter().map(|column| &*column.name).take(LISTED).collect();
+                let more = if table.columns.len() > LISTED { ", …" } else { "" };
+                format!("{named} has no column {name}; its columns are {}{more}", known.join(", "))
+            }
+            Self::Misfit(place, misfit) => format!("{named}, {}: {misfit}", column(place)),
+            Self::Doubled(place) => {
+                format!("{named}, {}: the document has it twice", column(place))
+            }
+            Self::Key(place) => format!(
+                "{named}, {}: the document and the key say different things; leave it out of the document",
+                column(place)
+            ),
+            Self::Counter(place) => format!(
+                "{named}, {}: documents cannot count; queue a statement such as \"UPDATE {named} SET c = c + ? WHERE …\"",
+                column(place)
+            ),
+            Self::NoRow(place) => format!(
+                "{named}, {}: the key names a partition, where only static columns can be written; \
+                 give the clustering columns too",
+                column(place)
+            ),
+        })
+    }
+}
+
+/// Reads the attributes of a document.
+struct Attributes<'a> {
+    table: &'a Table,
+    row: &'a mut Row,
+    /// Whether the key names a row.
+    has_row: bool,
+    problem: &'a mut Option<Problem>,
+}
+
+impl<'de> DeserializeSeed<'de> for Attributes<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Attributes<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        // The places of the key's columns that were met; a key has few.
+        let mut met = 0_u64;
+        while let Some(found) = map.next_key_seed(Name(self.table))? {
+            let place = match found {
+                Ok(place) => place,
+                Err(name) => return Err(self.stop(Problem::Unknown(name))),
+            };
+            let Some(column) = self.table.columns.get(place) else { continue };
+            if place < self.table.key {
+                let bit = u32::try_from(place)
+                    .ok()
+                    .and_then(|place| 1_u64.checked_shl(place))
+                    .unwrap_or(0);
+                if met & bit != 0 {
+                    return Err(self.stop(Problem::Doubled(place)));
+                }
+                met |= bit;
+                self.compare(place, column, &mut map)?;
+            } else {
+                self.write(place, column, &mut map)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Attributes<'_> {
+    #[cold]
+    fn stop<E: de::Error>(&mut self, problem: Problem) -> E {
+        *self.problem = Some(problem);
+        E::custom("a document that does not fit")
+    }
+
+    /// Writes the value that comes next into a cell.
+    #[inline]
+    fn write<'de, A: MapAccess<'de>>(
+        &mut self,
+        place: usize,
+        column: &Column,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        if self.row.cell(place) != CellRef::Unset {
+            return Err(self.stop(Problem::Doubled(place)));
+        }
+        if !self.has_row && column.kind != ColumnKind::Static {
+            return Err(self.stop(Problem::NoRow(place)));
+        }
+        if matches!(column.typ, ColumnType::Native(NativeType::Counter)) {
+            return Err(self.stop(Problem::Counter(place)));
+        }
+        let mut misfit = None;
+        let written = self.row.set(place, |out| {
+            let start = out.len();
+            let sink = Sink { out: &mut *out, misfit: &mut misfit };
+            let value = Value { typ: &column.typ, sink, in_string: false };
+            let written = map.next_value_seed(value)?;
+            let is_empty = is_multi_cell(&column.typ) && out.get(start..) == Some(&[0; 4]);
+            Ok(if is_empty { Written::Null } else { written })
+        });
+        written.map_err(|error| match misfit {
+            Some(misfit) => self.stop(Problem::Misfit(place, misfit)),
+            None => error,
+        })
+    }
+
+    /// Compares the value that comes next with the key's.
+    fn compare<'de, A: MapAccess<'de>>(
+        &mut self,
+        place: usize,
+        column: &Column,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let mut misfit = None;
+        let is_same = self.row.is_same(place, |out| {
+            let sink = Sink { out, misfit: &mut misfit };
+            let value = Value { typ: &column.typ, sink, in_string: false };
+            map.next_value_seed(value)
+        });
+        match (is_same, misfit) {
+            (Ok(true), _) => Ok(()),
+            (Ok(false), _) => Err(self.stop(Problem::Key(place))),
+            (Err(_), Some(misfit)) => Err(self.stop(Problem::Misfit(place, misfit))),
+            (Err(error), None) => Err(error),
+        }
+    }
+}
+
+/// Whether an empty value of the type is stored as none.
+fn is_multi_cell(typ: &ColumnType<'_>) -> bool {
+    matches!(
+        typ,
+        ColumnType::Collection {
+            frozen: false,
+            typ: CollectionType::List(_) | CollectionType::Set(_) | CollectionType::Map(..)
+        }
+    )
+}
+
+/// Reads an attribute's name: the place of its column, or the name if there is none.
+struct Name<'a>(&'a Table);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Result<usize, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Result<usize, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a column")
+    }
+
+    #[inline]
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.place(name).ok_or(()).or_else(|()| {
+            // The server writes names with capital letters in quotes.
+            unquoted(name).and_then(|name| self.0.place(&name)).ok_or_else(|| shortened(name))
+        }))
+    }
+}
