@@ -4,6 +4,8 @@ mod cells;
 mod lexer;
 mod parser;
 mod prepared;
+#[cfg(test)]
+mod server;
 mod text;
 mod typed;
 mod values;
@@ -12,3 +14,5 @@ pub(crate) use cells::{Cells, WireRow};
 pub(crate) use prepared::{Facts, Prepared, Repeat};
 pub(crate) use text::{Kind, Text};
 pub use typed::CqlStatement;
+pub(crate) use typed::Typed;
+pub(crate) use values::encode_values;

@@ -212,6 +212,7 @@ impl<'t, 'a> Parser<'t, 'a> {
             self.text.json = true;
             let tail = self.find(start..end, &["IF", "USING"]).unwrap_or(end);
             self.look_for_draws(&(start + 1..tail));
+            self.role(start + 1, Role::Json);
             return tail;
         }
         let Some((names, after)) = self.inside(start..end) else { return start };
@@ -240,31 +241,12 @@ impl<'t, 'a> Parser<'t, 'a> {
     /// Reads `column = value`, `column = column + value`, `column[key] = value`, `column += value`.
     fn assigned(&mut self, assignment: Range<usize>) {
         let Range { start, end } = assignment;
-        let Some(column) = self.name(start) else { return };
         let equals = self.outside(start..end).find(|at| self.is_symbol(*at, '='));
-        let Some(equals) = equals else { return };
-        let value = equals + 1..end;
-        let has_column = |at| self.name(at).is_some_and(|name| name == column);
-        let changes_itself = |at: usize| {
-            let beside = [at.wrapping_sub(1), at + 1];
-            let changes = |at: usize| {
-                value.contains(&at) && (self.is_symbol(at, '+') || self.is_symbol(at, '-'))
-            };
-            has_column(at) && beside.into_iter().any(changes)
-        };
-        let short = equals > start + 1
-            && (self.is_symbol(equals - 1, '+') || self.is_symbol(equals - 1, '-'));
-        let changed = match short {
-            true => Some(value.clone()),
-            false => self
-                .outside(value.clone())
-                .find(|at| changes_itself(*at))
-                .map(|at| if at == value.start { at + 2..end } else { value.start..at - 1 }),
-        };
-        if let Some(delta) = changed {
+        let (Some(column), Some(equals)) = (self.name(start), equals) else { return };
+        if let Some((delta, appended)) = self.change(&column, equals, end) {
             self.look_for_draws(&delta);
             if let Some(at) = self.only_marker(&delta) {
-                self.role(at, Role::Delta);
+                self.role(at, if appended { Role::Append } else { Role::Delta });
             }
             let number = delta.len() == 1
                 && matches!(self.token(delta.start), Some(Token::Literal(text))
@@ -272,10 +254,38 @@ impl<'t, 'a> Parser<'t, 'a> {
             let how = if number { How::Count } else { How::Change };
             self.text.writes.push(Write { column, how });
         } else if equals == start + 1 {
-            self.valued(column, value);
+            self.valued(column, equals + 1..end);
         } else {
             self.look_for_draws(&(start..end));
+            self.indexed(start..equals);
             self.text.writes.push(Write { column, how: How::Part });
+        }
+    }
+
+    /// What is added to a column's value or taken from it, and whether it is added behind.
+    fn change(&self, column: &str, equals: usize, end: usize) -> Option<(Range<usize>, bool)> {
+        let value = equals + 1..end;
+        let (plus, minus) = (|at| self.is_symbol(at, '+'), |at| self.is_symbol(at, '-'));
+        if plus(equals - 1) || minus(equals - 1) {
+            return Some((value, plus(equals - 1)));
+        }
+        let is_column = |at: usize| self.name(at).is_some_and(|name| name == column);
+        if is_column(value.start) && (plus(value.start + 1) || minus(value.start + 1)) {
+            return Some((value.start + 2..end, plus(value.start + 1)));
+        }
+        let behind = self.outside(value.clone()).skip(1);
+        let at = behind.filter(|at| plus(*at)).find(|at| is_column(*at + 1))?;
+        Some((value.start..at, false))
+    }
+
+    /// Reads the index or key of `column[key]`.
+    fn indexed(&mut self, element: Range<usize>) {
+        let brackets: Vec<_> = self.outside(element).skip(1).take(2).collect();
+        if let [open, close] = brackets[..]
+            && self.is_symbol(open, '[')
+            && let Some(at) = self.only_marker(&(open + 1..close))
+        {
+            self.role(at, Role::Index);
         }
     }
 
@@ -284,6 +294,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         if let Some(column) = self.name(selection.start) {
             let how = if selection.len() == 1 { How::Nothing } else { How::Part };
             self.look_for_draws(&selection);
+            self.indexed(selection);
             self.text.writes.push(Write { column, how });
         }
     }
@@ -300,7 +311,7 @@ impl<'t, 'a> Parser<'t, 'a> {
             let clause = start + 1..end;
             if self.is_word(start, "IF") {
                 self.text.conditional = true;
-                clause.for_each(|at| self.role(at, Role::Condition));
+                self.conditions(clause);
             } else {
                 let where_ = self.is_word(start, "WHERE");
                 for part in self.parts(clause, is_and) {
@@ -308,6 +319,29 @@ impl<'t, 'a> Parser<'t, 'a> {
                 }
             }
             rest = end..rest.end;
+        }
+    }
+
+    /// Reads what conditions compare with.
+    fn conditions(&mut self, clause: Range<usize>) {
+        let outside: Vec<usize> = self.outside(clause.clone()).collect();
+        let mut open = None;
+        for at in clause {
+            let is_outside = outside.binary_search(&at).is_ok();
+            if is_outside {
+                open = Some(at);
+            }
+            let role = if !is_outside {
+                let access = open.is_some_and(|open| self.is_symbol(open, '['));
+                if access { Role::Access } else { Role::Part }
+            } else if self.is_symbol(at.wrapping_sub(1), '=')
+                && !['<', '>'].iter().any(|sign| self.is_symbol(at.wrapping_sub(2), *sign))
+            {
+                Role::Same
+            } else {
+                Role::Compared
+            };
+            self.role(at, role);
         }
     }
 

@@ -79,6 +79,9 @@ pub(crate) struct Facts {
     /// It has a timestamp of its own.
     pub(crate) stamped: bool,
     pub(crate) repeat: Repeat,
+    /// The server may refuse it because of what is there, and its whole batch with it: it names
+    /// an element of a list by its index.
+    pub(crate) alone: bool,
     /// The places of the markers that give the partition key, in the table's order; `None` unless
     /// each column is equal to one marker.
     pub(crate) partition: Option<Box<[u16]>>,
@@ -89,19 +92,21 @@ pub(crate) struct Facts {
     columns: Box<[(u16, Box<str>)]>,
 }
 
-/// What the server refuses as a marker's value.
+/// What the server refuses as a marker's value, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Check {
-    /// Nothing.
-    Free,
-    /// No value, or none given, or one that is too long.
+struct Check {
+    kind: ErrorKind,
+    null: Option<&'static str>,
+    unset: Option<&'static str>,
+    bounds: Bounds,
+}
+
+/// The values that a marker takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bounds {
+    All,
+    /// Those that are not too long.
     Key,
-    /// No value, or none given.
-    Given,
-    /// None given.
-    GivenOrNull,
-    /// No value.
-    NotNull,
     Timestamp,
     Ttl,
 }
@@ -140,7 +145,9 @@ impl Facts {
         let partition = roles.partition(partition, table);
         let key = table.and_then(|table| roles.columns(table, table.key));
         for place in partition.iter().chain(&key).flatten() {
-            roles.check(*place, Check::Key);
+            if let Some(check) = roles.checks.get_mut(usize::from(*place)) {
+                *check = Check::KEY;
+            }
         }
         Ok(Self {
             keyspace: keyspace.into(),
@@ -150,6 +157,7 @@ impl Facts {
             counter,
             stamped: text.stamped,
             repeat: repeat(text, table, counter),
+            alone: names_elements_of_lists(text, table),
             partition,
             key,
             checks: roles.checks.into(),
@@ -170,7 +178,9 @@ impl Facts {
         let mut count = 0;
         for ((marker, check), cell) in (0..).zip(&self.checks).zip(values.by_ref()) {
             count += 1;
-            check.of(cell).map_err(|(kind, what)| Mistake { kind, marker: Some(marker), what })?;
+            if let Some(what) = check.refuses(cell) {
+                return Err(Mistake { kind: check.kind, marker: Some(marker), what });
+            }
         }
         if count != self.checks.len() || !values.is_at_end() {
             let what = "there are not as many values as markers";
@@ -184,7 +194,7 @@ impl Facts {
         };
         let lengths = Self::values(partition, cells).map(|cell| match cell {
             Some(CellRef::Value(bytes)) => bytes.len(),
-            _ => 0,
+            Some(CellRef::Null | CellRef::Unset) | None => 0,
         });
         match (partition.len(), lengths.sum::<usize>()) {
             (1, 0) => Err(invalid("the partition key is empty")),
@@ -215,35 +225,90 @@ impl Facts {
 }
 
 impl Check {
-    fn of(self, cell: CellRef<'_>) -> Result<(), (ErrorKind, &'static str)> {
-        let invalid = |what| Err((ErrorKind::InvalidOperation, what));
-        match (self, cell) {
-            (Self::Key, CellRef::Null) => Err((ErrorKind::InvalidKey, "a part of the key is null")),
-            (Self::Key, CellRef::Unset) => {
-                Err((ErrorKind::InvalidKey, "a part of the key is not given"))
-            }
-            (Self::Key, CellRef::Value(bytes)) if bytes.len() > MAX_KEY => {
-                Err((ErrorKind::InvalidKey, "a part of the key has more than 65,535 bytes"))
-            }
-            (Self::Given, CellRef::Null) => invalid("null equals nothing; give a value"),
-            (Self::Given | Self::GivenOrNull, CellRef::Unset) => {
-                invalid("what is compared with must be given")
-            }
-            (Self::NotNull, CellRef::Null) => {
-                invalid("a counter cannot count by null; give a number")
-            }
-            (Self::Timestamp, CellRef::Null) => {
-                invalid("a timestamp cannot be null; leave it unset or give microseconds")
-            }
-            (Self::Timestamp, CellRef::Value(bytes)) if bytes == i64::MIN.to_be_bytes() => {
-                invalid("the timestamp is out of bounds")
-            }
-            (Self::Ttl, CellRef::Value(bytes)) => match bytes.try_into().map(i32::from_be_bytes) {
-                Ok(0..=MAX_TTL) | Err(_) => Ok(()),
-                Ok(_) => invalid("a time to live is 0 to 630,720,000 seconds (20 years)"),
+    const FREE: Self =
+        Self { kind: ErrorKind::InvalidOperation, null: None, unset: None, bounds: Bounds::All };
+    const KEY: Self = Self {
+        kind: ErrorKind::InvalidKey,
+        null: Some("a part of the key is null; give a value"),
+        unset: Some("a part of the key is not given"),
+        bounds: Bounds::Key,
+    };
+    const WHERE: Self = Self {
+        null: Some("null is compared with a part of the key; give a value"),
+        unset: Some("what a part of the key is compared with is not given"),
+        ..Self::FREE
+    };
+
+    /// For a marker of a type.
+    fn of(role: &Role<'_>, typ: Option<&ColumnType<'_>>) -> Self {
+        let is_counter = typ.is_some_and(is_count);
+        let is_collection = matches!(typ, Some(ColumnType::Collection { .. }));
+        let is_list =
+            matches!(typ, Some(ColumnType::Collection { typ: CollectionType::List(_), .. }));
+        let unset = Some("what a condition compares with is not given");
+        match role {
+            // `IN` takes a list of keys, which may be longer than each.
+            Role::Equal(_) | Role::Where if is_collection => Self::WHERE,
+            Role::Equal(_) | Role::Where => Self { bounds: Bounds::Key, ..Self::WHERE },
+            Role::Index => Self {
+                null: Some("the index or key of an element is null; give a value"),
+                unset: Some("the index or key of an element is not given"),
+                ..Self::FREE
             },
-            _ => Ok(()),
+            Role::Json => Self {
+                null: Some("null is no JSON document; give an object"),
+                unset: Some("the JSON document is not given"),
+                ..Self::FREE
+            },
+            Role::Same => Self { unset, ..Self::FREE },
+            Role::Compared => {
+                Self { null: Some("nothing is greater or less than null"), unset, ..Self::FREE }
+            }
+            Role::Access => Self {
+                null: Some("the index or key of an element is null; give a value"),
+                ..Self::FREE
+            },
+            Role::Append | Role::Delta if is_counter => {
+                Self { null: Some("a counter cannot count by null; give a number"), ..Self::FREE }
+            }
+            Role::Append if is_list => {
+                Self { unset: Some("what is appended to a list is not given"), ..Self::FREE }
+            }
+            Role::Timestamp => Self {
+                null: Some("a timestamp cannot be null; leave it unset or give microseconds"),
+                bounds: Bounds::Timestamp,
+                ..Self::FREE
+            },
+            Role::Ttl => Self { bounds: Bounds::Ttl, ..Self::FREE },
+            Role::Value(_) | Role::Append | Role::Delta | Role::Part => Self::FREE,
         }
+    }
+
+    fn refuses(self, cell: CellRef<'_>) -> Option<&'static str> {
+        match cell {
+            CellRef::Null => self.null,
+            CellRef::Unset => self.unset,
+            CellRef::Value(bytes) => self.bounds.exclude(bytes),
+        }
+    }
+}
+
+impl Bounds {
+    fn exclude(self, bytes: &[u8]) -> Option<&'static str> {
+        let out = match self {
+            Self::All => false,
+            Self::Key => bytes.len() > MAX_KEY,
+            Self::Timestamp => bytes == i64::MIN.to_be_bytes(),
+            Self::Ttl => {
+                let seconds = bytes.try_into().map(i32::from_be_bytes);
+                seconds.is_ok_and(|seconds| !(0..=MAX_TTL).contains(&seconds))
+            }
+        };
+        out.then_some(match self {
+            Self::All | Self::Key => "a part of the key has more than 65,535 bytes",
+            Self::Timestamp => "the timestamp is out of bounds",
+            Self::Ttl => "a time to live is 0 to 630,720,000 seconds (20 years)",
+        })
     }
 }
 
@@ -260,35 +325,21 @@ impl<'s, 'a> Roles<'s, 'a> {
         let places = places(specs, text);
         let text: Vec<_> =
             places.into_iter().zip(text.markers.iter().map(|marker| &marker.role)).collect();
-        let mut roles = Self { text, checks: vec![Check::Free; specs.len()], columns: Vec::new() };
-        for (place, role) in roles.text.clone() {
-            let counts = specs.get(usize::from(place)).is_some_and(|spec| is_count(spec.typ()));
-            match role {
-                Role::Value(column) | Role::Equal(column) => {
-                    roles.columns.push((place, column.as_ref().into()));
-                }
-                Role::Delta | Role::Where | Role::Condition => {}
-                Role::Timestamp | Role::Ttl | Role::Part => {}
+        let mut checks = vec![Check::FREE; specs.len()];
+        let mut columns = Vec::new();
+        for (place, role) in &text {
+            if let Role::Value(column) | Role::Equal(column) = role {
+                columns.push((*place, column.as_ref().into()));
             }
-            let check = match role {
-                Role::Equal(_) | Role::Where => Check::Given,
-                Role::Condition => Check::GivenOrNull,
-                Role::Delta if counts => Check::NotNull,
-                Role::Timestamp => Check::Timestamp,
-                Role::Ttl => Check::Ttl,
-                Role::Value(_) | Role::Delta | Role::Part => Check::Free,
-            };
-            if check != Check::Free {
-                roles.check(place, check);
+            let place = usize::from(*place);
+            let check = Check::of(role, specs.get(place).map(ColumnSpec::typ));
+            if let Some(own) = checks.get_mut(place)
+                && check != Check::FREE
+            {
+                *own = check;
             }
         }
-        roles
-    }
-
-    fn check(&mut self, place: u16, check: Check) {
-        if let Some(own) = self.checks.get_mut(usize::from(place)) {
-            *own = check;
-        }
+        Self { text, checks, columns }
     }
 
     /// The marker that a column is equal to, or gets its value from, if it is only one.
@@ -360,6 +411,14 @@ fn is_list(typ: &ColumnType<'_>) -> bool {
     matches!(typ, ColumnType::Collection { frozen: false, typ: CollectionType::List(_) })
 }
 
+fn names_elements_of_lists(text: &Text<'_>, table: Option<&Table>) -> bool {
+    text.writes.iter().any(|write| {
+        let place = table.and_then(|table| table.place(&write.column));
+        let column = place.and_then(|place| table?.columns.get(place));
+        write.how == How::Part && column.is_none_or(|column| is_list(&column.typ))
+    })
+}
+
 fn repeat(text: &Text<'_>, table: Option<&Table>, counter: bool) -> Repeat {
     if text.conditional || counter || text.draws {
         return Repeat::Never;
@@ -427,3 +486,6 @@ fn is_same_type(one: &ColumnType<'_>, other: &ColumnType<'_>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,17 +54,27 @@ pub(super) struct Marker<'a> {
 pub(super) enum Role<'a> {
     /// The whole value of a column that is written.
     Value(Cow<'a, str>),
-    /// What is added to a column's value, or taken from it.
+    /// What is added behind a column's value.
+    Append,
+    /// What is otherwise added to a column's value, or taken from it.
     Delta,
+    /// The index or key of an element that is written or deleted.
+    Index,
+    /// A JSON document.
+    Json,
     /// What a column of the key is equal to.
     Equal(Cow<'a, str>),
     /// What a column of the key is compared with otherwise.
     Where,
-    /// What a condition compares with.
-    Condition,
+    /// What a condition finds equal or not, which nothing can be too.
+    Same,
+    /// What a condition finds greater or less, or a list that it looks in.
+    Compared,
+    /// The index or key of an element that a condition looks at.
+    Access,
     Timestamp,
     Ttl,
-    /// Part of something else: an element, an argument.
+    /// Part of something else: a list, an argument, the value of an element.
     Part,
 }
 

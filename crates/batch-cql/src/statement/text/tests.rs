@@ -94,7 +94,7 @@ fn a_keyspace_is_put_in_where_the_text_has_none() {
 
 #[test]
 fn each_marker_has_its_role() {
-    use Role::{Condition, Delta, Part, Timestamp, Ttl, Where};
+    use Role::{Access, Append, Compared, Delta, Index, Json, Part, Same, Timestamp, Ttl, Where};
     for (source, expected) in [
         (
             "INSERT INTO t (a, \"B\", c) VALUES (?, :x, f(?)) IF NOT EXISTS USING TTL ? AND TIMESTAMP ?",
@@ -106,10 +106,24 @@ fn each_marker_has_its_role() {
         ),
         ("INSERT INTO t (a, b) VALUES ((int) ?, (list<text>)?)", vec![value("a"), value("b")]),
         ("INSERT INTO t (a, b) VALUES (now(), (?, ?))", vec![Part, Part]),
-        ("INSERT INTO t JSON ? DEFAULT UNSET IF NOT EXISTS USING TTL ?", vec![Part, Ttl]),
+        ("INSERT INTO t JSON ? DEFAULT UNSET IF NOT EXISTS USING TTL ?", vec![Json, Ttl]),
         (
-            "UPDATE t USING TTL ? SET a = ?, b[?] = ?, c.d = ?, e = e + ?, f = ? + f, g -= ?, h = - ? WHERE k = ?",
-            vec![Ttl, value("a"), Part, Part, Part, Delta, Delta, Delta, Part, equal("k")],
+            "UPDATE t USING TTL ? SET a = ?, b[?] = ?, c.d = ?, e = e + ?, f = ? + f, g -= ?, h += ?, i = - ?, j[[?]] = ? WHERE k = ?",
+            vec![
+                Ttl,
+                value("a"),
+                Index,
+                Part,
+                Part,
+                Append,
+                Delta,
+                Delta,
+                Append,
+                Part,
+                Part,
+                Part,
+                equal("k"),
+            ],
         ),
         ("UPDATE t SET a = b + ? WHERE k = ?", vec![Part, equal("k")]),
         ("UPDATE t SET a = 1 + ? - a WHERE k = ?", vec![Part, equal("k")]),
@@ -126,21 +140,25 @@ fn each_marker_has_its_role() {
             vec![value("a"), equal("k"), equal("c"), Where],
         ),
         (
-            "UPDATE t SET a = ? WHERE k = ? IF a = ? AND b[?] = ? AND c IN (?, ?) AND d != ?",
+            "UPDATE t SET a = ? WHERE k = ? IF a = ? AND b[?] = ? AND c IN (?, ?) AND d != ? AND e >= ? AND f<? AND g IN ? AND h['x'] > :h",
             vec![
                 value("a"),
                 equal("k"),
-                Condition,
-                Condition,
-                Condition,
-                Condition,
-                Condition,
-                Condition,
+                Same,
+                Access,
+                Same,
+                Part,
+                Part,
+                Same,
+                Compared,
+                Compared,
+                Compared,
+                Compared,
             ],
         ),
         (
             "DELETE a, b[?], c.d FROM t USING TIMESTAMP ? WHERE k = ? IF EXISTS",
-            vec![Part, Timestamp, equal("k")],
+            vec![Index, Timestamp, equal("k")],
         ),
         ("DELETE FROM t WHERE k = 'IF ?' AND c = $$?$$ -- ?\n AND \"?\" = ?", vec![equal("?")]),
     ] {
