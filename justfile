@@ -7,7 +7,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 default:
     @just --list
 
-# everything that a change must pass; needs a Rust toolchain and nothing else
+# everything that a change must pass; needs a Rust toolchain, and JDK 17 with Maven or a container engine
 [group: 'gate']
 ci: fmt-check lint doc features guard test
 
@@ -51,10 +51,15 @@ deny:
 msrv:
     rustup run --install "$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)" cargo check --locked --workspace --all-features
 
-# every test, as the README says
+# every test, as the README says; without a server, those that need one are listed as ignored
 [group: 'test']
 test:
     cargo test --workspace
+
+# the contract on Cassandra from one source: process, container, or the cluster of UNIBATCH_CQL_URL
+[group: 'test']
+test-cql source='process' *arguments:
+    UNIBATCH_REQUIRE_SERVERS=1 UNIBATCH_CQL_SERVER={{ source }} cargo test --locked -p unibatch-integration-tests --test cql -- {{ arguments }}
 
 # the examples: runs all of them and compares what they print
 [group: 'test']
@@ -80,6 +85,11 @@ bench-steps *arguments:
 [group: 'use']
 run *arguments='examples/data/students.ndjson':
     cargo run --locked -- run {{ arguments }}
+
+# starts the Cassandra that the tests would run on, says its URL, and serves until Ctrl-D
+[group: 'use']
+serve:
+    cargo run --locked -p unibatch-integration-tests --example serve
 
 # lays the code out
 [group: 'use']
