@@ -1,0 +1,428 @@
+//! The backend: what core asks of a CQL store.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use batch_core::{
+    BatchType, Capabilities, Error, ErrorKind, JsonStatement, Key, NativeStatement, OperationRef,
+    Result, Server, Verb,
+    seam::{Answers, Backend, Chunk, Routes, Terms, View},
+};
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use scylla::client::{execution_profile::ExecutionProfileHandle, session::Session};
+
+use crate::{
+    clock::ServerClock,
+    connection::{Asking, Connection},
+    errors,
+    guard::Guard,
+    native::Native,
+    replicas::KnownReplicas,
+    route::{Router, Target},
+    schema::{Known, Preparing, Schema},
+    server::{Refusals, ServerFacts},
+    statement::{Prepared, Text, Typed},
+    way::Way,
+};
+
+/// Native statements that stay prepared. A batch with more keeps all of its own.
+const KEPT_STATEMENTS: usize = 1000;
+/// The longest time to live: 20 years, which is the server's limit.
+const MAX_TTL: Duration = Duration::from_secs(630_720_000);
+
+/// A connection to a cluster, as the core uses it.
+pub(crate) struct CqlBackend {
+    pub(crate) session: Arc<Session>,
+    pub(crate) profile: ExecutionProfileHandle,
+    pub(crate) tracing: bool,
+    pub(crate) clock: Arc<ServerClock>,
+    pub(crate) server: ServerFacts,
+    pub(crate) guard: Guard,
+    keyspace: Option<Box<str>>,
+    asking: Asking,
+    spread: bool,
+    refusals: Refusals,
+    schema: Schema,
+    replicas: KnownReplicas,
+    natives: Mutex<Natives>,
+}
+
+/// Prepared native statements.
+#[derive(Debug, Default)]
+struct Natives {
+    texts: HashMap<Box<str>, (u64, Result<Arc<Native>>), FixedState>,
+    /// By their address, which stays theirs as long as the weak handle is there.
+    typed: HashMap<usize, (Weak<dyn NativeStatement>, Result<Arc<Native>>), FixedState>,
+    uses: u64,
+}
+
+impl fmt::Debug for CqlBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CqlBackend")
+            .field("keyspace", &self.keyspace)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CqlBackend {
+    pub(crate) fn new(connection: Connection) -> Self {
+        let Connection { session, keyspace, profile, asking, clock, server, refusals, tracing } =
+            connection;
+        Self {
+            session,
+            profile,
+            tracing,
+            clock,
+            server,
+            guard: Guard::default(),
+            keyspace,
+            asking,
+            spread: true,
+            refusals,
+            schema: Schema::default(),
+            replicas: KnownReplicas::default(),
+            natives: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn preparing(&self) -> Preparing<'_> {
+        Preparing { session: &self.session, profile: &self.profile, tracing: self.tracing }
+    }
+
+    /// Remembers what the server says that it never takes.
+    pub(crate) fn learn(&self, error: Error) -> Error {
+        self.refusals.learn(&error);
+        error
+    }
+
+    /// What the operations of one shape are about, as far as it was resolved.
+    pub(crate) fn target_of(&self, operation: &OperationRef<'_>) -> Target {
+        match operation.statement {
+            None => match self.schema.table(operation.collection) {
+                Some(known) => Target::Table(known),
+                None => Target::Unusable(self.unknown_table(operation.collection)),
+            },
+            Some(statement) => match self.known_native(statement) {
+                Some(Ok(native)) => Target::Statement(native),
+                Some(Err(error)) => Target::Unusable(error),
+                None => Target::Unusable(Error::new(
+                    ErrorKind::Stale,
+                    "the statement is not prepared any more; it is prepared again",
+                )),
+            },
+        }
+    }
+
+    /// A collection's table; the driver's metadata is read again if it does not know it.
+    pub(crate) async fn table(&self, collection: &str) -> Result<Arc<Known>> {
+        let look_up = || {
+            let state = self.session.get_cluster_state();
+            self.schema.look_up(collection, self.keyspace.as_deref(), &state)
+        };
+        if let Some(known) = look_up() {
+            return Ok(known);
+        }
+        self.session.refresh_metadata().await.map_err(|error| errors::of_metadata(&error))?;
+        look_up().ok_or_else(|| self.unknown_table(collection))
+    }
+
+    fn unknown_table(&self, collection: &str) -> Error {
+        let message = match (collection.contains('.'), &self.keyspace) {
+            (true, _) => format!(
+                "there is no table {collection}; create it, or write its name as `keyspace.table`, with the case that it has"
+            ),
+            (false, Some(keyspace)) => format!(
+                "there is no table {collection} in the keyspace {keyspace}; create it, or name another one as `keyspace.table`"
+            ),
+            (false, None) => format!(
+                "the store has no keyspace to look for the table {collection} in; connect with one, or write `keyspace.{collection}`"
+            ),
+        };
+        Error::new(ErrorKind::NotFound, message)
+    }
+
+    fn natives(&self) -> std::sync::MutexGuard<'_, Natives> {
+        self.natives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known_native(&self, statement: &Arc<dyn NativeStatement>) -> Option<Result<Arc<Native>>> {
+        let mut natives = self.natives();
+        natives.uses += 1;
+        let uses = natives.uses;
+        match as_json(statement) {
+            Some(json) => {
+                let (used, native) = natives.texts.get_mut(json.text())?;
+                *used = uses;
+                Some(native.clone())
+            }
+            None => {
+                let (_, native) = natives.typed.get(&address(statement))?;
+                Some(native.clone())
+            }
+        }
+    }
+
+    /// Prepares what is not prepared yet, and looks its table up. What is wrong with the statement
+    /// itself is kept, and is the error of its operations alone.
+    async fn resolve_native(&self, statement: &Arc<dyn NativeStatement>) -> Result<()> {
+        let state = self.session.get_cluster_state();
+        if let Some(Ok(native)) = self.known_native(statement)
+            && native.is_current(|name| self.schema.look_up(name, None, &state))
+        {
+            return Ok(());
+        }
+        let native = match self.prepare_native(statement).await {
+            Err(error) if error.is_transient() => return Err(error),
+            native => native.map(Arc::new),
+        };
+        let mut natives = self.natives();
+        natives.uses += 1;
+        let uses = natives.uses;
+        match as_json(statement) {
+            Some(json) => {
+                natives.texts.insert(json.text().into(), (uses, native));
+            }
+            None => {
+                natives.typed.retain(|_, (alive, _)| alive.strong_count() > 0);
+                natives.typed.insert(address(statement), (Arc::downgrade(statement), native));
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare_native(&self, statement: &Arc<dyn NativeStatement>) -> Result<Native> {
+        let (text, typed) = match (as_json(statement), as_typed(statement)) {
+            (Some(json), _) => (json.text(), None),
+            (None, Some(typed)) => (typed.prepared().get_statement(), Some(typed.prepared())),
+            (None, None) => return Err(strange_statement()),
+        };
+        let text = Text::read(text)?;
+        let prepared = match typed {
+            Some(prepared) => prepared.clone(),
+            None => {
+                let qualified = text.qualified(self.keyspace.as_deref());
+                self.preparing().prepare(&qualified).await?
+            }
+        };
+        let of_markers = prepared.get_table_spec();
+        let table: Option<String> =
+            of_markers.map(|spec| format!("{}.{}", spec.ks_name(), spec.table_name()));
+        let table = table.or_else(|| {
+            let keyspace = text.keyspace.as_deref().or(self.keyspace.as_deref())?;
+            Some(format!("{keyspace}.{}", text.table))
+        });
+        let state = self.session.get_cluster_state();
+        let known = table.and_then(|name| self.schema.look_up(&name, None, &state));
+        let is_typed = typed.is_some();
+        let prepared = Prepared::of(prepared, &text, known.as_deref().map(|known| &known.table))?;
+        let native = Native::new(prepared, is_typed, known, &self.profile, self.tracing);
+        match native.changed() {
+            None => Ok(native),
+            Some(column) => Err(Error::new(
+                ErrorKind::InvalidOperation,
+                format!(
+                    "the column {column} has another type than when the statement was prepared; prepare it again"
+                ),
+            )),
+        }
+    }
+
+    /// Forgets the texts that were used longest ago, but for `own`, which a batch needs now.
+    fn forget_natives(&self, own: usize) {
+        let mut natives = self.natives();
+        let most = KEPT_STATEMENTS.max(own);
+        if natives.texts.len() > most {
+            let mut uses: Vec<u64> = natives.texts.values().map(|(used, _)| *used).collect();
+            uses.sort_unstable_by(|one, other| other.cmp(one));
+            let oldest = uses.get(most.saturating_sub(1)).copied().unwrap_or(0);
+            natives.texts.retain(|_, (used, _)| *used >= oldest);
+        }
+    }
+}
+
+fn as_json(statement: &Arc<dyn NativeStatement>) -> Option<&JsonStatement> {
+    let any: &dyn Any = &**statement;
+    any.downcast_ref()
+}
+
+fn as_typed(statement: &Arc<dyn NativeStatement>) -> Option<&Typed> {
+    let any: &dyn Any = &**statement;
+    any.downcast_ref()
+}
+
+fn address(statement: &Arc<dyn NativeStatement>) -> usize {
+    Arc::as_ptr(statement).addr()
+}
+
+fn strange_statement() -> Error {
+    let message =
+        "the statement is of no kind that this store knows; use `CqlStatement` or `Operation::cql`";
+    Error::new(ErrorKind::InvalidOperation, message)
+}
+
+#[async_trait]
+impl Backend for CqlBackend {
+    fn name(&self) -> &'static str {
+        "cql"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let conditions = !self.refusals.conditions();
+        let logged = !self.refusals.logged();
+        let mut capabilities = Capabilities::default();
+        capabilities.conditions = conditions;
+        capabilities.ttl = true;
+        capabilities.timestamps = true;
+        capabilities.batch_types = if logged {
+            std::borrow::Cow::Borrowed(&[
+                BatchType::Logged,
+                BatchType::Unlogged,
+                BatchType::Counter,
+            ])
+        } else {
+            std::borrow::Cow::Borrowed(&[BatchType::Unlogged, BatchType::Counter])
+        };
+        capabilities.best_effort = Some(Way::Partition.name().into());
+        capabilities.ordered = Some(Way::Partition.name().into());
+        let all = if logged { Way::Logged } else { Way::Partition };
+        capabilities.all_or_nothing = Some(all.name().into());
+        capabilities.isolated = Some(Way::Partition.name().into());
+        capabilities.max_operation_bytes = Some(self.server.limits.request_bytes());
+        capabilities
+    }
+
+    fn admit(&self, operation: OperationRef<'_>, _terms: Terms) -> Result<()> {
+        let options = operation.options;
+        let verb = operation.verb;
+        let invalid = |message: String| Err(Error::new(ErrorKind::InvalidOperation, message));
+        if let Some(ttl) = options.ttl {
+            if matches!(verb, Verb::Delete | Verb::DeleteExisting) {
+                return invalid(format!("`{verb}` leaves nothing that could end; leave `ttl` out"));
+            }
+            if ttl > MAX_TTL {
+                return invalid(format!(
+                    "a time to live of {} s is above the server's limit of 630,720,000 s (20 years)",
+                    ttl.as_secs()
+                ));
+            }
+        }
+        if let Some(timestamp) = options.timestamp {
+            if operation.is_conditional() {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!(
+                        "`{verb}` looks at what is there, and the server gives such writes a time of its own; leave `timestamp` out"
+                    ),
+                ));
+            }
+            if timestamp == i64::MIN {
+                return invalid(
+                    "the timestamp is below what the server takes; give a later one".to_owned(),
+                );
+            }
+        }
+        match operation.statement {
+            Some(statement) => {
+                if let Some(json) = as_json(statement) {
+                    Text::read(json.text())?;
+                } else if as_typed(statement).is_none() {
+                    return Err(strange_statement());
+                }
+                if options.ttl.is_some() || options.timestamp.is_some() {
+                    return invalid("a statement of its own text takes no option `ttl` or `timestamp`; write `USING TTL ? AND TIMESTAMP ?` into it".to_owned());
+                }
+                Ok(())
+            }
+            None if matches!(verb, Verb::Update | Verb::Replace) => {
+                let state = self.session.get_cluster_state();
+                let known =
+                    self.schema.look_up(operation.collection, self.keyspace.as_deref(), &state);
+                match known {
+                    Some(known) if known.is_key_only() => Err(key_only(verb, &known)),
+                    _ => Ok(()),
+                }
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn resolve(&self, operations: View<'_>, stale: bool) -> Result<()> {
+        if stale {
+            self.session.refresh_metadata().await.map_err(|error| errors::of_metadata(&error))?;
+            self.schema.forget();
+            let mut natives = self.natives();
+            natives.texts.clear();
+            natives.typed.clear();
+        }
+        self.clock.keep(&self.session, &self.asking.time()).await;
+        let mut state = self.session.get_cluster_state();
+        let mut refreshed = stale;
+        let mut natives = 0;
+        for shape in operations.shapes() {
+            if let Some(statement) = shape.statement {
+                natives += 1;
+                self.resolve_native(statement).await?;
+                continue;
+            }
+            let keyspace = self.keyspace.as_deref();
+            if self.schema.look_up(shape.collection, keyspace, &state).is_none() && !refreshed {
+                // Somebody else may have made it a moment ago.
+                self.session
+                    .refresh_metadata()
+                    .await
+                    .map_err(|error| errors::of_metadata(&error))?;
+                (state, refreshed) = (self.session.get_cluster_state(), true);
+                self.schema.look_up(shape.collection, keyspace, &state);
+            }
+        }
+        self.forget_natives(natives);
+        Ok(())
+    }
+
+    fn route(&self, operations: View<'_>, terms: Terms, routes: &mut Routes) -> Result<()> {
+        let replicas = self.replicas.of(&self.session.get_cluster_state());
+        let router = Router {
+            limits: &self.server.limits,
+            spread: self.spread,
+            logged: !self.refusals.logged(),
+            replicas: &replicas,
+        };
+        router.route(operations, terms, routes, |operation| self.target_of(operation))
+    }
+
+    async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
+        self.send_chunk(chunk, answers).await
+    }
+
+    async fn get(&self, collection: &str, key: &Key) -> Result<Option<Bytes>> {
+        self.read_row(collection, key).await
+    }
+
+    async fn ping(&self) -> Result<Server> {
+        let server = ServerFacts::ask(&self.session, &self.asking).await?;
+        Ok(server.server(&self.session.get_cluster_state()))
+    }
+
+    async fn close(&self) -> Result<()> {
+        // The driver's connections end with the session's last handle.
+        Ok(())
+    }
+}
+
+pub(crate) fn key_only(verb: Verb, known: &Known) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "`{verb}` is not possible on {}: all its columns belong to the key, and CQL has no UPDATE there; use `insert` or `put`",
+            known.name
+        ),
+    )
+}

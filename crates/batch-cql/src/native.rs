@@ -1,0 +1,117 @@
+//! A native statement as planning and sending use it.
+
+use std::sync::Arc;
+
+use batch_core::{OperationRef, Result, seam::KeyId};
+use scylla::{
+    client::execution_profile::ExecutionProfileHandle, statement::prepared::PreparedStatement,
+};
+
+use crate::{
+    route::{KeyHash, partition_id},
+    row::CellRef,
+    schema::Known,
+    statement::{Cells, Prepared, Repeat, encode_values},
+};
+
+/// A prepared statement, with the store's own settings on it.
+#[derive(Debug)]
+pub(crate) struct Native {
+    pub(crate) prepared: Prepared,
+    /// Whether its values are the driver's bytes already; else they are JSON.
+    typed: bool,
+    /// Its table, if that is known.
+    known: Option<Arc<Known>>,
+}
+
+impl Native {
+    pub(crate) fn new(
+        mut prepared: Prepared,
+        typed: bool,
+        known: Option<Arc<Known>>,
+        profile: &ExecutionProfileHandle,
+        tracing: bool,
+    ) -> Self {
+        // The batch's settings count, not those that the statement came with.
+        let statement = &mut prepared.statement;
+        statement.set_execution_profile_handle(Some(profile.clone()));
+        statement.unset_consistency();
+        statement.unset_serial_consistency();
+        statement.set_timestamp(None);
+        statement.set_retry_policy(None);
+        statement.set_load_balancing_policy(None);
+        statement.set_tracing(tracing);
+        Self { prepared, typed, known }
+    }
+
+    pub(crate) fn statement(&self) -> &PreparedStatement {
+        &self.prepared.statement
+    }
+
+    /// Appends an operation's values, if the server would take them.
+    pub(crate) fn write_cells(
+        &self,
+        operation: &OperationRef<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let start = out.len();
+        if self.typed {
+            out.extend_from_slice(operation.body);
+        } else {
+            let statement = self.statement();
+            let markers = statement.get_variable_col_specs();
+            encode_values(statement.get_statement(), markers.as_slice(), operation.body, out)?;
+        }
+        self.prepared.check(out.get(start..).unwrap_or_default())
+    }
+
+    /// The key whose operations it keeps in order with, if its values say which.
+    pub(crate) fn key_of(&self, cells: &[u8]) -> Option<KeyId> {
+        let (places, known) = (self.prepared.facts.key.as_deref()?, self.known.as_deref()?);
+        let mut hash = KeyHash::of_table(known.hash);
+        values(places, cells, |value| hash.add(value));
+        Some(hash.finish())
+    }
+
+    /// The partition that it writes to, if its values say which.
+    pub(crate) fn partition_of(&self, cells: &[u8]) -> Option<u64> {
+        let places = self.prepared.facts.partition.as_deref()?;
+        let mut hash = partition_id(&self.prepared.facts.keyspace);
+        values(places, cells, |value| hash.add(value));
+        Some(hash.finish().get())
+    }
+
+    /// Tells its table from others.
+    pub(crate) fn table_hash(&self) -> u64 {
+        let facts = &self.prepared.facts;
+        match &self.known {
+            Some(known) => known.hash,
+            None => KeyId::of((&*facts.keyspace, &*facts.table)).get(),
+        }
+    }
+
+    /// Whether it writes a whole list that is no frozen one.
+    pub(crate) fn writes_lists(&self) -> bool {
+        self.prepared.facts.repeat == Repeat::Higher
+    }
+
+    /// Whether its table is still the one that it was prepared on.
+    pub(crate) fn is_current(&self, look_up: impl Fn(&str) -> Option<Arc<Known>>) -> bool {
+        self.known
+            .as_ref()
+            .is_none_or(|known| look_up(&known.name).is_some_and(|now| Arc::ptr_eq(&now, known)))
+    }
+
+    /// The column whose type is not that of its marker any more.
+    pub(crate) fn changed(&self) -> Option<&str> {
+        let known = self.known.as_deref()?;
+        let markers = self.statement().get_variable_col_specs();
+        self.prepared.facts.changed(markers.as_slice(), &known.table)
+    }
+}
+
+fn values(places: &[u16], cells: &[u8], mut each: impl FnMut(CellRef<'_>)) {
+    for place in places {
+        each(Cells::new(cells).at(*place).unwrap_or(CellRef::Unset));
+    }
+}

@@ -1,0 +1,119 @@
+//! Which partitions have the same replicas.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use batch_core::seam::KeyId;
+use scylla::{
+    cluster::{ClusterState, metadata::Strategy},
+    frame::response::result::TableSpec,
+    routing::{
+        Token,
+        partitioner::{Murmur3Partitioner, Partitioner as _, PartitionerHasher as _},
+    },
+};
+
+use crate::{
+    row::{CellRef, Row},
+    schema::Known,
+};
+
+/// Sets of replicas as numbers. Where every node has every partition, all have number 0, and no
+/// token is computed.
+#[derive(Debug)]
+pub(crate) struct Replicas {
+    state: Arc<ClusterState>,
+    /// For each keyspace, whether its partitions have different replicas.
+    differ: HashMap<Box<str>, bool>,
+}
+
+/// Keeps what was found out until the cluster changes.
+#[derive(Debug, Default)]
+pub(crate) struct KnownReplicas {
+    recent: Mutex<Option<(Weak<ClusterState>, Arc<Replicas>)>>,
+}
+
+impl KnownReplicas {
+    pub(crate) fn of(&self, state: &Arc<ClusterState>) -> Arc<Replicas> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, replicas)) = &*recent
+            && known.ptr_eq(&Arc::downgrade(state))
+        {
+            return Arc::clone(replicas);
+        }
+        let replicas = Arc::new(Replicas::new(Arc::clone(state)));
+        *recent = Some((Arc::downgrade(state), Arc::clone(&replicas)));
+        replicas
+    }
+}
+
+impl Replicas {
+    fn new(state: Arc<ClusterState>) -> Self {
+        let nodes = state.get_nodes_info();
+        let in_datacenter = |name: &str| {
+            nodes.iter().filter(|node| node.datacenter.as_deref() == Some(name)).count()
+        };
+        let differ = state
+            .keyspaces_iter()
+            .map(|(name, keyspace)| {
+                let differ = match &keyspace.strategy {
+                    Strategy::SimpleStrategy { replication_factor } => {
+                        *replication_factor < nodes.len()
+                    }
+                    Strategy::NetworkTopologyStrategy { datacenter_repfactors } => {
+                        datacenter_repfactors
+                            .iter()
+                            .any(|(name, factor)| *factor < in_datacenter(name))
+                    }
+                    // Every node has everything, or nothing is known.
+                    _ => false,
+                };
+                (name.into(), differ)
+            })
+            .collect();
+        Self { state, differ }
+    }
+
+    /// The number of the replicas of a row's partition.
+    pub(crate) fn of_row(&self, known: &Known, row: &Row) -> u16 {
+        let keyspace = &*known.table.keyspace;
+        if !self.differ.get(keyspace).copied().unwrap_or(false) {
+            return 0;
+        }
+        let Some(meta) = self.state.get_keyspace(keyspace) else { return 0 };
+        let token = token(known, row);
+        let table = TableSpec::borrowed(keyspace, &known.table.name);
+        let replicas =
+            self.state.replica_locator().replicas_for_token(token, &meta.strategy, None, &table);
+        let mut sum = 0_u64;
+        for (node, _) in replicas {
+            // The same for any order of the same nodes.
+            sum = sum.wrapping_add(KeyId::of(node.host_id.as_u128()).get());
+        }
+        u16::try_from(sum >> 48).unwrap_or(0)
+    }
+}
+
+/// Where a row's partition stands on the ring.
+fn token(known: &Known, row: &Row) -> Token {
+    let mut hasher = Murmur3Partitioner.build_hasher();
+    let bytes = |place: usize| match row.cell(place) {
+        CellRef::Value(bytes) => bytes,
+        CellRef::Null | CellRef::Unset => &[],
+    };
+    match known.table.partition {
+        1 => hasher.write(bytes(0)),
+        parts => {
+            for place in 0..parts {
+                // No part of a key is longer than its length can say.
+                let length = u16::try_from(bytes(place).len()).unwrap_or(u16::MAX);
+                hasher.write(&length.to_be_bytes());
+                hasher.write(bytes(place));
+                hasher.write(&[0]);
+            }
+        }
+    }
+    hasher.finish()
+}

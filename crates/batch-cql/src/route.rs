@@ -1,0 +1,370 @@
+//! Routing: which way each operation travels, and with which others.
+
+use std::sync::Arc;
+
+use batch_core::{
+    BatchType, Error, ErrorKind, Guarantee, OperationRef, Result, Verb,
+    seam::{KeyId, MechanismId, Route, Routes, Terms, View},
+};
+use scylla::cluster::metadata::ColumnKind;
+
+use crate::{
+    encode::{self, KeyPart},
+    native::Native,
+    replicas::Replicas,
+    row::{CellRef, Row},
+    schema::Known,
+    size,
+    way::{PARTITION_BYTES, Way, Ways, whole},
+};
+
+/// What the operations of one shape are about.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Table(Arc<Known>),
+    Statement(Arc<Native>),
+    Unusable(Error),
+}
+
+/// What routing reads besides the operations.
+pub(crate) struct Router<'a> {
+    pub(crate) limits: &'a crate::server::Limits,
+    /// Whether rows that are alone in their partition may share a batch.
+    pub(crate) spread: bool,
+    /// Whether the server takes logged batches.
+    pub(crate) logged: bool,
+    pub(crate) replicas: &'a Replicas,
+}
+
+impl Router<'_> {
+    pub(crate) fn route(
+        &self,
+        operations: View<'_>,
+        terms: Terms,
+        routes: &mut Routes,
+        target: impl Fn(&OperationRef<'_>) -> Target,
+    ) -> Result<()> {
+        let logged = terms.batch_type == Some(BatchType::Logged);
+        let all = matches!(terms.guarantee, Guarantee::AllOrNothing { .. });
+        let ways = Ways::register(routes, self.limits, logged, self.spread && !all);
+        // Under all-or-nothing the bytes are counted as the server counts them: a partition once.
+        let mut counted: Vec<u64> = match all {
+            true => routes.iter().map(|(_, route)| route.group).collect(),
+            false => Vec::new(),
+        };
+        counted.sort_unstable();
+        let (mut row, mut cells) = (Row::default(), Vec::new());
+        let mut recent: Option<(u32, Target)> = None;
+        for operation in operations.iter() {
+            if recent.as_ref().is_none_or(|(shape, _)| *shape != operation.shape) {
+                recent = Some((operation.shape, target(&operation)));
+            }
+            let Some((_, target)) = &recent else { continue };
+            let route = match target {
+                Target::Table(known) => self.portable(known, &operation, &ways, terms, &mut row),
+                Target::Statement(native) => {
+                    self.native(native, &operation, &ways, terms, &mut cells)
+                }
+                Target::Unusable(error) => Err(error.clone()),
+            };
+            match route {
+                Ok(mut route) => {
+                    if all {
+                        match counted.binary_search(&route.group) {
+                            Ok(_) => route.bytes = route.bytes.saturating_sub(size::PER_PARTITION),
+                            Err(place) => counted.insert(place, route.group),
+                        }
+                    }
+                    routes.push(route);
+                }
+                Err(error) => routes.refuse(error),
+            }
+        }
+        if all && operations.is_last() {
+            return self.together(&ways, terms, routes);
+        }
+        Ok(())
+    }
+
+    fn portable(
+        &self,
+        known: &Known,
+        operation: &OperationRef<'_>,
+        ways: &Ways,
+        terms: Terms,
+        row: &mut Row,
+    ) -> Result<Route> {
+        let verb = operation.verb;
+        encode_operation(known, operation, row)?;
+        if terms.batch_type == Some(BatchType::Counter) {
+            return Err(invalid(format!(
+                "`{verb}` is no counter update, and the batch is forced to be of counters; use `Operation::cql` with `UPDATE … SET c = c + ?`"
+            )));
+        }
+        let table = &known.table;
+        let mut partition = partition_id(&table.keyspace);
+        (0..table.partition).for_each(|place| partition.add(row.cell(place)));
+        let partition = partition.finish().get();
+        let key = key_of_row(known, row);
+        let options = operation.options;
+        let bytes = match verb {
+            Verb::Delete | Verb::DeleteExisting => size::delete_size(table, row),
+            _ => size::row_size(table, row, options.ttl.is_some()),
+        };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let own_options = options.ttl.is_some() || options.timestamp.is_some();
+        let logged = terms.batch_type == Some(BatchType::Logged);
+        let (way, group) = if verb.is_conditional() && own_options {
+            (ways.native_condition, key.get())
+        } else if verb.is_conditional() {
+            (ways.condition, key.get())
+        } else if bytes as usize > PARTITION_BYTES && !logged {
+            (if own_options { ways.single } else { ways.folded_single }, key.get())
+        } else {
+            let way = if own_options { ways.apart } else { ways.plain };
+            (way, if logged { 0 } else { partition })
+        };
+        // All-or-nothing looks at partitions and tables afterwards.
+        if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
+            let way = if verb.is_conditional() { ways.condition } else { ways.plain };
+            return Ok(
+                Route::new(way, partition, Some(key), bytes).in_pool(table_number(known.hash))
+            );
+        }
+        let route = Route::new(way, group, Some(key), bytes);
+        Ok(if way == ways.plain || way == ways.apart {
+            route.in_pool(self.replicas.of_row(known, row))
+        } else {
+            route
+        })
+    }
+
+    fn native(
+        &self,
+        native: &Native,
+        operation: &OperationRef<'_>,
+        ways: &Ways,
+        terms: Terms,
+        cells: &mut Vec<u8>,
+    ) -> Result<Route> {
+        cells.clear();
+        native.write_cells(operation, cells)?;
+        let facts = &native.prepared.facts;
+        let options = operation.options;
+        if options.ttl.is_some() || options.timestamp.is_some() {
+            return Err(invalid(
+                "a statement of its own text takes no option `ttl` or `timestamp`; write `USING TTL ? AND TIMESTAMP ?` into it".to_owned(),
+            ));
+        }
+        let partition = native.partition_of(cells);
+        // What counts commutes; all else on one key keeps its order.
+        let key = if facts.counter { None } else { native.key_of(cells) };
+        let bytes = u32::try_from(size::native_size(cells)).unwrap_or(u32::MAX);
+        let forced = terms.batch_type;
+        match (facts.counter, forced) {
+            (true, Some(BatchType::Logged)) => {
+                return Err(invalid(
+                    "a logged batch holds no counter update; leave the batch type out, or force it to be of counters".to_owned(),
+                ));
+            }
+            (false, Some(BatchType::Counter)) => {
+                return Err(invalid(
+                    "the statement is no counter update, and the batch is forced to be of counters; leave the batch type out".to_owned(),
+                ));
+            }
+            _ => {}
+        }
+        // Something that is no other's: a statement by itself.
+        let own = || KeyId::of(("own", operation.index)).get();
+        if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
+            let way = match (facts.counter, facts.conditional) {
+                (true, _) => ways.counter,
+                (_, true) => ways.native_condition,
+                _ => ways.apart,
+            };
+            let group = partition.unwrap_or_else(own);
+            return Ok(
+                Route::new(way, group, key, bytes).in_pool(table_number(native.table_hash()))
+            );
+        }
+        let (way, group) = match partition {
+            _ if facts.conditional => (ways.native_condition, own()),
+            Some(partition) if facts.counter => (ways.counter, partition),
+            None if facts.counter => (ways.counter, own()),
+            _ if forced == Some(BatchType::Logged) => (ways.apart, 0),
+            Some(partition) if bytes as usize <= PARTITION_BYTES => (ways.apart, partition),
+            _ => (ways.single, own()),
+        };
+        Ok(Route::new(way, group, key, bytes))
+    }
+
+    /// The one way of an all-or-nothing batch, or why there is none.
+    fn together(&self, ways: &Ways, terms: Terms, routes: &mut Routes) -> Result<()> {
+        let isolated = matches!(terms.guarantee, Guarantee::AllOrNothing { isolated: true });
+        let refuse = |place: usize, reason: &str| {
+            Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("all-or-nothing is refused on cql: operation {}: {reason}", place + 1),
+            ))
+        };
+        let conditional = |id: MechanismId| id == ways.condition || id == ways.native_condition;
+        let Some((_, first)) = routes.iter().next() else { return Ok(()) };
+        let first = *first;
+        let other_partition = routes.iter().find(|(_, route)| route.group != first.group);
+        let other_partition = other_partition.map(|(place, _)| place);
+        let other_table = routes.iter().find(|(_, route)| route.pool != first.pool);
+        let other_table = other_table.map(|(place, _)| place);
+        let count = routes.iter().count();
+        if let Some((place, _)) = routes.iter().find(|(_, route)| route.mechanism == ways.counter) {
+            return refuse(place, "counter updates are applied one by one; use another guarantee");
+        }
+        let way = if routes.iter().any(|(_, route)| conditional(route.mechanism)) {
+            if let Some(place) = other_table {
+                return refuse(
+                    place,
+                    "conditions and writes of one batch are on one table; put those on others into a batch of their own",
+                );
+            }
+            if let Some(place) = other_partition {
+                return refuse(
+                    place,
+                    "conditions and writes of one batch are on one partition; put those on others into a batch of their own",
+                );
+            }
+            if count == 1 { Way::Condition } else { Way::Conditions }
+        } else if terms.batch_type == Some(BatchType::Logged) {
+            if isolated && let Some(place) = other_partition.or(other_table) {
+                return refuse(place, "only one partition of one table can be written isolated");
+            }
+            Way::Logged
+        } else if other_partition.is_none() {
+            if isolated && let Some(place) = other_table {
+                return refuse(place, "only one partition of one table can be written isolated");
+            }
+            if count == 1 { Way::Single } else { Way::Partition }
+        } else {
+            let place = other_partition.unwrap_or_default();
+            if isolated {
+                return refuse(
+                    place,
+                    "it is on another partition than the first, and only one partition can be written isolated",
+                );
+            }
+            if terms.batch_type == Some(BatchType::Unlogged) {
+                return refuse(
+                    place,
+                    "it is on another partition than the first, and an unlogged batch is whole on one partition only; leave the batch type out",
+                );
+            }
+            if !self.logged {
+                return refuse(
+                    place,
+                    "it is on another partition than the first, and this server takes no logged batches",
+                );
+            }
+            Way::Logged
+        };
+        if terms.batch_type == Some(BatchType::Counter) {
+            return refuse(0, "a counter batch is not applied as a whole; use another guarantee");
+        }
+        let mechanism = routes.mechanism(whole(way, self.limits));
+        routes.join(mechanism);
+        Ok(())
+    }
+}
+
+/// Tells tables apart; a collision only lets the server refuse what would be refused here.
+fn table_number(hash: u64) -> u16 {
+    u16::try_from(hash & 0xFFFF).unwrap_or(0)
+}
+
+/// A row's key and document as bytes, if they fit the table.
+pub(crate) fn encode_operation(
+    known: &Known,
+    operation: &OperationRef<'_>,
+    row: &mut Row,
+) -> Result<()> {
+    let table = &known.table;
+    let verb = operation.verb;
+    row.clear(table.columns.len());
+    if known.has_counters {
+        return Err(invalid(format!(
+            "{} counts, and counters take no documents; use `Operation::cql` with `UPDATE … SET c = c + ?`",
+            known.name
+        )));
+    }
+    let part = encode::key(table, operation.key, row)?;
+    if verb.has_document() {
+        encode::document(table, operation.body, row)?;
+    }
+    if part == KeyPart::Whole {
+        return Ok(());
+    }
+    if !matches!(verb, Verb::Put | Verb::Upsert) {
+        return Err(Error::new(
+            ErrorKind::InvalidKey,
+            format!(
+                "`{verb}` on {} needs the whole key, and the clustering key is missing; with the partition key alone only static columns are written, by `upsert`",
+                known.name
+            ),
+        ));
+    }
+    let given = |place: usize| row.cell(place) != CellRef::Unset;
+    let rest = table.columns.iter().enumerate().skip(table.key);
+    for (place, column) in rest {
+        if column.kind != ColumnKind::Static && given(place) {
+            return Err(Error::new(
+                ErrorKind::InvalidKey,
+                format!(
+                    "the column {} of {} belongs to a row, and the clustering key is missing; give the whole key, or static columns only",
+                    column.name, known.name
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A key's identity, column by column.
+pub(crate) struct KeyHash(foldhash::quality::FoldHasher<'static>);
+
+impl KeyHash {
+    /// Of a row in the table that has this number.
+    pub(crate) fn of_table(table: u64) -> Self {
+        use std::hash::{BuildHasher as _, Hasher as _};
+        let mut hasher = foldhash::quality::FixedState::with_seed(1).build_hasher();
+        hasher.write_u64(table);
+        Self(hasher)
+    }
+
+    /// The next column's value.
+    pub(crate) fn add(&mut self, cell: CellRef<'_>) {
+        use std::hash::{Hash as _, Hasher as _};
+        match cell {
+            CellRef::Value(bytes) => bytes.hash(&mut self.0),
+            CellRef::Null | CellRef::Unset => self.0.write_u8(0),
+        }
+    }
+
+    pub(crate) fn finish(self) -> KeyId {
+        use std::hash::Hasher as _;
+        KeyId::of(self.0.finish())
+    }
+}
+
+/// The identity of a partition, which is the same for all tables of a keyspace: together they are
+/// one mutation.
+pub(crate) fn partition_id(keyspace: &str) -> KeyHash {
+    KeyHash::of_table(KeyId::of(keyspace).get())
+}
+
+/// The identity of a row.
+pub(crate) fn key_of_row(known: &Known, row: &Row) -> KeyId {
+    let mut hash = KeyHash::of_table(known.hash);
+    (0..known.table.key).for_each(|place| hash.add(row.cell(place)));
+    hash.finish()
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidOperation, message)
+}

@@ -1,0 +1,375 @@
+//! The tables that are in use, with the statements prepared on them.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, PoisonError, RwLock, Weak},
+};
+
+use batch_core::{Error, ErrorKind, Result};
+use foldhash::fast::FixedState;
+use scylla::{
+    client::{execution_profile::ExecutionProfileHandle, session::Session},
+    cluster::{
+        ClusterState,
+        metadata::{CollectionType, ColumnKind, ColumnType},
+    },
+    statement::prepared::PreparedStatement,
+};
+use tokio::sync::OnceCell;
+
+use crate::{
+    errors,
+    table::{Column, Table},
+};
+
+/// A statement on a table, by what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Every column; absent ones are left unset or given no value by their cells.
+    Insert,
+    InsertIfAbsent,
+    /// The static columns of a partition.
+    InsertStatic,
+    UpdateIfPresent,
+    Delete,
+    DeleteIfPresent,
+    /// One row as JSON.
+    Select,
+}
+
+/// What a statement says behind `USING`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Using {
+    pub(crate) ttl: bool,
+    pub(crate) timestamp: bool,
+}
+
+const FORMS: usize = 7;
+const USINGS: usize = 4;
+
+/// What a marker of a statement on a table stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marker {
+    /// The column at a place.
+    Column(usize),
+    Ttl,
+    Timestamp,
+}
+
+/// A table with the statements on it, each prepared when it is needed first.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) table: Table,
+    /// `keyspace.table`, for errors.
+    pub(crate) name: Box<str>,
+    /// Differs from that of any other table.
+    pub(crate) hash: u64,
+    /// Whether a column is a list that is no frozen one: written twice at one time it is doubled.
+    pub(crate) has_lists: bool,
+    /// Whether it counts.
+    pub(crate) has_counters: bool,
+    statements: [OnceCell<PreparedStatement>; FORMS * USINGS],
+}
+
+impl Known {
+    fn new(keyspace: &str, name: &str, state: &ClusterState) -> Option<Self> {
+        let meta = state.get_keyspace(keyspace)?.tables.get(name)?;
+        let keys = meta.partition_key.iter().chain(&meta.clustering_key);
+        let mut others: Vec<&String> = meta
+            .columns
+            .iter()
+            .filter(|(_, c)| matches!(c.kind, ColumnKind::Static | ColumnKind::Regular))
+            .map(|(name, _)| name)
+            .collect();
+        others.sort_unstable();
+        let columns: Vec<Column> = keys
+            .chain(others)
+            .filter_map(|name| {
+                let column = meta.columns.get(name)?;
+                let kind = column.kind.clone();
+                Some(Column { name: name.as_str().into(), typ: column.typ.clone(), kind })
+            })
+            .collect();
+        let is_list = |column: &Column| {
+            let ColumnType::Collection { frozen: false, typ } = &column.typ else { return false };
+            matches!(typ, CollectionType::List(_))
+        };
+        let partition = meta.partition_key.len();
+        let qualified = format!("{keyspace}.{name}");
+        Some(Self {
+            has_lists: columns.iter().any(is_list),
+            has_counters: columns.iter().any(|column| is_counter(&column.typ)),
+            hash: std::hash::BuildHasher::hash_one(&FixedState::with_seed(3), &qualified),
+            name: qualified.into(),
+            table: Table::new(
+                keyspace,
+                name,
+                columns,
+                partition,
+                partition + meta.clustering_key.len(),
+            ),
+            statements: [const { OnceCell::const_new() }; FORMS * USINGS],
+        })
+    }
+
+    /// Whether a column belongs to a row, and not to its key or to the whole partition.
+    pub(crate) fn is_of_row(&self, column: usize) -> bool {
+        self.table.columns.get(column).is_some_and(|column| column.kind == ColumnKind::Regular)
+    }
+
+    /// Whether all columns belong to the key: there is nothing to update.
+    pub(crate) fn is_key_only(&self) -> bool {
+        self.table.columns.len() == self.table.key
+    }
+
+    fn has_same_columns(&self, other: &Self) -> bool {
+        self.table.partition == other.table.partition
+            && self.table.key == other.table.key
+            && self.table.columns.len() == other.table.columns.len()
+            && self.table.columns.iter().zip(&other.table.columns).all(|(one, other)| {
+                one.name == other.name && one.typ == other.typ && one.kind == other.kind
+            })
+    }
+
+    /// The columns that a statement writes or finds its row by, and what else it is given, in the order of its markers.
+    pub(crate) fn markers(&self, form: Form, using: Using) -> impl Iterator<Item = Marker> + use<> {
+        let Table { partition, key, columns, .. } = &self.table;
+        let (partition, key, all) = (*partition, *key, columns.len());
+        let statics: Vec<usize> = match form {
+            Form::InsertStatic => self.statics().collect(),
+            _ => Vec::new(),
+        };
+        let ttl = using.ttl.then_some(Marker::Ttl);
+        let options = ttl.into_iter().chain(using.timestamp.then_some(Marker::Timestamp));
+        let (front, first, then, back) = match form {
+            Form::Insert | Form::InsertIfAbsent => (false, 0..all, 0..0, true),
+            Form::InsertStatic => (false, 0..partition, 0..0, true),
+            Form::UpdateIfPresent => (true, key..all, 0..key, false),
+            Form::Delete | Form::DeleteIfPresent => (true, 0..key, 0..0, false),
+            Form::Select => (false, 0..key, 0..0, false),
+        };
+        let before = options.clone().filter(move |_| front);
+        let behind = options.filter(move |_| back);
+        let columns = first.chain(then).chain(statics).map(Marker::Column);
+        before.chain(columns).chain(behind)
+    }
+
+    fn statics(&self) -> impl Iterator<Item = usize> {
+        let columns = self.table.columns.iter().enumerate();
+        columns.filter(|(_, column)| column.kind == ColumnKind::Static).map(|(place, _)| place)
+    }
+
+    /// The statement's text. Each marker has its column's type, so that a server which has to
+    /// prepare it again refuses it if a column has another type by then.
+    fn text(&self, form: Form, using: Using, typed: bool) -> String {
+        let columns = &self.table.columns;
+        let marker = |place: usize| match columns.get(place) {
+            Some(column) if typed => format!("({})?", cql_type(&column.typ)),
+            _ => "?".to_owned(),
+        };
+        let name = |place: usize| columns.get(place).map_or(String::new(), |c| quoted(&c.name));
+        let list = |places: &mut dyn Iterator<Item = usize>,
+                    between: &str,
+                    item: &dyn Fn(usize) -> String| {
+            let items: Vec<String> = places.map(item).collect();
+            items.join(between)
+        };
+        let equals = |place: usize| format!("{} = {}", name(place), marker(place));
+        let key = list(&mut (0..self.table.key), " AND ", &equals);
+        let on = format!("{}.{}", quoted(&self.table.keyspace), quoted(&self.table.name));
+        let options: Vec<&str> = [(using.ttl, "TTL ?"), (using.timestamp, "TIMESTAMP ?")]
+            .into_iter()
+            .filter_map(|(given, text)| given.then_some(text))
+            .collect();
+        let using = match options.as_slice() {
+            [] => String::new(),
+            options => format!(" USING {}", options.join(" AND ")),
+        };
+        match form {
+            Form::Insert | Form::InsertIfAbsent | Form::InsertStatic => {
+                let places: Vec<usize> = match form {
+                    Form::InsertStatic => (0..self.table.partition).chain(self.statics()).collect(),
+                    _ => (0..columns.len()).collect(),
+                };
+                let names = list(&mut places.iter().copied(), ", ", &name);
+                let values = list(&mut places.into_iter(), ", ", &marker);
+                let condition = if form == Form::InsertIfAbsent { " IF NOT EXISTS" } else { "" };
+                format!("INSERT INTO {on} ({names}) VALUES ({values}){condition}{using}")
+            }
+            Form::UpdateIfPresent => {
+                let set = list(&mut (self.table.key..columns.len()), ", ", &equals);
+                format!("UPDATE {on}{using} SET {set} WHERE {key} IF EXISTS")
+            }
+            Form::Delete => format!("DELETE FROM {on}{using} WHERE {key}"),
+            Form::DeleteIfPresent => format!("DELETE FROM {on}{using} WHERE {key} IF EXISTS"),
+            Form::Select => format!("SELECT JSON * FROM {on} WHERE {key}"),
+        }
+    }
+
+    /// The statement, prepared. Callers that need it at the same time share one request.
+    pub(crate) async fn statement(
+        &self,
+        form: Form,
+        using: Using,
+        prepare: &Preparing<'_>,
+    ) -> Result<&PreparedStatement> {
+        let place =
+            form as usize * USINGS + usize::from(using.ttl) * 2 + usize::from(using.timestamp);
+        let Some(cell) = self.statements.get(place) else {
+            return Err(Error::new(ErrorKind::Protocol, "there is no such statement"));
+        };
+        cell.get_or_try_init(|| async {
+            let typed = prepare.prepare(&self.text(form, using, true)).await;
+            match typed {
+                // A server that does not know typed markers: then a table that is made again with
+                // other types is noticed only when the metadata is read again.
+                Err(error) if error.kind() == ErrorKind::InvalidOperation => {
+                    let plain = prepare.prepare(&self.text(form, using, false)).await;
+                    plain.map_err(|_| error)
+                }
+                typed => typed,
+            }
+        })
+        .await
+    }
+}
+
+/// What it takes to prepare a statement.
+#[derive(Clone, Copy)]
+pub(crate) struct Preparing<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) profile: &'a ExecutionProfileHandle,
+    pub(crate) tracing: bool,
+}
+
+impl Preparing<'_> {
+    /// Prepares a text, with the store's own settings on the statement.
+    pub(crate) async fn prepare(&self, text: &str) -> Result<PreparedStatement> {
+        let prepared = self.session.prepare(text).await;
+        let mut prepared = prepared.map_err(|error| errors::not_prepared(text, &error))?;
+        prepared.set_execution_profile_handle(Some(self.profile.clone()));
+        prepared.set_tracing(self.tracing);
+        Ok(prepared)
+    }
+}
+
+/// The tables in use.
+#[derive(Debug, Default)]
+pub(crate) struct Schema {
+    tables: RwLock<HashMap<Box<str>, Arc<Known>, FixedState>>,
+    /// The metadata that the tables were last compared with.
+    compared: RwLock<Weak<ClusterState>>,
+}
+
+impl Schema {
+    /// The table of a collection, if it was looked up.
+    pub(crate) fn table(&self, collection: &str) -> Option<Arc<Known>> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).get(collection).map(Arc::clone)
+    }
+
+    /// Looks a collection up in the driver's metadata. No I/O.
+    pub(crate) fn look_up(
+        &self,
+        collection: &str,
+        keyspace: Option<&str>,
+        state: &Arc<ClusterState>,
+    ) -> Option<Arc<Known>> {
+        self.compare(state);
+        if let Some(known) = self.table(collection) {
+            return Some(known);
+        }
+        let (keyspace, name) =
+            collection.split_once('.').or_else(|| Some((keyspace?, collection)))?;
+        let known = Arc::new(Known::new(keyspace, name, state)?);
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(tables.entry(collection.into()).or_insert(known)))
+    }
+
+    /// Forgets tables that are no longer what they were, with their statements.
+    fn compare(&self, state: &Arc<ClusterState>) {
+        let now = Arc::downgrade(state);
+        if self.compared.read().unwrap_or_else(PoisonError::into_inner).ptr_eq(&now) {
+            return;
+        }
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        tables.retain(|_, known| {
+            let fresh = Known::new(&known.table.keyspace, &known.table.name, state);
+            fresh.is_some_and(|fresh| known.has_same_columns(&fresh))
+        });
+        *self.compared.write().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// Forgets all tables and statements: the server says that something is not as they think.
+    pub(crate) fn forget(&self) {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// An identifier as CQL reads it exactly.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn is_counter(typ: &ColumnType<'_>) -> bool {
+    matches!(typ, ColumnType::Native(scylla::cluster::metadata::NativeType::Counter))
+}
+
+/// A type as CQL writes it, with the names of user-defined types quoted.
+pub(crate) fn cql_type(typ: &ColumnType<'_>) -> String {
+    let mut text = String::new();
+    write_type(&mut text, typ);
+    text
+}
+
+fn write_type(text: &mut String, typ: &ColumnType<'_>) {
+    let frozen = |text: &mut String, frozen: bool, inner: &dyn Fn(&mut String)| {
+        if frozen {
+            text.push_str("frozen<");
+        }
+        inner(text);
+        if frozen {
+            text.push('>');
+        }
+    };
+    let list = |text: &mut String, name: &str, types: &[&ColumnType<'_>]| {
+        text.push_str(name);
+        for (place, typ) in types.iter().enumerate() {
+            text.push_str(if place == 0 { "<" } else { ", " });
+            write_type(text, typ);
+        }
+        text.push('>');
+    };
+    match typ {
+        ColumnType::Native(native) => {
+            // The driver's names are CQL's, but for their case.
+            let _ = write!(text, "{native:?}");
+            let start = text.rfind(|c: char| !c.is_alphanumeric()).map_or(0, |at| at + 1);
+            let lower = text.get(start..).unwrap_or_default().to_ascii_lowercase();
+            text.truncate(start);
+            text.push_str(&lower);
+        }
+        ColumnType::Collection { frozen: is_frozen, typ } => {
+            frozen(text, *is_frozen, &|text| match typ {
+                CollectionType::List(of) => list(text, "list", &[of]),
+                CollectionType::Set(of) => list(text, "set", &[of]),
+                CollectionType::Map(key, value) => list(text, "map", &[key, value]),
+                _ => {}
+            })
+        }
+        ColumnType::Vector { typ, dimensions } => {
+            text.push_str("vector<");
+            write_type(text, typ);
+            let _ = write!(text, ", {dimensions}>");
+        }
+        ColumnType::UserDefinedType { frozen: is_frozen, definition } => {
+            frozen(text, *is_frozen, &|text| {
+                let _ =
+                    write!(text, "{}.{}", quoted(&definition.keyspace), quoted(&definition.name));
+            });
+        }
+        // Always frozen, which CQL needs not be told.
+        ColumnType::Tuple(types) => list(text, "tuple", &types.iter().collect::<Vec<_>>()),
+        _ => {}
+    }
+}

@@ -1,0 +1,364 @@
+//! Sending: one chunk becomes one request, or one for each key that has a condition.
+
+mod condition;
+mod entry;
+mod reply;
+mod request;
+
+use std::collections::HashMap;
+
+use batch_core::{
+    Error, ErrorKind, Guarantee, Result, Verb,
+    seam::{Answers, Chunk, KeyId, ROOM_FOR_ATTEMPTS},
+};
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+
+pub(crate) use self::entry::key_cells;
+use self::{
+    entry::{Entries, Entry, Source},
+    request::{Kind, Request},
+};
+use crate::{
+    backend::CqlBackend,
+    fold::{Effect, Fate, Walk},
+    route::encode_operation,
+    row::Row,
+    schema::{Form, Using},
+    way::Way,
+};
+
+/// All operations of a chunk on one key, in program order, as places among the entries.
+type Unit = Vec<usize>;
+
+/// What becomes of an operation once the request that holds it has succeeded.
+struct Outcome {
+    place: usize,
+    fate: Fate,
+}
+
+impl CqlBackend {
+    pub(crate) async fn send_chunk(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
+        let way = Way::of(chunk.mechanism()).ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, "the chunk has no mechanism of this store; report it")
+        })?;
+        let mut entries = Entries::default();
+        for (place, operation) in chunk.operations().enumerate() {
+            if let Err(error) = entries.add(self, place, &operation) {
+                if error.kind() == ErrorKind::Stale {
+                    return Err(error);
+                }
+                answers.set(place, Err(error));
+            }
+        }
+        let whole = matches!(chunk.terms().guarantee, Guarantee::AllOrNothing { .. });
+        if entries.list.is_empty() || (whole && entries.list.len() < chunk.len()) {
+            return Ok(());
+        }
+        let units = units(&entries, chunk);
+        let (conditional, plain): (Vec<Unit>, Vec<Unit>) = units
+            .into_iter()
+            .partition(|unit| entries.first(unit).is_some_and(Entry::is_conditional));
+        if whole {
+            return self.send_whole(way, chunk, &mut entries, &plain, &conditional, answers).await;
+        }
+        if !plain.is_empty() {
+            let sent = self.send_plain(way, chunk, &mut entries, &plain, answers).await;
+            if let Err(error) = sent {
+                if conditional.is_empty() {
+                    return Err(error);
+                }
+                for place in plain.iter().flatten().filter_map(|at| entries.place(*at)) {
+                    answers.set(place, Err(error.clone()));
+                }
+            }
+        }
+        for unit in &conditional {
+            let result = self.send_conditional(chunk, &mut entries, unit, answers).await;
+            if let Err(error) = result {
+                for place in unit.iter().filter_map(|at| entries.place(*at)) {
+                    answers.set(place, Err(error.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Plain writes, in one request.
+    async fn send_plain(
+        &self,
+        way: Way,
+        chunk: &Chunk<'_>,
+        entries: &mut Entries,
+        units: &[Unit],
+        answers: &mut Answers,
+    ) -> Result<()> {
+        self.guard_plain(chunk, entries).await;
+        let mut outcomes = Vec::with_capacity(chunk.len());
+        let kind = match way {
+            Way::Counter => Kind::Counter,
+            Way::Logged => Kind::Logged,
+            Way::Spread => Kind::Spread,
+            _ => Kind::Partition,
+        };
+        let mut request = Request::new(kind, chunk.len());
+        self.write_plain(chunk, entries, units, &mut request, &mut outcomes).await?;
+        self.note_plain(chunk, entries);
+        let reply = self.execute(request, &entries.bytes, chunk, answers).await?;
+        drop(reply);
+        for Outcome { place, fate } in outcomes {
+            answers.set(place, derived(fate));
+        }
+        Ok(())
+    }
+
+    /// Adds the writes of plain units to a request.
+    async fn write_plain(
+        &self,
+        chunk: &Chunk<'_>,
+        entries: &mut Entries,
+        units: &[Unit],
+        request: &mut Request,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<()> {
+        // One timestamp for all of them is the batch's; else each statement has its own.
+        let stamp = |entries: &Entries, unit: &Unit| {
+            let last = unit.last().and_then(|at| entries.place(*at));
+            last.map_or(i64::MIN, |place| chunk.timestamp(place))
+        };
+        let foldable = |entries: &Entries, unit: &Unit| {
+            unit.len() == 1
+                || unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable))
+        };
+        let mut stamps = units.iter().map(|unit| stamp(entries, unit));
+        let common = stamps.next();
+        let same = stamps.all(|stamp| Some(stamp) == common)
+            && units.iter().all(|unit| foldable(entries, unit));
+        let attempt = i64::from(chunk.attempt().saturating_sub(1));
+        if attempt > 0 && entries.has_lists() && attempt >= i64::from(ROOM_FOR_ATTEMPTS) {
+            let message = "a whole list was sent so often that one more attempt could double it; read the row to know whether it was applied";
+            return Err(Error::new(ErrorKind::Timeout, message));
+        }
+        let later = if entries.has_lists() { attempt } else { 0 };
+        if same {
+            request.timestamp = common.map(|stamp| stamp.saturating_add(later));
+        }
+        for unit in units {
+            let own = (!same).then(|| stamp(entries, unit).saturating_add(later));
+            if !foldable(entries, unit) {
+                for at in unit {
+                    let Some(entry) = entries.list.get(*at) else { continue };
+                    if entry.is_conditional() || !entry.can_be_stamped() {
+                        let message = "it meets another operation on its key in this batch, and the two cannot be made one write; commit them one after another";
+                        return Err(Error::new(ErrorKind::Unsupported, message));
+                    }
+                    let stamp = chunk.timestamp(entry.place).saturating_add(later);
+                    self.write_entry(entries, *at, Some(stamp), request).await?;
+                    outcomes
+                        .push(Outcome { place: entry_place(entries, *at), fate: Fate::Applied });
+                }
+                continue;
+            }
+            match unit.as_slice() {
+                [at] => {
+                    self.write_entry(entries, *at, own, request).await?;
+                    outcomes
+                        .push(Outcome { place: entry_place(entries, *at), fate: Fate::Applied });
+                }
+                several => {
+                    let walk = walk(entries, chunk, several, true)?;
+                    for (at, fate) in several.iter().zip(&walk.fates) {
+                        outcomes.push(Outcome { place: entry_place(entries, *at), fate: *fate });
+                    }
+                    self.write_walk(entries, several, &walk, own, request).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one operation's statement, which is no conditional one.
+    async fn write_entry(
+        &self,
+        entries: &mut Entries,
+        at: usize,
+        stamp: Option<i64>,
+        request: &mut Request,
+    ) -> Result<()> {
+        let Some(entry) = entries.list.get(at) else { return Ok(()) };
+        match &entry.source {
+            Source::Row { known, form, .. } => {
+                let using = Using {
+                    ttl: entry.ttl.is_some() && *form != Form::Delete,
+                    timestamp: stamp.is_some() || entry.timestamp.is_some(),
+                };
+                let known = std::sync::Arc::clone(known);
+                let statement = known.statement(*form, using, &self.preparing()).await?;
+                let cells = entries.cells_for(at, &known, *form, using, stamp);
+                request.add(statement, cells);
+            }
+            Source::Native { native, cells } => {
+                request.add(native.statement(), cells.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what a plain walk comes to.
+    async fn write_walk(
+        &self,
+        entries: &mut Entries,
+        unit: &[usize],
+        walk: &Walk,
+        stamp: Option<i64>,
+        request: &mut Request,
+    ) -> Result<()> {
+        let Some(known) = unit.first().and_then(|at| entries.table(*at)) else { return Ok(()) };
+        let using = Using { ttl: false, timestamp: stamp.is_some() };
+        let form = match walk.effect {
+            Effect::Nothing => return Ok(()),
+            Effect::Delete => Form::Delete,
+            Effect::Merge | Effect::Whole => {
+                unit.first().map_or(Form::Insert, |at| entries.insert_form(*at))
+            }
+        };
+        let statement = known.statement(form, using, &self.preparing()).await?;
+        let whole = walk.effect == Effect::Whole;
+        let key = unit.first().copied().unwrap_or_default();
+        let cells = entries.cells_of(key, &walk.row, &known, form, using, whole, None, stamp);
+        request.add(statement, cells);
+        Ok(())
+    }
+
+    /// An all-or-nothing batch: one request.
+    async fn send_whole(
+        &self,
+        way: Way,
+        chunk: &Chunk<'_>,
+        entries: &mut Entries,
+        plain: &[Unit],
+        conditional: &[Unit],
+        answers: &mut Answers,
+    ) -> Result<()> {
+        if !conditional.is_empty() {
+            return self.send_conditions(chunk, entries, plain, conditional, answers).await;
+        }
+        // What can be derived to fail makes the whole fail, and nothing is sent.
+        let mut failed = false;
+        for unit in plain.iter().filter(|unit| unit.len() > 1) {
+            if unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable)) {
+                let walk = walk(entries, chunk, unit, true)?;
+                failed |= set_failed(entries, unit, &walk, answers);
+            }
+        }
+        if failed {
+            return Ok(());
+        }
+        self.send_plain(way, chunk, entries, plain, answers).await
+    }
+
+    /// Lets time pass until a plain write comes after the conditions on its key that ended before.
+    async fn guard_plain(&self, chunk: &Chunk<'_>, entries: &Entries) {
+        let unstamped = entries.list.iter().filter(|entry| entry.timestamp.is_none());
+        let latest = unstamped
+            .filter_map(|entry| Some((entry.place, self.guard.before_plain(entry.key?)?)))
+            .filter(|(place, ended)| {
+                ended.saturating_add(self.clock.guard_micros()) >= chunk.timestamp(*place)
+            })
+            .map(|(_, ended)| ended)
+            .max();
+        if let Some(ended) = latest {
+            self.clock.pass(ended.saturating_add(self.clock.guard_micros())).await;
+            chunk.lift_timestamps();
+        }
+    }
+
+    /// Remembers the timestamps of plain writes.
+    fn note_plain(&self, chunk: &Chunk<'_>, entries: &Entries) {
+        for entry in entries.list.iter().filter(|entry| entry.timestamp.is_none()) {
+            if let Some(key) = entry.key {
+                self.guard.plain(key, chunk.timestamp(entry.place));
+            }
+        }
+    }
+}
+
+fn entry_place(entries: &Entries, at: usize) -> usize {
+    entries.place(at).unwrap_or(usize::MAX)
+}
+
+/// Puts the operations on one key together, in the order of the first of each key.
+fn units(entries: &Entries, chunk: &Chunk<'_>) -> Vec<Unit> {
+    if !chunk.may_repeat() {
+        return (0..entries.list.len()).map(|at| vec![at]).collect();
+    }
+    let mut of_key: HashMap<KeyId, usize, FixedState> = HashMap::default();
+    let mut units: Vec<Unit> = Vec::with_capacity(entries.list.len());
+    for (at, entry) in entries.list.iter().enumerate() {
+        let known = entry.key.and_then(|key| Some((key, of_key.get(&key).copied())));
+        match known {
+            Some((_, Some(unit))) => {
+                if let Some(unit) = units.get_mut(unit) {
+                    unit.push(at);
+                }
+            }
+            Some((key, None)) => {
+                of_key.insert(key, units.len());
+                units.push(vec![at]);
+            }
+            None => units.push(vec![at]),
+        }
+    }
+    units
+}
+
+/// Walks through a unit's operations from one state of the row.
+fn walk(entries: &Entries, chunk: &Chunk<'_>, unit: &[usize], exists: bool) -> Result<Walk> {
+    let Some(known) = unit.first().and_then(|at| entries.table(*at)) else {
+        return Err(Error::new(ErrorKind::Protocol, "a statement cannot be folded; report it"));
+    };
+    let columns = known.table.columns.len();
+    let mut walk = Walk::from(exists, columns);
+    let mut row = Row::default();
+    for at in unit {
+        let operation = entries.place(*at).and_then(|place| chunk.operation(place));
+        let Some(operation) = operation else { continue };
+        encode_operation(&known, &operation, &mut row)?;
+        walk.step(operation.verb, columns, &row);
+    }
+    Ok(walk)
+}
+
+/// Sets the answers of operations that a walk derives to fail; says whether there is one.
+fn set_failed(entries: &Entries, unit: &[usize], walk: &Walk, answers: &mut Answers) -> bool {
+    let mut failed = false;
+    for (at, fate) in unit.iter().zip(&walk.fates) {
+        if *fate != Fate::Applied
+            && let Some(place) = entries.place(*at)
+        {
+            answers.set(place, derived(*fate));
+            failed = true;
+        }
+    }
+    failed
+}
+
+/// The answer to an operation of which the client knows what came of it.
+fn derived(fate: Fate) -> Result<Bytes> {
+    match fate {
+        Fate::Applied => Ok(Bytes::new()),
+        Fate::AlreadyExists => Err(Error::new(
+            ErrorKind::AlreadyExists,
+            "the key is taken; use `put` or `upsert`, or another key",
+        )),
+        Fate::NotFound => Err(Error::new(
+            ErrorKind::NotFound,
+            "there is no row with this key; use `upsert`, or insert it first",
+        )),
+    }
+}
+
+/// Whether a verb writes columns.
+const fn writes(verb: Verb) -> bool {
+    !matches!(verb, Verb::Delete | Verb::DeleteExisting)
+}

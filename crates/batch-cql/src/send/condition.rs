@@ -1,0 +1,316 @@
+//! Conditions: the operations on a key whose first one looks at what is there.
+
+use std::sync::Arc;
+
+use batch_core::{
+    Error, ErrorKind, Fate as Certainty, Result,
+    seam::{Answers, Chunk},
+};
+use bytes::Bytes;
+
+use super::{
+    Unit, derived,
+    entry::{Entries, Entry, Source},
+    reply::{Found, Reply},
+    request::{Kind, Request},
+    walk,
+};
+use crate::{
+    backend::CqlBackend,
+    fold::{Effect, Fate, Walk},
+    schema::{Form, Known, Using},
+};
+
+/// How often a row may change hands between one condition and its opposite.
+const MOST_TURNS: usize = 4;
+
+/// What is sent for one state that the row may be in.
+enum Step {
+    /// A statement whose condition holds in that state only.
+    Send(Form),
+    /// Nothing has to be written: that the other state's condition did not hold proves this one.
+    Nothing,
+}
+
+fn step(known: &Known, exists: bool, effect: Effect) -> Step {
+    match (exists, effect) {
+        (false, Effect::Whole | Effect::Merge) => Step::Send(Form::InsertIfAbsent),
+        (false, Effect::Nothing | Effect::Delete) => Step::Nothing,
+        (true, Effect::Delete) => Step::Send(Form::DeleteIfPresent),
+        (true, _) if known.is_key_only() => Step::Nothing,
+        (true, Effect::Whole | Effect::Merge) => Step::Send(Form::UpdateIfPresent),
+        (true, Effect::Nothing) => Step::Nothing,
+    }
+}
+
+impl CqlBackend {
+    /// The operations on one key, of which the first is a condition.
+    pub(super) async fn send_conditional(
+        &self,
+        chunk: &Chunk<'_>,
+        entries: &mut Entries,
+        unit: &[usize],
+        answers: &mut Answers,
+    ) -> Result<()> {
+        let Some(first) = entries.first(unit) else { return Ok(()) };
+        if let Source::Native { native, cells } = &first.source {
+            let (native, cells, key) = (Arc::clone(native), cells.clone(), first.key);
+            let [at] = unit else {
+                let message = "it meets another operation on its key in this batch, and the two cannot be made one write; commit them one after another";
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            };
+            self.guard_conditional(entries, unit).await;
+            let mut request = Request::new(Kind::Conditional, 1);
+            request.add(native.statement(), cells);
+            let result = self.execute(request, &entries.bytes, chunk, answers).await;
+            if let Some(key) = key {
+                self.guard.conditional(key, self.clock.now());
+            }
+            let reply = Reply::read(result?)?;
+            let answer = if reply.applied {
+                Ok(Bytes::new())
+            } else {
+                Err(with_row(condition_failed(), reply.rows.first()))
+            };
+            if let Some(place) = entries.place(*at) {
+                answers.set(place, answer);
+            }
+            return Ok(());
+        }
+        let Some(known) = entries.first(unit).and_then(|_| entries.table(*unit.first()?)) else {
+            return Ok(());
+        };
+        if unit.len() > 1
+            && !unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable))
+        {
+            let message = "operations with a time to live or a timestamp of their own cannot be made one write with others on their key; commit them one after another";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let walks = [walk(entries, chunk, unit, false)?, walk(entries, chunk, unit, true)?];
+        // The state in which the first operation does something.
+        let mut exists = matches!(step(&known, false, walks[0].effect), Step::Nothing);
+        self.guard_conditional(entries, unit).await;
+        let (mut seen, mut sent): (Option<Found>, bool) = (None, false);
+        for _ in 0..MOST_TURNS {
+            let walk = &walks[usize::from(exists)];
+            let Step::Send(form) = step(&known, exists, walk.effect) else {
+                if sent {
+                    settle(entries, unit, walk, seen.as_ref(), answers);
+                    return Ok(());
+                }
+                // Neither state is written to: there is no such sequence.
+                let message = "the operations on this key change nothing in any case; report it";
+                return Err(Error::new(ErrorKind::Protocol, message));
+            };
+            let request = self.conditional_request(entries, unit, &known, form, walk).await?;
+            sent = true;
+            let result = self.execute(request, &entries.bytes, chunk, answers).await;
+            for at in unit {
+                if let Some(key) = entries.list.get(*at).and_then(|entry| entry.key) {
+                    self.guard.conditional(key, self.clock.now());
+                }
+            }
+            // Several operations in one: none of them may be sent again alone.
+            let mut reply = Reply::read(result.map_err(|error| only_once(error, unit))?)?;
+            if reply.applied {
+                settle(entries, unit, walk, seen.as_ref(), answers);
+                return Ok(());
+            }
+            seen = reply.rows.pop().filter(Found::is_there);
+            exists = !exists;
+        }
+        let message = "the row came and went between its conditions, because somebody else writes it; commit again";
+        Err(Error::new(ErrorKind::Conflict, message).transient())
+    }
+
+    async fn conditional_request(
+        &self,
+        entries: &mut Entries,
+        unit: &[usize],
+        known: &Arc<Known>,
+        form: Form,
+        walk: &Walk,
+    ) -> Result<Request> {
+        let at = unit.first().copied().unwrap_or_default();
+        let ttl = entries.list.get(at).and_then(|entry| entry.ttl);
+        let has_ttl = ttl.is_some() && form != Form::DeleteIfPresent;
+        let using = Using { ttl: has_ttl, timestamp: false };
+        let statement = known.statement(form, using, &self.preparing()).await?;
+        let whole = walk.effect == Effect::Whole;
+        let cells = entries.cells_of(at, &walk.row, known, form, using, whole, ttl, None);
+        let mut request = Request::new(Kind::Conditional, 1);
+        request.add(statement, cells);
+        Ok(request)
+    }
+
+    /// An all-or-nothing batch of one partition in which each condition must hold.
+    pub(super) async fn send_conditions(
+        &self,
+        chunk: &Chunk<'_>,
+        entries: &mut Entries,
+        plain: &[Unit],
+        conditional: &[Unit],
+        answers: &mut Answers,
+    ) -> Result<()> {
+        let mut request = Request::new(Kind::Conditional, chunk.len());
+        let mut expected = Vec::with_capacity(conditional.len());
+        let mut failed = false;
+        for unit in conditional {
+            let Some(first) = entries.first(unit) else { continue };
+            if let Source::Native { native, cells } = &first.source {
+                if unit.len() > 1 {
+                    return Err(not_one_write());
+                }
+                request.add(native.statement(), cells.clone());
+                expected.push((unit, None));
+                continue;
+            }
+            if !unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable))
+                && unit.len() > 1
+            {
+                return Err(not_one_write());
+            }
+            // The one state in which the first operation succeeds, and so may the batch.
+            let exists = first.verb != batch_core::Verb::Insert;
+            let walk = walk(entries, chunk, unit, exists)?;
+            failed |= super::set_failed(entries, unit, &walk, answers);
+            let Some(known) = unit.first().and_then(|at| entries.table(*at)) else { continue };
+            match step(&known, exists, walk.effect) {
+                Step::Send(form) => {
+                    let one = self.conditional_request(entries, unit, &known, form, &walk).await?;
+                    request.join(one);
+                }
+                Step::Nothing if !exists => {
+                    // Inserted and deleted: that the key is free is a condition all the same.
+                    let first: Vec<usize> = unit.iter().copied().take(1).collect();
+                    let alone = super::walk(entries, chunk, &first, false)?;
+                    let one = self.conditional_request(
+                        entries,
+                        &first,
+                        &known,
+                        Form::InsertIfAbsent,
+                        &alone,
+                    );
+                    request.join(one.await?);
+                    let statement =
+                        known.statement(Form::Delete, Using::default(), &self.preparing()).await?;
+                    let cells = entries.cells_of(
+                        first.first().copied().unwrap_or_default(),
+                        &alone.row,
+                        &known,
+                        Form::Delete,
+                        Using::default(),
+                        false,
+                        None,
+                        None,
+                    );
+                    request.add(statement, cells);
+                }
+                Step::Nothing => {
+                    let message = "a table of key columns only has no condition that a row is there without deleting it; leave the operations on this key out of the batch";
+                    return Err(Error::new(ErrorKind::Unsupported, message));
+                }
+            }
+            expected.push((unit, Some((known, exists))));
+        }
+        for unit in plain.iter().filter(|unit| unit.len() > 1) {
+            if unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable)) {
+                let walk = walk(entries, chunk, unit, true)?;
+                failed |= super::set_failed(entries, unit, &walk, answers);
+            }
+        }
+        if failed {
+            return Ok(());
+        }
+        let mut outcomes = Vec::new();
+        self.write_plain(chunk, entries, plain, &mut request, &mut outcomes).await?;
+        request.timestamp = None;
+        let all: Vec<usize> = (0..entries.list.len()).collect();
+        self.guard_conditional(entries, &all).await;
+        let result = self.execute(request, &entries.bytes, chunk, answers).await;
+        let now = self.clock.now();
+        for key in entries.list.iter().filter_map(|entry| entry.key) {
+            self.guard.conditional(key, now);
+        }
+        let reply = Reply::read(result?)?;
+        if reply.applied {
+            answers.all_applied();
+            return Ok(());
+        }
+        // Which condition failed is not said, but follows from the rows that are shown.
+        let mut culprits = 0;
+        for (unit, expected) in &expected {
+            let Some(at) = unit.first().copied() else { continue };
+            let Some(place) = entries.place(at) else { continue };
+            let Some((known, exists)) = expected else { continue };
+            let key = entries.key_cells(at);
+            let row = reply.rows.iter().find(|row| row.has_key(&known.table, key.iter().copied()));
+            if row.is_some() != *exists {
+                let fate = if *exists { Fate::NotFound } else { Fate::AlreadyExists };
+                let error = derived(fate).err();
+                answers.set(place, Err(with_row(error.unwrap_or_else(condition_failed), row)));
+                culprits += 1;
+            }
+        }
+        if culprits == 0 {
+            let natives = expected.iter().filter(|(_, expected)| expected.is_none());
+            let mut places: Vec<usize> =
+                natives.filter_map(|(unit, _)| entries.place(*unit.first()?)).collect();
+            if places.is_empty() {
+                places
+                    .extend(expected.iter().filter_map(|(unit, _)| entries.place(*unit.first()?)));
+            }
+            for place in places {
+                answers.set(place, Err(with_row(condition_failed(), reply.rows.first())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time pass until a condition comes after the plain writes to its key that went before.
+    async fn guard_conditional(&self, entries: &Entries, unit: &[usize]) {
+        let keys = unit.iter().filter_map(|at| entries.list.get(*at)?.key);
+        if let Some(stamp) = keys.filter_map(|key| self.guard.before_conditional(key)).max() {
+            self.clock.pass(stamp.saturating_add(self.clock.guard_micros())).await;
+        }
+    }
+}
+
+fn not_one_write() -> Error {
+    let message = "it meets another operation on its key in this batch, and the two cannot be made one write; commit them one after another";
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+fn condition_failed() -> Error {
+    let message = "the statement's condition did not hold; read the row, and decide anew";
+    Error::new(ErrorKind::ConditionFailed, message)
+}
+
+fn with_row(error: Error, row: Option<&Found>) -> Error {
+    match row {
+        Some(row) if row.is_there() => error.with_detail("row", row.to_json()),
+        _ => error,
+    }
+}
+
+fn only_once(error: Error, unit: &[usize]) -> Error {
+    if unit.len() > 1 && error.fate() == Certainty::Unknown { error.lasting() } else { error }
+}
+
+/// Sets the answers of a walk that is known to be the true one.
+fn settle(
+    entries: &Entries,
+    unit: &[usize],
+    walk: &Walk,
+    seen: Option<&Found>,
+    answers: &mut Answers,
+) {
+    for (at, fate) in unit.iter().zip(&walk.fates) {
+        let Some(place) = entries.place(*at) else { continue };
+        let answer = derived(*fate).map_err(|error| match fate {
+            Fate::AlreadyExists => with_row(error, seen),
+            Fate::Applied | Fate::NotFound => error,
+        });
+        answers.set(place, answer);
+    }
+}

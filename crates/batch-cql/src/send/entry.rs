@@ -1,0 +1,325 @@
+//! The operations of a chunk as the driver's bytes.
+
+use std::{ops::Range, sync::Arc};
+
+use batch_core::{OperationRef, Result, Verb, seam::KeyId};
+
+use super::writes;
+use crate::{
+    backend::CqlBackend,
+    native::Native,
+    route::{Target, encode_operation, key_of_row},
+    row::{CellRef, Row},
+    schema::{Form, Known, Marker, Using},
+    statement::Cells,
+};
+
+/// An operation that fits its table or statement.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Its place in the chunk.
+    pub(crate) place: usize,
+    pub(crate) verb: Verb,
+    pub(crate) key: Option<KeyId>,
+    pub(crate) source: Source,
+    /// Its own, in seconds.
+    pub(crate) ttl: Option<i32>,
+    /// Its own.
+    pub(crate) timestamp: Option<i64>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Source {
+    Row {
+        known: Arc<Known>,
+        /// How it is written if it is alone on its key.
+        form: Form,
+        /// A value for each column of the table.
+        cells: Range<usize>,
+        /// Where the key's values end.
+        key_end: usize,
+    },
+    Native {
+        native: Arc<Native>,
+        cells: Range<usize>,
+    },
+}
+
+impl Entry {
+    pub(crate) fn is_conditional(&self) -> bool {
+        match &self.source {
+            Source::Row { .. } => self.verb.is_conditional(),
+            Source::Native { native, .. } => native.prepared.facts.conditional,
+        }
+    }
+
+    /// Whether it can be made one write of with others on its key.
+    pub(crate) fn is_foldable(&self) -> bool {
+        matches!(self.source, Source::Row { .. }) && self.ttl.is_none() && self.timestamp.is_none()
+    }
+
+    /// Whether its statement takes a timestamp of its own.
+    pub(crate) fn can_be_stamped(&self) -> bool {
+        matches!(self.source, Source::Row { .. })
+    }
+}
+
+/// The operations of a chunk that are sent, with their bytes in one buffer.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    pub(crate) list: Vec<Entry>,
+    pub(crate) bytes: Vec<u8>,
+    row: Row,
+    /// The target of the last operation's shape: they come in runs.
+    recent: Option<(u32, Target)>,
+}
+
+impl Entries {
+    pub(crate) fn add(
+        &mut self,
+        backend: &CqlBackend,
+        place: usize,
+        operation: &OperationRef<'_>,
+    ) -> Result<()> {
+        let options = operation.options;
+        let ttl = options.ttl.map(|ttl| i32::try_from(ttl.as_secs()).unwrap_or(i32::MAX));
+        let timestamp = options.timestamp;
+        if self.recent.as_ref().is_none_or(|(shape, _)| *shape != operation.shape) {
+            self.recent = Some((operation.shape, backend.target_of(operation)));
+        }
+        let Some((_, target)) = &self.recent else { return Ok(()) };
+        let (key, source) = match target.clone() {
+            Target::Unusable(error) => return Err(error),
+            Target::Table(known) => {
+                encode_operation(&known, operation, &mut self.row)?;
+                let key = key_of_row(&known, &self.row);
+                let form = form(operation.verb, &known, &self.row);
+                let whole = matches!(operation.verb, Verb::Put | Verb::Insert | Verb::Replace);
+                let start = self.bytes.len();
+                let mut key_end = start;
+                for column in 0..known.table.columns.len() {
+                    push(&mut self.bytes, cell_of(&known, &self.row, column, whole));
+                    if column + 1 == known.table.key {
+                        key_end = self.bytes.len();
+                    }
+                }
+                let cells = start..self.bytes.len();
+                (Some(key), Source::Row { known, form, cells, key_end })
+            }
+            Target::Statement(native) => {
+                let start = self.bytes.len();
+                native.write_cells(operation, &mut self.bytes)?;
+                let cells = start..self.bytes.len();
+                let values = self.bytes.get(cells.clone()).unwrap_or_default();
+                let key = native.key_of(values);
+                (key, Source::Native { native, cells })
+            }
+        };
+        self.list.push(Entry { place, verb: operation.verb, key, source, ttl, timestamp });
+        Ok(())
+    }
+
+    pub(crate) fn first(&self, unit: &[usize]) -> Option<&Entry> {
+        self.list.get(*unit.first()?)
+    }
+
+    pub(crate) fn place(&self, at: usize) -> Option<usize> {
+        self.list.get(at).map(|entry| entry.place)
+    }
+
+    pub(crate) fn table(&self, at: usize) -> Option<Arc<Known>> {
+        match &self.list.get(at)?.source {
+            Source::Row { known, .. } => Some(Arc::clone(known)),
+            Source::Native { .. } => None,
+        }
+    }
+
+    /// How columns of this entry's key are written: a row, or what its partition shares.
+    pub(crate) fn insert_form(&self, at: usize) -> Form {
+        match self.list.get(at).map(|entry| &entry.source) {
+            Some(Source::Row { form: Form::InsertStatic, .. }) => Form::InsertStatic,
+            _ => Form::Insert,
+        }
+    }
+
+    /// The bytes of each column of an entry's key.
+    pub(crate) fn key_cells(&self, at: usize) -> Vec<&[u8]> {
+        let Some(Source::Row { cells, key_end, .. }) = self.list.get(at).map(|entry| &entry.source)
+        else {
+            return Vec::new();
+        };
+        let key = Cells::new(self.bytes.get(cells.start..*key_end).unwrap_or_default());
+        key.map(|cell| match cell {
+            CellRef::Value(bytes) => bytes,
+            CellRef::Null | CellRef::Unset => &[],
+        })
+        .collect()
+    }
+
+    /// Whether some table has a list that is doubled if it is written twice at one time.
+    pub(crate) fn has_lists(&self) -> bool {
+        self.list.iter().any(|entry| match &entry.source {
+            Source::Row { known, .. } => known.has_lists,
+            Source::Native { native, .. } => native.writes_lists(),
+        })
+    }
+
+    /// The values for an entry's own statement.
+    pub(crate) fn cells_for(
+        &mut self,
+        at: usize,
+        known: &Known,
+        form: Form,
+        using: Using,
+        stamp: Option<i64>,
+    ) -> Range<usize> {
+        let Some(entry) = self.list.get(at) else { return 0..0 };
+        let Source::Row { cells, key_end, .. } = &entry.source else { return 0..0 };
+        let (cells, key_end) = (cells.clone(), *key_end);
+        let (ttl, stamp) = (entry.ttl, stamp.or(entry.timestamp));
+        let start = self.bytes.len();
+        match form {
+            // As they stand.
+            Form::Insert | Form::InsertIfAbsent if using == Using::default() => return cells,
+            Form::Delete | Form::DeleteIfPresent if using == Using::default() => {
+                return cells.start..key_end;
+            }
+            Form::InsertStatic => {
+                for marker in known.markers(form, using) {
+                    match marker {
+                        Marker::Column(column) => self.copy_cell(&cells, column),
+                        Marker::Ttl => push_ttl(&mut self.bytes, ttl),
+                        Marker::Timestamp => push_stamp(&mut self.bytes, stamp),
+                    }
+                }
+            }
+            Form::Insert | Form::InsertIfAbsent => {
+                self.bytes.extend_from_within(cells);
+                push_using(&mut self.bytes, using, ttl, stamp);
+            }
+            Form::UpdateIfPresent => {
+                push_using(&mut self.bytes, using, ttl, stamp);
+                self.bytes.extend_from_within(key_end..cells.end);
+                self.bytes.extend_from_within(cells.start..key_end);
+            }
+            Form::Delete | Form::DeleteIfPresent | Form::Select => {
+                push_using(&mut self.bytes, using, ttl, stamp);
+                self.bytes.extend_from_within(cells.start..key_end);
+            }
+        }
+        start..self.bytes.len()
+    }
+
+    /// Copies the value of a column out of a row's.
+    fn copy_cell(&mut self, cells: &Range<usize>, column: usize) {
+        let mut at = cells.start;
+        for number in 0..=column {
+            let length = self.bytes.get(at..at + 4).and_then(|length| length.try_into().ok());
+            let length = length.map_or(-1, i32::from_be_bytes);
+            let end = at + 4 + usize::try_from(length).unwrap_or(0);
+            if number == column {
+                self.bytes.extend_from_within(at..end);
+                return;
+            }
+            at = end;
+        }
+    }
+
+    /// The values for a statement on an entry's key, with the columns of `row`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a statement's values come from this many places"
+    )]
+    pub(crate) fn cells_of(
+        &mut self,
+        at: usize,
+        row: &Row,
+        known: &Known,
+        form: Form,
+        using: Using,
+        whole: bool,
+        ttl: Option<i32>,
+        stamp: Option<i64>,
+    ) -> Range<usize> {
+        let Some(Source::Row { cells, .. }) = self.list.get(at).map(|entry| &entry.source) else {
+            return 0..0;
+        };
+        let cells = cells.clone();
+        let start = self.bytes.len();
+        for marker in known.markers(form, using) {
+            match marker {
+                Marker::Column(column) if column < known.table.key => {
+                    self.copy_cell(&cells, column)
+                }
+                Marker::Column(column) => push(&mut self.bytes, cell_of(known, row, column, whole)),
+                Marker::Ttl => push_ttl(&mut self.bytes, ttl),
+                Marker::Timestamp => push_stamp(&mut self.bytes, stamp),
+            }
+        }
+        start..self.bytes.len()
+    }
+}
+
+/// The statement of an operation that is alone on its key.
+fn form(verb: Verb, known: &Known, row: &Row) -> Form {
+    let is_row = known.table.key == known.table.partition
+        || row.cell(known.table.partition) != CellRef::Unset;
+    match verb {
+        Verb::Insert => Form::InsertIfAbsent,
+        Verb::Replace | Verb::Update => Form::UpdateIfPresent,
+        Verb::Delete => Form::Delete,
+        Verb::DeleteExisting => Form::DeleteIfPresent,
+        _ if writes(verb) && !is_row => Form::InsertStatic,
+        _ => Form::Insert,
+    }
+}
+
+/// What is written to a column: where the whole row is, what was not given has no value. What a
+/// partition's rows share is not part of a row.
+fn cell_of<'r>(known: &Known, row: &'r Row, column: usize, whole: bool) -> CellRef<'r> {
+    match row.cell(column) {
+        CellRef::Unset if whole && known.is_of_row(column) => CellRef::Null,
+        cell => cell,
+    }
+}
+
+fn push(bytes: &mut Vec<u8>, cell: CellRef<'_>) {
+    match cell {
+        CellRef::Null => bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
+        CellRef::Unset => bytes.extend_from_slice(&(-2_i32).to_be_bytes()),
+        CellRef::Value(value) => {
+            // No value is longer: `queue` refuses operations that are.
+            let length = i32::try_from(value.len()).unwrap_or(i32::MAX);
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(value);
+        }
+    }
+}
+
+fn push_using(bytes: &mut Vec<u8>, using: Using, ttl: Option<i32>, stamp: Option<i64>) {
+    if using.ttl {
+        push_ttl(bytes, ttl);
+    }
+    if using.timestamp {
+        push_stamp(bytes, stamp);
+    }
+}
+
+fn push_ttl(bytes: &mut Vec<u8>, ttl: Option<i32>) {
+    match ttl {
+        Some(ttl) => push(bytes, CellRef::Value(&ttl.to_be_bytes())),
+        None => push(bytes, CellRef::Unset),
+    }
+}
+
+fn push_stamp(bytes: &mut Vec<u8>, stamp: Option<i64>) {
+    match stamp {
+        Some(stamp) => push(bytes, CellRef::Value(&stamp.to_be_bytes())),
+        None => push(bytes, CellRef::Unset),
+    }
+}
+
+/// Appends the values of a row's key.
+pub(crate) fn key_cells(known: &Known, row: &Row, bytes: &mut Vec<u8>) {
+    (0..known.table.key).for_each(|place| push(bytes, row.cell(place)));
+}

@@ -1,0 +1,155 @@
+//! One request to the server: a statement or a batch of them.
+
+use std::{ops::Range, time::Duration};
+
+use batch_core::{
+    Error, ErrorKind, Result,
+    seam::{Answers, Chunk},
+};
+use scylla::{
+    response::query_result::QueryResult,
+    statement::{
+        batch::{Batch, BatchStatement, BatchType},
+        prepared::PreparedStatement,
+    },
+};
+use tokio::time::Instant;
+
+use crate::{
+    backend::CqlBackend,
+    errors::{self, Asked},
+    statement::WireRow,
+};
+
+/// How several statements travel in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One partition, without the batch log.
+    Partition,
+    /// Several partitions, without the batch log.
+    Spread,
+    Logged,
+    Counter,
+    /// One partition, with conditions.
+    Conditional,
+}
+
+/// Statements with the places of their values in the entries' bytes.
+pub(crate) struct Request {
+    kind: Kind,
+    statements: Vec<BatchStatement>,
+    cells: Vec<Range<usize>>,
+    /// For statements without one of their own.
+    pub(crate) timestamp: Option<i64>,
+}
+
+/// What a batch has over its statements: the frame's header, kind, count, consistencies, flags, timestamp.
+const BATCH_OVERHEAD: usize = 9 + 1 + 2 + 2 + 1 + 2 + 8;
+/// What a statement has over its values: kind, id with its length, count.
+const STATEMENT_OVERHEAD: usize = 1 + 2 + 16 + 2;
+/// The driver's own time limit only frees what a lost request holds; the commit's deadline rules.
+const LONGER_THAN_THE_COMMIT: Duration = Duration::from_secs(5);
+
+impl Request {
+    pub(crate) fn new(kind: Kind, room: usize) -> Self {
+        Self {
+            kind,
+            statements: Vec::with_capacity(room),
+            cells: Vec::with_capacity(room),
+            timestamp: None,
+        }
+    }
+
+    pub(crate) fn add(&mut self, statement: &PreparedStatement, cells: Range<usize>) {
+        self.statements.push(BatchStatement::PreparedStatement(statement.clone()));
+        self.cells.push(cells);
+    }
+
+    /// Takes in another's statements.
+    pub(crate) fn join(&mut self, mut other: Self) {
+        self.statements.append(&mut other.statements);
+        self.cells.append(&mut other.cells);
+    }
+
+    /// The bytes of the frame.
+    fn size(&self) -> usize {
+        let cells: usize = self.cells.iter().map(ExactSizeIterator::len).sum();
+        BATCH_OVERHEAD + self.cells.len() * STATEMENT_OVERHEAD + cells
+    }
+}
+
+impl CqlBackend {
+    /// Sends a request, once. Nothing is sent for one without statements.
+    pub(crate) async fn execute(
+        &self,
+        mut request: Request,
+        bytes: &[u8],
+        chunk: &Chunk<'_>,
+        answers: &mut Answers,
+    ) -> Result<Option<QueryResult>> {
+        let size = request.size();
+        let limit = self.server.limits.frame_bytes;
+        if size > limit {
+            // Sent all the same, it would take the neighbours on its connection with it.
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!(
+                    "the request has {size} bytes, and the server takes at most {limit}; make the documents smaller, or put fewer into one batch"
+                ),
+            ));
+        }
+        let rows: Vec<WireRow<'_>> = request
+            .cells
+            .iter()
+            .map(|cells| WireRow { cells: bytes.get(cells.clone()).unwrap_or_default() })
+            .collect();
+        let limit = chunk.deadline().saturating_duration_since(Instant::now());
+        let limit = Some(limit.saturating_add(LONGER_THAN_THE_COMMIT));
+        let conditional = request.kind == Kind::Conditional;
+        let alone = rows.len() == 1 && !matches!(request.kind, Kind::Logged | Kind::Counter);
+        let result = if rows.is_empty() {
+            return Ok(None);
+        } else if alone
+            && let (Some(BatchStatement::PreparedStatement(mut statement)), Some(row)) =
+                (request.statements.pop(), rows.first())
+        {
+            statement.set_timestamp(request.timestamp);
+            statement.set_request_timeout(limit);
+            chunk.sent();
+            self.session.execute_unpaged(&statement, row).await
+        } else {
+            let kind = match request.kind {
+                Kind::Partition | Kind::Spread => BatchType::Unlogged,
+                Kind::Logged | Kind::Conditional => BatchType::Logged,
+                Kind::Counter => BatchType::Counter,
+            };
+            let mut batch = Batch::new_with_statements(kind, request.statements);
+            batch.set_execution_profile_handle(Some(self.profile.clone()));
+            batch.set_timestamp(request.timestamp);
+            batch.set_request_timeout(limit);
+            batch.set_tracing(self.tracing);
+            chunk.sent();
+            self.session.batch(&batch, &rows).await
+        };
+        match result {
+            Ok(result) => {
+                for warning in result.warnings() {
+                    answers.warn(warning);
+                }
+                if let Some(id) = result.tracing_id() {
+                    answers.warn(format!("chunk {} was traced as {id}", chunk.number()));
+                }
+                Ok(Some(result))
+            }
+            Err(error) => {
+                let asked = Asked {
+                    logged: request.kind == Kind::Logged,
+                    several_partitions: request.kind == Kind::Spread,
+                    conditional,
+                    counter: request.kind == Kind::Counter,
+                };
+                Err(self.learn(errors::verdict(&error, asked)))
+            }
+        }
+    }
+}
