@@ -74,8 +74,17 @@ impl fmt::Debug for CqlBackend {
 
 impl CqlBackend {
     pub(crate) fn new(connection: Connection) -> Self {
-        let Connection { session, keyspace, profile, asking, clock, server, refusals, tracing } =
-            connection;
+        let Connection {
+            session,
+            keyspace,
+            profile,
+            asking,
+            clock,
+            server,
+            refusals,
+            tracing,
+            spread,
+        } = connection;
         Self {
             session,
             profile,
@@ -85,7 +94,7 @@ impl CqlBackend {
             guard: Guard::default(),
             keyspace,
             asking,
-            spread: true,
+            spread,
             refusals,
             schema: Schema::default(),
             replicas: KnownReplicas::default(),

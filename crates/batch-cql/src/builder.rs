@@ -1,0 +1,277 @@
+//! Settings to connect with.
+
+mod point;
+mod translate;
+
+use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use batch_core::{Error, ErrorKind, Result, StoreOptions};
+use scylla::{
+    client::{Compression, PoolSize, execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder},
+    policies::load_balancing::DefaultPolicy,
+    statement::{Consistency, SerialConsistency},
+};
+
+use self::point::ContactPoint;
+pub use self::translate::Translate;
+use crate::{
+    CqlStore,
+    connection::{self, Connection, Ways},
+    errors,
+};
+
+/// Settings to connect with; [`CqlStore::builder`] makes one.
+///
+/// ```no_run
+/// # async fn example() -> batch_core::Result<()> {
+/// use batch_cql::{Consistency, CqlStore};
+///
+/// let store = CqlStore::builder()
+///     .contact_point("db1.example.org")
+///     .contact_point("[2001:db8::7]:9142")
+///     .keyspace("school")
+///     .credentials("abby", "secret")
+///     .local_datacenter("dc1")
+///     .consistency(Consistency::LocalQuorum)
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct CqlBuilder {
+    /// The first mistake is kept, and told by `connect`.
+    points: Result<Vec<ContactPoint>>,
+    keyspace: Option<String>,
+    credentials: Option<(String, String)>,
+    compression: Option<Compression>,
+    local_datacenter: Option<String>,
+    consistency: Consistency,
+    serial_consistency: SerialConsistency,
+    translate: Option<Translate>,
+    connect_timeout: Duration,
+    connections: NonZeroUsize,
+    ways: Ways,
+    options: StoreOptions,
+}
+
+impl CqlBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            points: Ok(Vec::new()),
+            keyspace: None,
+            credentials: None,
+            compression: None,
+            local_datacenter: None,
+            consistency: Consistency::LocalQuorum,
+            serial_consistency: SerialConsistency::LocalSerial,
+            translate: None,
+            connect_timeout: Duration::from_secs(10),
+            connections: NonZeroUsize::MIN,
+            ways: Ways::default(),
+            options: StoreOptions::new(),
+        }
+    }
+
+    /// Adds a node to begin with: `host`, `host:port` or `[v6]:port`; the port is 9042 if not
+    /// said. The other nodes are found through it, so several are needed only in case one is down.
+    pub fn contact_point(mut self, point: impl Into<String>) -> Self {
+        self.points = self.points.and_then(|mut points| {
+            points.push(ContactPoint::parse(&point.into())?);
+            Ok(points)
+        });
+        self
+    }
+
+    /// Adds several nodes to begin with.
+    pub fn contact_points(self, points: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        points.into_iter().fold(self, Self::contact_point)
+    }
+
+    /// Where collections are that are named without a keyspace, in the case that it has. Without
+    /// it each is named as `keyspace.table`.
+    pub fn keyspace(mut self, keyspace: impl Into<String>) -> Self {
+        self.keyspace = Some(keyspace.into());
+        self
+    }
+
+    /// Who connects.
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.credentials = Some((user.into(), password.into()));
+        self
+    }
+
+    /// Compresses requests and answers, if the server can. Default: not.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// The datacenter whose nodes are asked. Others are not, so a name that no node has is an
+    /// error. Default: all nodes are asked alike.
+    pub fn local_datacenter(mut self, name: impl Into<String>) -> Self {
+        self.local_datacenter = Some(name.into());
+        self
+    }
+
+    /// The consistency of writes. Default: `LocalQuorum`.
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+
+    /// The consistency at which conditions are decided. Default: `LocalSerial`.
+    pub fn serial_consistency(mut self, consistency: SerialConsistency) -> Self {
+        self.serial_consistency = consistency;
+        self
+    }
+
+    /// Reaches the nodes by other addresses than they tell: behind a port mapping or a tunnel.
+    pub fn translate(mut self, translate: Translate) -> Self {
+        self.translate = Some(translate);
+        self
+    }
+
+    /// The time that [`connect`](Self::connect) has. Default: 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The connections to each node, or to each shard of ScyllaDB. Default: 1, which is enough for
+    /// thousands of requests at a time.
+    pub fn connections(mut self, connections: NonZeroUsize) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// Whether rows that are alone in their partition may share a batch, which costs a fraction of
+    /// a request for each. Its price: one answer for some ten of them, so that what becomes unknown
+    /// becomes so for all. Default: `true`.
+    pub fn batch_across_partitions(mut self, allowed: bool) -> Self {
+        self.ways.spread = allowed;
+        self
+    }
+
+    /// Whether the servers trace each request: for a look at a few of them, since it is slow. The
+    /// ids come with the report's warnings. Default: `false`.
+    pub fn tracing(mut self, tracing: bool) -> Self {
+        self.ways.tracing = tracing;
+        self
+    }
+
+    /// Limits, deadline, backoff and clock.
+    pub fn options(mut self, options: StoreOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Connects, reads the schema, and asks what the server is and takes.
+    ///
+    /// # Errors
+    /// [`Connection`](ErrorKind::Connection) if no contact point can be connected to,
+    /// [`Timeout`](ErrorKind::Timeout) if that takes too long, [`Unauthorized`](ErrorKind::Unauthorized)
+    /// if user or password are refused, [`NotFound`](ErrorKind::NotFound) for a keyspace that is
+    /// not there, [`InvalidOperation`](ErrorKind::InvalidOperation) for settings that cannot be.
+    pub async fn connect(self) -> Result<CqlStore> {
+        self.check()?;
+        let points = point::list(self.points.as_deref().unwrap_or_default());
+        let timeout = self.connect_timeout;
+        let options = self.options.clone();
+        let connected = tokio::time::timeout(timeout, self.connection()).await;
+        let connection = connected.unwrap_or_else(|_| {
+            let message = format!(
+                "cannot connect to {points} within {timeout:?}; look whether the server is up, and answers"
+            );
+            Err(Error::new(ErrorKind::Timeout, message).transient())
+        });
+        Ok(CqlStore::new(connection?, options))
+    }
+
+    fn check(&self) -> Result<()> {
+        let invalid = |message| Err(Error::new(ErrorKind::InvalidOperation, message));
+        if self.points.as_ref().map_err(Clone::clone)?.is_empty() {
+            return invalid("there is no contact point to connect to; name one, such as `localhost:9042`");
+        }
+        if matches!(self.consistency, Consistency::Serial | Consistency::LocalSerial) {
+            return invalid("nothing can be written at a serial consistency; give it as `serial_consistency`, and another one for writes");
+        }
+        if self.keyspace.as_deref() == Some("") {
+            return invalid("the keyspace has an empty name; leave it out, or correct it");
+        }
+        Ok(())
+    }
+
+    async fn connection(self) -> Result<Connection> {
+        let points = self.points?;
+        // Each is tried in turn, and the nodes that they tell of once more; what goes wrong there
+        // says more than that the time is over.
+        let steps = u32::try_from(points.len() + 1).unwrap_or(u32::MAX);
+        let each = (self.connect_timeout / steps).min(Duration::from_secs(5));
+        let policy = match &self.local_datacenter {
+            Some(name) => DefaultPolicy::builder().prefer_datacenter(name.clone()),
+            None => DefaultPolicy::builder(),
+        };
+        let profile = ExecutionProfile::builder()
+            .consistency(self.consistency)
+            .serial_consistency(Some(self.serial_consistency))
+            .load_balancing_policy(policy.token_aware(true).build());
+        let profile = connection::profile(profile);
+        let mut builder = SessionBuilder::new()
+            .known_nodes(points.iter().map(ToString::to_string))
+            .compression(self.compression)
+            .connection_timeout(each)
+            .pool_size(PoolSize::PerShard(self.connections))
+            .default_execution_profile_handle(profile.clone().into_handle());
+        if let Some((user, password)) = &self.credentials {
+            builder = builder.user(user, password);
+        }
+        if let Some(translate) = self.translate {
+            let translator = translate.translator(&points, &builder).await?;
+            // The port of a node's shards is not behind the same mapping.
+            builder = builder.address_translator(translator).disallow_shard_aware_port(true);
+        }
+        let session = builder.build().await;
+        let session = session.map_err(|error| errors::not_connected(&point::list(&points), &error))?;
+        if let Some(name) = &self.local_datacenter {
+            find_datacenter(&session, name)?;
+        }
+        let clock = self.options.shared_clock();
+        Connection::new(Arc::new(session), self.keyspace.as_deref(), profile, clock, self.ways).await
+    }
+}
+
+fn find_datacenter(session: &Session, name: &str) -> Result<()> {
+    let state = session.get_cluster_state();
+    let mut known: Vec<&str> =
+        state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
+    known.sort_unstable();
+    known.dedup();
+    // A cluster that tells of no datacenter at all may not have told yet.
+    if known.is_empty() || known.contains(&name) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidOperation,
+        format!("no node is in the datacenter `{name}`; there are {}", known.join(", ")),
+    ))
+}
+
+impl fmt::Debug for CqlBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CqlBuilder")
+            .field("contact_points", &self.points)
+            .field("keyspace", &self.keyspace)
+            .field("user", &self.credentials.as_ref().map(|(user, _)| user))
+            .field("compression", &self.compression)
+            .field("local_datacenter", &self.local_datacenter)
+            .field("consistency", &self.consistency)
+            .field("serial_consistency", &self.serial_consistency)
+            .field("translate", &self.translate)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("connections", &self.connections)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,174 @@
+//! What a store holds of the cluster it is connected to.
+
+use std::{fmt, sync::Arc};
+
+use batch_core::{Clock, Error, ErrorKind, Result};
+use scylla::{
+    client::{
+        execution_profile::{ExecutionProfile, ExecutionProfileBuilder, ExecutionProfileHandle},
+        session::Session,
+    },
+    policies::retry::FallthroughRetryPolicy,
+    statement::{Consistency, SerialConsistency, Statement},
+};
+
+use crate::{
+    clock::ServerClock,
+    errors,
+    server::{Refusals, ServerFacts},
+};
+
+/// A cluster that is connected to, with what was found out about it.
+pub(crate) struct Connection {
+    pub(crate) session: Arc<Session>,
+    /// Where collections are that are named without a keyspace.
+    pub(crate) keyspace: Option<Box<str>>,
+    /// The settings of every request: the driver's own are those of the session's owner.
+    pub(crate) profile: ExecutionProfileHandle,
+    /// How the nodes are asked about themselves.
+    pub(crate) asking: Asking,
+    pub(crate) clock: Arc<ServerClock>,
+    pub(crate) server: ServerFacts,
+    pub(crate) refusals: Refusals,
+    /// Whether requests are traced by the servers.
+    pub(crate) tracing: bool,
+    /// Whether rows that are alone in their partition may share a batch.
+    pub(crate) spread: bool,
+}
+
+/// Habits of a store that are no settings of the driver.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ways {
+    pub(crate) tracing: bool,
+    pub(crate) spread: bool,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self { tracing: false, spread: true }
+    }
+}
+
+impl Connection {
+    /// Finds out about a cluster.
+    ///
+    /// # Errors
+    /// What stood in the way; [`NotFound`](ErrorKind::NotFound) for a keyspace that is not there.
+    pub(crate) async fn new(
+        session: Arc<Session>,
+        keyspace: Option<&str>,
+        profile: ExecutionProfile,
+        own_clock: Arc<dyn Clock>,
+        ways: Ways,
+    ) -> Result<Self> {
+        let profile = profile.into_handle_with_label("unibatch".to_owned());
+        let asking = Asking::new(&profile);
+        if let Some(keyspace) = keyspace {
+            find_keyspace(&session, &asking, keyspace).await?;
+        }
+        let server = ServerFacts::ask(&session, &asking).await?;
+        let clock = Arc::new(ServerClock::new(own_clock));
+        clock.measure(&session, &asking.time()).await?;
+        Ok(Self {
+            session,
+            keyspace: keyspace.map(Into::into),
+            profile,
+            asking,
+            clock,
+            server,
+            refusals: Refusals::default(),
+            tracing: ways.tracing,
+            spread: ways.spread,
+        })
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("keyspace", &self.keyspace)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The settings of the store's requests, on top of those that a session has: sent once, answered
+/// or not. Attempts are counted by the core, and its deadline ends a request that gets no answer.
+pub(crate) fn profile(own: ExecutionProfileBuilder) -> ExecutionProfile {
+    own.retry_policy(Arc::new(FallthroughRetryPolicy::new()))
+        .speculative_execution_policy(None)
+        .request_timeout(None)
+        .build()
+}
+
+/// How the store reads what nodes say of themselves: each node has that of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Asking {
+    profile: ExecutionProfileHandle,
+}
+
+impl Asking {
+    pub(crate) fn new(profile: &ExecutionProfileHandle) -> Self {
+        Self { profile: profile.clone() }
+    }
+
+    pub(crate) fn statement(&self, text: &str) -> Statement {
+        let mut statement = Statement::new(text);
+        statement.set_execution_profile_handle(Some(self.profile.clone()));
+        statement.set_consistency(Consistency::LocalOne);
+        statement
+    }
+
+    /// The question for a node's time.
+    pub(crate) fn time(&self) -> Statement {
+        self.statement("SELECT now() FROM system.local")
+    }
+}
+
+/// Looks for a keyspace where the driver has it, or else in the server's own tables.
+async fn find_keyspace(session: &Session, asking: &Asking, name: &str) -> Result<()> {
+    if session.get_cluster_state().get_keyspace(name).is_some() {
+        return Ok(());
+    }
+    let text = "SELECT keyspace_name FROM system_schema.keyspaces";
+    let answer = session.query_unpaged(asking.statement(text), ()).await;
+    let rows = answer.map_err(|error| errors::of_read(&error))?.into_rows_result();
+    let rows = rows.map_err(|error| errors::unreadable("its keyspaces", error))?;
+    let rows =
+        rows.rows::<(String,)>().map_err(|error| errors::unreadable("its keyspaces", error))?;
+    let names: Vec<String> = rows.flatten().map(|(name,)| name).collect();
+    if names.iter().any(|known| known == name) {
+        // The driver could not read the schema when it connected.
+        return session.refresh_metadata().await.map_err(|error| errors::of_metadata(&error));
+    }
+    let mut own: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| !name.starts_with("system")).collect();
+    own.sort_unstable();
+    let own = match own.as_slice() {
+        [] => "there is none".to_owned(),
+        names => format!("there are {}", names.join(", ")),
+    };
+    Err(Error::new(
+        ErrorKind::NotFound,
+        format!(
+            "there is no keyspace `{name}`; {own}: make it with CREATE KEYSPACE, or correct the name"
+        ),
+    ))
+}
+
+/// The consistency of reads, where that of writes can only be one of writes.
+pub(crate) const fn of_reads(writes: Consistency) -> Consistency {
+    match writes {
+        Consistency::Any => Consistency::One,
+        Consistency::EachQuorum => Consistency::LocalQuorum,
+        other => other,
+    }
+}
+
+/// The consistency at which a condition's doubts are read.
+pub(crate) const fn of_conditions(serial: SerialConsistency) -> Consistency {
+    match serial {
+        SerialConsistency::Serial => Consistency::Serial,
+        SerialConsistency::LocalSerial => Consistency::LocalSerial,
+    }
+}

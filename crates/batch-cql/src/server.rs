@@ -1,0 +1,180 @@
+//! What the cluster is, what it takes, and what it was found to refuse.
+
+mod limits;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use batch_core::{Error, Result, Server};
+use scylla::{
+    client::session::Session,
+    cluster::ClusterState,
+    errors::ExecutionError,
+    response::query_result::QueryRowsResult,
+    statement::Statement,
+    value::{CqlValue, Row},
+};
+
+pub(crate) use self::limits::Limits;
+use crate::{
+    connection::Asking,
+    errors::{self, Refusal},
+};
+
+/// Which product speaks CQL there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Product {
+    Cassandra,
+    Scylla,
+    /// DataStax Enterprise.
+    Dse,
+}
+
+impl Product {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cassandra => "Cassandra",
+            Self::Scylla => "ScyllaDB",
+            Self::Dse => "DataStax Enterprise",
+        }
+    }
+}
+
+/// What a node says of itself and its cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerFacts {
+    pub(crate) product: Product,
+    pub(crate) version: String,
+    pub(crate) limits: Limits,
+    /// More of what it says, by name.
+    facts: Vec<(&'static str, String)>,
+}
+
+/// The columns of `system.local` that are shown, and the names that they are shown by.
+const FACTS: [(&str, &str); 4] = [
+    ("cql_version", "CQL version"),
+    ("partitioner", "partitioner"),
+    ("cluster_name", "cluster"),
+    ("data_center", "datacenter"),
+];
+
+impl ServerFacts {
+    /// Asks a node.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub(crate) async fn ask(session: &Session, asking: &Asking) -> Result<Self> {
+        let local = Local::ask(session, asking).await?;
+        let dse = local.text("dse_version");
+        let scylla = scylla_version(session, asking).await?;
+        let release = local.text("release_version").unwrap_or_else(|| "unknown".to_owned());
+        let (product, version) = match (scylla, dse) {
+            (Some(version), _) => (Product::Scylla, version),
+            (None, Some(version)) => (Product::Dse, version),
+            (None, None) => (Product::Cassandra, release),
+        };
+        let limits = Limits::ask(session, asking, product).await;
+        let facts = FACTS.iter().filter_map(|(column, name)| {
+            let value = local.text(column)?;
+            // A partitioner is told by its whole class name.
+            let short = value.rsplit('.').next().filter(|_| *column == "partitioner");
+            Some((*name, short.map_or_else(|| value.clone(), str::to_owned)))
+        });
+        Ok(Self { product, version, limits, facts: facts.collect() })
+    }
+
+    /// Whether it is ScyllaDB, which differs from Cassandra in what it counts and answers.
+    #[expect(dead_code, reason = "the planner asks it")]
+    pub(crate) fn is_scylla(&self) -> bool {
+        self.product == Product::Scylla
+    }
+
+    /// The answer to a ping.
+    pub(crate) fn server(&self, state: &ClusterState) -> Server {
+        let server = Server::new(self.product.as_str(), &self.version).with_fact("protocol", "4");
+        let facts = self.facts.iter();
+        let server = facts.fold(server, |server, (name, value)| server.with_fact(*name, value));
+        let nodes = state.get_nodes_info();
+        let up = nodes.iter().filter(|node| node.is_connected()).count();
+        server.with_fact("nodes", format!("{} ({up} connected)", nodes.len()))
+    }
+}
+
+/// A row of `system.local`, whatever columns the service has there.
+struct Local {
+    names: Vec<String>,
+    values: Row,
+}
+
+impl Local {
+    async fn ask(session: &Session, asking: &Asking) -> Result<Self> {
+        let rows = ask(session, asking.statement("SELECT * FROM system.local WHERE key = 'local'"))
+            .await?;
+        let names = rows.column_specs().iter().map(|column| column.name().to_owned()).collect();
+        let values =
+            rows.first_row::<Row>().map_err(|error| errors::unreadable("what it is", error))?;
+        Ok(Self { names, values })
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        let place = self.names.iter().position(|own| own == name)?;
+        match self.values.columns.get(place)?.as_ref()? {
+            CqlValue::Text(text) | CqlValue::Ascii(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// ScyllaDB's version, if that is what answers: only ScyllaDB has the table.
+async fn scylla_version(session: &Session, asking: &Asking) -> Result<Option<String>> {
+    let text = "SELECT version FROM system.versions WHERE key = 'local'";
+    let is_sharded =
+        || session.get_cluster_state().get_nodes_info().iter().any(|n| n.sharder().is_some());
+    let unknown = || is_sharded().then(|| "unknown".to_owned());
+    match session.query_unpaged(asking.statement(text), ()).await {
+        Ok(answer) => Ok(answer
+            .into_rows_result()
+            .ok()
+            .and_then(|rows| rows.first_row::<(String,)>().ok())
+            .map(|(version,)| version)
+            .or_else(unknown)),
+        Err(error) if errors::is_answer(&error) => Ok(unknown()),
+        Err(error) => Err(errors::of_read(&error)),
+    }
+}
+
+async fn ask(session: &Session, statement: Statement) -> Result<QueryRowsResult> {
+    let answer = session.query_unpaged(statement, ()).await;
+    let answer = answer.map_err(|error| errors::of_read(&error))?;
+    answer.into_rows_result().map_err(|error| errors::unreadable("what it is", error))
+}
+
+/// What the server was found never to take. Services that speak CQL may lack the batch log, or
+/// conditions; that is found out by the first one, and then known.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    logged: AtomicBool,
+    conditions: AtomicBool,
+}
+
+impl Refusals {
+    /// Looks whether an error says that there is no such thing.
+    pub(crate) fn learn(&self, error: &Error) {
+        let native =
+            std::error::Error::source(error).and_then(|e| e.downcast_ref::<ExecutionError>());
+        match native.and_then(errors::refusal) {
+            Some(Refusal::LoggedBatches) => self.logged.store(true, Ordering::Relaxed),
+            Some(Refusal::Conditions) => self.conditions.store(true, Ordering::Relaxed),
+            None => {}
+        }
+    }
+
+    /// Whether logged batches are refused.
+    pub(crate) fn logged(&self) -> bool {
+        self.logged.load(Ordering::Relaxed)
+    }
+
+    /// Whether conditions are refused.
+    pub(crate) fn conditions(&self) -> bool {
+        self.conditions.load(Ordering::Relaxed)
+    }
+}

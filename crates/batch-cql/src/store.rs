@@ -1,0 +1,126 @@
+//! The store as users see it.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use batch_core::{
+    Batch, BatchOptions, Capabilities, Clock, Key, Outcome, Result, Server, Store, StoreOptions,
+    seam::{Backend, Engine},
+};
+use scylla::client::session::Session;
+
+use crate::{
+    CqlBatch, CqlBuilder,
+    backend::CqlBackend,
+    connection::{self, Connection, Ways},
+};
+
+/// A keyspace of Cassandra or ScyllaDB. A clone is another handle of the same connections, which
+/// end with the last one.
+///
+/// [`builder`](Self::builder) connects; [`from_session`](Self::from_session) takes a session that
+/// you have already.
+///
+/// # Time
+/// Plain writes carry a timestamp, so that a write which is sent again does not undo a later one.
+/// It is of the servers' time, not of this machine's: the difference is measured when the store
+/// connects, and now and then while it is in use. Conditions are stamped by the node that decides
+/// them. So the order of plain writes and conditions on one key rests on the nodes' clocks, which
+/// have to agree to about a millisecond, as they do under NTP. No client can help against a row
+/// that somebody stamped in the future: later writes to it are acknowledged and not seen.
+#[derive(Clone, Debug)]
+pub struct CqlStore {
+    session: Arc<Session>,
+    backend: Arc<CqlBackend>,
+    engine: Engine,
+}
+
+impl CqlStore {
+    /// Settings to connect with.
+    pub fn builder() -> CqlBuilder {
+        CqlBuilder::new()
+    }
+
+    /// A store on a session of your own. A collection that is named without a keyspace is a table
+    /// of `keyspace`.
+    ///
+    /// Nothing of the session is changed. The store's requests have the consistencies and the load
+    /// balancing of the session's default execution profile, as they are now; they are never
+    /// repeated by the driver, nor sent to two nodes. The session has to read the whole schema, as
+    /// it does unless it was built otherwise.
+    ///
+    /// # Errors
+    /// [`NotFound`](batch_core::ErrorKind::NotFound) for a keyspace that is not there; what the
+    /// server says.
+    pub async fn from_session(
+        session: Arc<Session>,
+        keyspace: Option<&str>,
+        options: StoreOptions,
+    ) -> Result<Self> {
+        let own = session.get_default_execution_profile_handle().pointee_to_builder();
+        let connecting = Connection::new(
+            session,
+            keyspace,
+            connection::profile(own),
+            options.shared_clock(),
+            Ways::default(),
+        );
+        Ok(Self::new(connecting.await?, options))
+    }
+
+    pub(crate) fn new(connection: Connection, options: StoreOptions) -> Self {
+        let clock: Arc<dyn Clock> = Arc::<crate::clock::ServerClock>::clone(&connection.clock);
+        let session = Arc::clone(&connection.session);
+        let backend = Arc::new(CqlBackend::new(connection));
+        let outer: Arc<dyn Backend> = Arc::<CqlBackend>::clone(&backend);
+        Self { session, backend, engine: Engine::new(outer, options.clock(clock)) }
+    }
+
+    /// The driver's session: to prepare statements with, and for whatever is not batching.
+    #[must_use]
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// The backend: to be wrapped in your own.
+    #[must_use]
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::<CqlBackend>::clone(&self.backend)
+    }
+
+    /// As [`Store::batch`], for those who know that it is a batch of CQL.
+    ///
+    /// # Errors
+    /// As [`Store::batch`].
+    pub fn cql_batch(&self, options: BatchOptions) -> Result<CqlBatch> {
+        Ok(CqlBatch::new(self.engine.batch(options)?))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Store for CqlStore {
+    fn name(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.engine.capabilities()
+    }
+
+    fn batch(&self, options: BatchOptions) -> Result<Box<dyn Batch>> {
+        self.engine.batch(options)
+    }
+
+    async fn read(&self, collection: &str, key: &Key) -> Result<Option<Outcome>> {
+        self.engine.read(collection, key).await
+    }
+
+    async fn ping(&self) -> Result<Server> {
+        self.engine.ping().await
+    }
+
+    async fn close(&self, deadline: Duration) -> Result<()> {
+        self.engine.close(deadline).await
+    }
+}
