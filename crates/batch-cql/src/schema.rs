@@ -220,8 +220,10 @@ impl Known {
             return Err(Error::new(ErrorKind::Protocol, "there is no such statement"));
         };
         cell.get_or_try_init(|| async {
-            let typed = prepare.prepare(&self.text(form, using, true)).await;
-            match typed {
+            match prepare.prepare(&self.text(form, using, true)).await {
+                Err(error) if is_about_schema(&error) => {
+                    Err(Error::new(ErrorKind::Stale, error.message().to_owned()).with_source(error))
+                }
                 // A server that does not know typed markers: then a table that is made again with
                 // other types is noticed only when the metadata is read again.
                 Err(error) if error.kind() == ErrorKind::InvalidOperation => {
@@ -233,6 +235,14 @@ impl Known {
         })
         .await
     }
+}
+
+/// Whether a statement cannot be prepared because its table is not what the metadata says.
+fn is_about_schema(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+        || ["Cannot assign value", "Undefined column name", "Unknown identifier"]
+            .iter()
+            .any(|words| error.message().contains(words))
 }
 
 /// What it takes to prepare a statement.
