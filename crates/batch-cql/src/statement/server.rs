@@ -65,6 +65,8 @@ async fn prepare(session: &Session, source: &str) -> (PreparedStatement, Prepare
 
 const ONE: &[u8] = &[0, 0, 0, 1];
 const LIST: &[u8] = &[0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 1];
+const MAP: &[u8] = &[0, 0, 0, 1, 0, 0, 0, 1, b'm', 0, 0, 0, 4, 0, 0, 0, 1];
+const KEYS: &[u8] = &[0, 0, 0, 1, 0, 0, 0, 1, b'm'];
 const STAMP: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 1];
 
 fn cases() -> Vec<Case> {
@@ -110,10 +112,10 @@ fn cases() -> Vec<Case> {
             vec![STAMP, b"m", ONE, LIST, ONE, b"b", ONE, ONE],
         ),
         (
-            "UPDATE t SET v = ? WHERE a = ? AND b = ? AND c = ? AND \"D\" = ? IF v = ? AND w IN (?, ?) AND m['a'] = ?",
+            "UPDATE t SET v = ? WHERE a = ? AND b = ? AND c = ? AND \"D\" = ? IF v = ? AND w IN (?, ?) AND m[?] = ? AND w >= ? AND w IN ?",
             where_,
             whole,
-            with_key(&[ONE], &[ONE, ONE, ONE, ONE]),
+            with_key(&[ONE], &[ONE, ONE, ONE, b"m", ONE, ONE, LIST]),
         ),
         (
             "UPDATE t SET v = ? WHERE a = ? AND b IN (?, ?) AND c = ? AND \"D\" = ?",
@@ -152,25 +154,70 @@ fn cases() -> Vec<Case> {
             Some(&[0, 1, 2, 3]),
             with_key(&[], &[]),
         ),
+        (
+            "DELETE l[?] FROM t WHERE a = 2 AND b = 'b' AND c = 1 AND \"D\" = 1",
+            None,
+            None,
+            vec![&[0; 4]],
+        ),
+        (
+            "UPDATE t SET l[?] = ? WHERE a = 2 AND b = 'b' AND c = 1 AND \"D\" = 1",
+            None,
+            None,
+            vec![&[0; 4], ONE],
+        ),
+        (
+            "UPDATE t SET l = ? + l, m = m + ? WHERE a = 2 AND b = 'b' AND c = 1 AND \"D\" = 1",
+            None,
+            None,
+            vec![LIST, MAP],
+        ),
+        (
+            "UPDATE t SET l = l - ?, m = m - ? WHERE a = 2 AND b = 'b' AND c = 1 AND \"D\" = 1",
+            None,
+            None,
+            vec![LIST, KEYS],
+        ),
+        (
+            "UPDATE t SET l += ?, m['x'] = ? WHERE a = 2 AND b = 'b' AND c = 1 AND \"D\" = 1",
+            None,
+            None,
+            vec![LIST, ONE],
+        ),
         ("UPDATE n SET n = n + ? WHERE id = ?", Some(&[1]), Some(&[1]), vec![STAMP, ONE]),
         ("UPDATE n SET n -= ? WHERE id = ?", Some(&[1]), Some(&[1]), vec![STAMP, ONE]),
         ("UPDATE n SET n=n-1 WHERE id = ?", Some(&[0]), Some(&[0]), vec![ONE]),
     ]
 }
 
+const UNSET: CellRef<'static> = CellRef::Unset;
+
+/// Where the server is of another mind, and why that is not followed.
+const EXCEPTIONS: &[(&str, usize, CellRef<'static>, &str)] = &[
+    (
+        "\"D\" > ? AND \"D\" <= ?",
+        4,
+        CellRef::Null,
+        "taken beside another bound, and WriteFailure alone",
+    ),
+    ("l[?] FROM", 0, UNSET, "deletes nothing, which an unset key of a map may not"),
+    ("b IN (?, ?)", 2, CellRef::Value(LONGEST), "only in sum with the other part is it too long"),
+    ("b IN (?, ?)", 3, CellRef::Value(LONGEST), "only in sum with the other part is it too long"),
+];
+
+const LONGEST: &[u8] = &[b'x'; 65_535];
+
 /// Values worth trying in place of a marker's own, of the same type.
 fn tries(good: &[u8], name: &str) -> Vec<CellRef<'static>> {
     let long: &'static [u8] = &[b'x'; 65_536];
-    let fits: &'static [u8] = &[b'x'; 65_535];
     let mut tries = vec![CellRef::Null, CellRef::Unset];
     match name {
         "[ttl]" => {
             tries.extend([
                 CellRef::Value(&[0xff, 0xff, 0xff, 0xff]),
                 CellRef::Value(&[0, 0, 0, 0]),
-                // One second more than 20 years, and 20 years.
+                // One second more than 20 years.
                 CellRef::Value(&[0x25, 0x98, 0x06, 0x01]),
-                CellRef::Value(&[0x25, 0x98, 0x06, 0x00]),
             ]);
         }
         "[timestamp]" => tries.extend([
@@ -178,7 +225,7 @@ fn tries(good: &[u8], name: &str) -> Vec<CellRef<'static>> {
             CellRef::Value(&[0x80, 0, 0, 0, 0, 0, 0, 1]),
         ]),
         _ if good == b"x" || good == b"b" => {
-            tries.extend([CellRef::Value(b""), CellRef::Value(long), CellRef::Value(fits)]);
+            tries.extend([CellRef::Value(b""), CellRef::Value(long), CellRef::Value(LONGEST)]);
         }
         _ => {}
     }
@@ -226,14 +273,37 @@ async fn a_server_agrees_on_keys_and_on_the_values_it_refuses() {
         let all: Vec<_> = all.collect();
         let cells = written(&good);
         prepared.check(&cells).unwrap();
+        // Conditions that do not hold keep the server from looking at the rest.
+        let before = match source {
+            _ if source.contains("l[?]") => Some(
+                "UPDATE native_statements.t SET l = [1] WHERE a = 2 AND b = 'b' AND c = 1 AND \"D\" = 1",
+            ),
+            _ if !source.contains(" IF ") => None,
+            _ if source.contains("IF NOT EXISTS") => {
+                Some("DELETE FROM native_statements.k WHERE id = 'x' IF EXISTS")
+            }
+            _ => Some(
+                "UPDATE native_statements.t SET v = 1, w = 1, m = {'m': 1} WHERE a = 1 AND b = 'b' AND c = 1 AND \"D\" = 1 IF v != 9",
+            ),
+        };
+        let hold = async || {
+            if let Some(before) = before {
+                session.query_unpaged(before, &[]).await.unwrap();
+            }
+        };
+        hold().await;
         session.execute_unpaged(&statement, WireRow { cells: &cells }).await.unwrap();
         for (place, other) in all {
+            let is_exception = EXCEPTIONS.iter().any(|(text, at, cell, _)| {
+                source.contains(text) && *at == place && *cell == other
+            });
+            hold().await;
             let mut values = good.clone();
             *values.get_mut(place).unwrap() = other;
             let cells = written(&values);
             let own = prepared.check(&cells);
             let theirs = session.execute_unpaged(&statement, WireRow { cells: &cells }).await;
-            if own.is_err() != theirs.is_err() {
+            if is_exception != (own.is_err() != theirs.is_err()) {
                 let theirs = theirs.map(|_| ()).map_err(|error| error.to_string());
                 let other = format!("{other:?}").chars().take(40).collect::<String>();
                 wrong.push(format!("{source}, {place} {other}: {own:?} but {theirs:?}"));

@@ -1,6 +1,6 @@
 //! What the text of a statement says by itself, without a server.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::RefCell, collections::VecDeque};
 
 use batch_core::{Error, ErrorKind, Result};
 
@@ -120,6 +120,30 @@ impl<'a> Text<'a> {
             return Err(invalid(source, why));
         }
         Parser::new(source, kind, tokens).read()
+    }
+
+    /// Whether the statement can be queued: what [`read`](Self::read) says. Statements come in runs,
+    /// so each thread remembers the last ones that were right.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub(crate) fn admit(source: &str) -> Result<()> {
+        const REMEMBERED: usize = 8;
+        const LONGEST: usize = 1 << 12;
+        thread_local! {
+            static RIGHT: RefCell<VecDeque<Box<str>>> = const { RefCell::new(VecDeque::new()) };
+        }
+        RIGHT.with_borrow_mut(|right| {
+            if right.iter().any(|text| **text == *source) {
+                return Ok(());
+            }
+            Text::read(source)?;
+            if source.len() <= LONGEST {
+                right.truncate(REMEMBERED - 1);
+                right.push_front(source.into());
+            }
+            Ok(())
+        })
     }
 
     /// The statement as it is sent: with the table's keyspace, which the text may leave out.

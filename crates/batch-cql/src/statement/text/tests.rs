@@ -60,6 +60,19 @@ fn what_no_batch_can_hold_is_refused_with_the_reason() {
 }
 
 #[test]
+fn what_was_right_once_is_right_again_and_what_was_wrong_stays_wrong() {
+    let texts: Vec<_> = (0..20).map(|n| format!("DELETE FROM t WHERE a = {n}")).collect();
+    for text in texts.iter().chain(&texts).chain(texts.iter().rev()) {
+        Text::admit(text).unwrap();
+        assert!(Text::admit("SELECT 1").is_err());
+        assert!(Text::admit(&text.replace("FROM", "")).is_err());
+    }
+    let long = format!("DELETE FROM t WHERE a = '{}'", "x".repeat(10_000));
+    Text::admit(&long).unwrap();
+    Text::admit(&long).unwrap();
+}
+
+#[test]
 fn a_statement_ends_with_any_number_of_semicolons() {
     for end in ["", ";", " ; ;", "; -- done", ";/* ; */;"] {
         let source = format!("DELETE FROM t WHERE a = ?{end}");
