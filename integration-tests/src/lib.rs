@@ -18,20 +18,26 @@
 
 mod container;
 mod driver;
+mod harness;
 mod jars;
 mod loopback;
 mod node;
+mod proxy;
 mod ring;
 mod source;
 mod suite;
+mod truth;
 mod watchdog;
 
 pub use container::Container;
 pub use driver::{connect, execute};
+pub use harness::{CqlHarness, connect_store, make_keyspace, remove_keyspace};
 pub use node::{Node, Settings};
+pub use proxy::FaultyNode;
 pub use ring::Ring;
 pub use source::{Cassandra, Source, find_cassandra, find_process, find_scylla};
-pub use suite::{conclude_serially, ignored, is_listing, missing};
+pub use suite::{conclude_serially, ignored, is_listing, missing, trial};
+pub use truth::{Things, Write};
 
 /// What went wrong with a server, in words.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

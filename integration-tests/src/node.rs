@@ -232,6 +232,10 @@ impl Node {
         self.place.contact_point()
     }
 
+    pub(crate) fn storage_port(&self) -> u16 {
+        self.place.storage
+    }
+
     /// Stops the process where it stands (`SIGSTOP`): it keeps its connections and says nothing.
     ///
     /// # Errors

@@ -55,13 +55,42 @@ impl Ring {
         &mut self.nodes
     }
 
-    fn wait_until_seen_by_all(&self, node: &Node) -> Result<()> {
-        let up = format!("{}:", node.address().ip());
-        for other in self.nodes.iter().filter(|other| other.address() != node.address()) {
-            other.wait_for(&format!("/{up}7000 is now UP"), 0, LONGEST_MEETING)?;
+    /// Where clients find a node.
+    ///
+    /// # Errors
+    /// If there are not so many.
+    pub fn address(&self, number: usize) -> Result<SocketAddr> {
+        Ok(self.nodes.get(number).ok_or("the ring has no such node")?.address())
+    }
+
+    /// Starts a killed node again, and waits until all others see it up.
+    ///
+    /// # Errors
+    /// What a node said last.
+    pub fn start_again(&mut self, number: usize) -> Result<()> {
+        let since: Vec<usize> = self.nodes.iter().map(Node::lines).collect();
+        let node = self.nodes.get_mut(number).ok_or("the ring has no such node")?;
+        node.start_again()?;
+        let up = up(node);
+        for (place, (other, since)) in self.nodes.iter().zip(since).enumerate() {
+            if place != number {
+                other.wait_for(&up, since, LONGEST_MEETING)?;
+            }
         }
         Ok(())
     }
+
+    fn wait_until_seen_by_all(&self, node: &Node) -> Result<()> {
+        for other in self.nodes.iter().filter(|other| other.address() != node.address()) {
+            other.wait_for(&up(node), 0, LONGEST_MEETING)?;
+        }
+        Ok(())
+    }
+}
+
+/// What others say when they see a node up.
+fn up(node: &Node) -> String {
+    format!("/{}:{} is now UP", node.address().ip(), node.storage_port())
 }
 
 impl Drop for Ring {

@@ -3,6 +3,9 @@
 use std::{env, process::ExitCode};
 
 use libtest_mimic::{Arguments, Completion, Trial};
+use tokio::runtime::Builder;
+
+use crate::Result;
 
 /// Whether the command line asks for the names of the tests alone: no server is started for that.
 #[must_use]
@@ -34,6 +37,17 @@ pub fn ignored(name: &str, reason: &str) -> Trial {
     Trial::ignorable_test(name, move || Ok(Completion::ignored_with(why)))
         .with_kind(kind)
         .with_ignored_flag(true)
+}
+
+/// A trial of what happens on a runtime of its own.
+pub fn trial(
+    name: impl Into<String>,
+    body: impl Future<Output = Result<()>> + Send + 'static,
+) -> Trial {
+    Trial::test(name, move || {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(body).map_err(|error| error.to_string().into())
+    })
 }
 
 /// Runs trials one after another: they share a server, and do it harm.

@@ -1,0 +1,80 @@
+//! What a node and the way to it do wrong, and what the jobs say of it: afterwards the store is read
+//! behind its back, and no answer contradicts what is there.
+
+mod node;
+mod outcomes;
+mod shapes;
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use libtest_mimic::Trial;
+use scylla::client::session::Session;
+use tokio::runtime::Builder;
+use unibatch_integration_tests::{
+    Node, Result, Settings, Things, conclude_serially, connect, execute, find_process, ignored,
+    is_listing, make_keyspace, missing,
+};
+
+/// The keyspace of the tests, and one in which every write fails.
+const KEYSPACE: &str = "faults";
+const BROKEN: &str = "broken";
+
+/// What the tests share. They run one after another.
+#[derive(Debug)]
+struct World {
+    address: SocketAddr,
+    node: Mutex<Node>,
+    things: Things,
+    broken: Things,
+}
+
+impl World {
+    fn new() -> Result<Self> {
+        let node = find_process(
+            Settings::new().java(format!("-Dcassandra.test.fail_writes_ks={BROKEN}")),
+        )?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (things, broken) = runtime.block_on(async {
+            let session = connect(node.address(), None, false).await?;
+            for keyspace in [KEYSPACE, BROKEN] {
+                make_keyspace(&session, keyspace, 1).await?;
+            }
+            let counters =
+                format!("CREATE TABLE {KEYSPACE}.counters (id text PRIMARY KEY, n counter)");
+            execute(&session, counters).await?;
+            let things = Things::make(&session, KEYSPACE, "things").await?;
+            let broken = Things::make(&session, BROKEN, "things").await?;
+            Ok::<_, unibatch_integration_tests::Error>((things, broken))
+        })?;
+        Ok(Self { address: node.address(), node: Mutex::new(node), things, broken })
+    }
+
+    fn node(&self) -> MutexGuard<'_, Node> {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bare driver, past every proxy.
+    async fn session(&self) -> Result<Session> {
+        connect(self.address, None, false).await
+    }
+}
+
+fn main() -> ExitCode {
+    let all_ignored = |why: &str| -> Vec<Trial> {
+        let names = outcomes::names().into_iter().chain(node::names());
+        names.map(|name| ignored(&name, why)).collect()
+    };
+    if is_listing() {
+        return conclude_serially(all_ignored("no server is started to list its tests"));
+    }
+    let world = match World::new() {
+        Ok(world) => Arc::new(world),
+        Err(error) => return conclude_serially(missing("faults", &error.to_string(), all_ignored)),
+    };
+    let trials = outcomes::trials(&world).into_iter().chain(node::trials(&world)).collect();
+    conclude_serially(trials)
+}

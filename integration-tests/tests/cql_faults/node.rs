@@ -1,0 +1,277 @@
+//! A node that stops, dies and comes back in the middle of commits, and one whose writes fail.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use batch_core::{
+    Batch as _, BatchExt as _, BatchOptions, BatchState, ErrorKind, Job, JobStatus, OnCancel,
+    Store as _, StoreOptions, Verb,
+};
+use batch_cql::CqlStore;
+use libtest_mimic::Trial;
+use scylla::statement::Consistency;
+use unibatch_integration_tests::{Result, Write, execute, trial};
+
+use crate::{KEYSPACE, World, outcomes::check, shapes::Shape};
+
+macro_rules! trials {
+    ($($name:ident),+ $(,)?) => {
+        pub(crate) fn names() -> Vec<String> {
+            vec![$(concat!("node::", stringify!($name)).to_owned()),+]
+        }
+
+        pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
+            vec![$({
+                let world = Arc::clone(world);
+                trial(concat!("node::", stringify!($name)), async move { $name(&world).await })
+            }),+]
+        }
+    };
+}
+
+trials![
+    a_stopped_node_leaves_it_unknown_and_no_answer_is_wrong,
+    a_dropped_commit_to_a_stopped_node_is_unknown,
+    a_stopped_node_is_not_connected_to_for_ever,
+    writes_that_fail_are_unknown_in_every_shape,
+    a_batch_that_fails_in_one_keyspace_contradicts_nothing,
+    a_dead_node_gets_nothing_and_the_batch_stays_open,
+    a_commit_outlives_a_node_that_dies_and_comes_back,
+    what_may_not_be_repeated_is_unknown_when_the_node_dies,
+    statements_are_prepared_anew_after_a_restart,
+];
+
+async fn store(world: &World) -> Result<CqlStore> {
+    let address = world.address.to_string();
+    let builder = CqlStore::builder().contact_point(address).keyspace(KEYSPACE);
+    Ok(builder.options(StoreOptions::new()).connect().await?)
+}
+
+/// Writes to rows of their own, over a few partitions.
+fn writes(name: &str, count: i32) -> Vec<Write> {
+    let name = format!("{name}-{:08x}", fastrand::u32(..));
+    let write = |number| Write::new(format!("{name}-{}", number % 50), format!("{number}"), number);
+    (0..count).map(write).collect()
+}
+
+fn queue(
+    world: &World,
+    batch: &mut dyn batch_core::Batch,
+    writes: Vec<Write>,
+    repeatable: bool,
+) -> Result<Vec<(Write, Job)>> {
+    let queued = writes.into_iter().map(|write| {
+        let mut operation = world.things.operation(Verb::Put, &write);
+        if !repeatable {
+            operation = operation.idempotent(false);
+        }
+        let job = batch.queue(operation)?;
+        Ok((write, job))
+    });
+    queued.collect()
+}
+
+/// One write, so that what follows has nothing left to find out.
+async fn warm(world: &World, store: &CqlStore) -> Result<()> {
+    let mut batch = store.batch(BatchOptions::new())?;
+    queue(world, &mut *batch, writes("warm", 1), true)?;
+    let report = batch.commit().await?;
+    assert!(report.is_success(), "{report}");
+    Ok(())
+}
+
+async fn holds(world: &World, jobs: Vec<(Write, Job)>) -> Result<()> {
+    let session = world.session().await?;
+    let wrong = world.things.contradictions(&session, Consistency::All, jobs).await?;
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    Ok(())
+}
+
+async fn a_stopped_node_leaves_it_unknown_and_no_answer_is_wrong(world: &World) -> Result<()> {
+    for shape in Shape::ALL {
+        let store = store(world).await?;
+        let id = format!("stopped {shape} {:08x}", fastrand::u32(..));
+        let mut warm = store.batch(shape.options())?;
+        shape.queue(&mut *warm, &world.things, &format!("warm {id}"), true)?;
+        assert!(warm.commit().await?.is_success());
+        let mut batch = store.batch(shape.options().deadline(Duration::from_millis(700)))?;
+        let jobs = shape.queue(&mut *batch, &world.things, &id, true)?;
+        world.node().pause()?;
+        let committed = batch.commit().await;
+        world.node().resume()?;
+        let report = committed?;
+        assert_eq!(report.unknown(), report.total(), "{shape}: {report}");
+        for (_, job) in &jobs {
+            let JobStatus::Unknown(error) = job.status() else { continue };
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{shape}: {error}");
+        }
+        check(&world.session().await?, world, shape, &id, jobs).await?;
+    }
+    Ok(())
+}
+
+async fn a_dropped_commit_to_a_stopped_node_is_unknown(world: &World) -> Result<()> {
+    let store = store(world).await?;
+    warm(world, &store).await?;
+    let mut batch = store.batch(BatchOptions::new().on_cancel(OnCancel::Settle))?;
+    let jobs = queue(world, &mut *batch, writes("dropped", 20), true)?;
+    world.node().pause()?;
+    let commit = tokio::time::timeout(Duration::from_millis(300), batch.commit()).await;
+    let ended = commit.is_ok();
+    drop(batch);
+    let mut statuses = Vec::new();
+    for (_, job) in &jobs {
+        statuses.push(job.clone().await);
+    }
+    world.node().resume()?;
+    assert!(!ended, "nobody answers");
+    let unknown = |status: &JobStatus| matches!(status, JobStatus::Unknown(_));
+    assert!(statuses.iter().any(unknown), "{statuses:?}");
+    let sent_or_not = statuses
+        .iter()
+        .all(|status| status.error().is_some_and(|error| error.kind() == ErrorKind::Cancelled));
+    assert!(sent_or_not, "{statuses:?}");
+    holds(world, jobs).await
+}
+
+async fn a_stopped_node_is_not_connected_to_for_ever(world: &World) -> Result<()> {
+    let address = world.address.to_string();
+    world.node().pause()?;
+    let begun = Instant::now();
+    let connected = CqlStore::builder()
+        .contact_point(&*address)
+        .connect_timeout(Duration::from_secs(1))
+        .connect()
+        .await;
+    let took = begun.elapsed();
+    world.node().resume()?;
+    let Err(error) = connected else { return Err("nobody answers".into()) };
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!([ErrorKind::Timeout, ErrorKind::Connection].contains(&error.kind()), "{error}");
+    assert!(error.to_string().contains(&address), "names the contact point: {error}");
+    Ok(())
+}
+
+async fn writes_that_fail_are_unknown_in_every_shape(world: &World) -> Result<()> {
+    let session = world.session().await?;
+    for shape in Shape::ALL.into_iter().filter(|shape| *shape != Shape::Counter) {
+        let store = store(world).await?;
+        let id = format!("fails {shape} {:08x}", fastrand::u32(..));
+        let mut batch = store.batch(shape.options())?;
+        let jobs = shape.queue(&mut *batch, &world.broken, &id, false)?;
+        let report = batch.commit().await?;
+        assert_eq!(report.unknown(), report.total(), "{shape}: {report}");
+        let wrong = world.broken.contradictions(&session, Consistency::All, jobs).await?;
+        assert!(wrong.is_empty(), "{shape}: {wrong:#?}");
+    }
+    Ok(())
+}
+
+/// The part in the other keyspace is written, by a logged batch as by an unlogged one.
+async fn a_batch_that_fails_in_one_keyspace_contradicts_nothing(world: &World) -> Result<()> {
+    let session = world.session().await?;
+    for shape in [Shape::Unlogged, Shape::Logged] {
+        let store = store(world).await?;
+        let id = format!("half {shape} {:08x}", fastrand::u32(..));
+        let mut batch = store.batch(shape.options())?;
+        let good = shape.queue(&mut *batch, &world.things, &id, false)?;
+        let bad = shape.queue(&mut *batch, &world.broken, &id, false)?;
+        let report = batch.commit().await?;
+        assert!(report.unknown() >= bad.len() as u64, "{shape}: {report}");
+        let wrong = world.things.contradictions(&session, Consistency::All, good).await?;
+        assert!(wrong.is_empty(), "{shape}: {wrong:#?}");
+        let wrong = world.broken.contradictions(&session, Consistency::All, bad).await?;
+        assert!(wrong.is_empty(), "{shape}: {wrong:#?}");
+    }
+    Ok(())
+}
+
+async fn a_dead_node_gets_nothing_and_the_batch_stays_open(world: &World) -> Result<()> {
+    let store = store(world).await?;
+    warm(world, &store).await?;
+    world.node().kill()?;
+    let options = BatchOptions::new().deadline(Duration::from_millis(800));
+    let mut batch = store.batch(options)?;
+    let jobs = queue(world, &mut *batch, writes("dead", 20), true)?;
+    let committed = batch.commit().await;
+    let state = batch.state();
+    world.node().start_again()?;
+    match committed {
+        Err(error) => {
+            assert_eq!(state, BatchState::Open, "{error}");
+            assert!(error.is_retry_safe(), "nothing was sent: {error}");
+            // The session mends itself, some seconds after the node is back.
+            loop {
+                match batch.commit().await {
+                    Ok(report) => break assert!(report.is_success(), "{report}"),
+                    Err(error) => assert!(error.is_retry_safe(), "{error}"),
+                }
+            }
+        }
+        // What was in flight when the connection broke may have arrived.
+        Ok(report) => assert_eq!(report.applied(), 0, "{report}"),
+    }
+    holds(world, jobs).await
+}
+
+/// Kills the node once some of a commit's jobs have ended, and starts it again.
+async fn killed_in_the_middle(world: &Arc<World>, repeatable: bool) -> Result<Vec<(Write, Job)>> {
+    let options = StoreOptions::new().max_in_flight(4).max_batch_operations(10);
+    let address = world.address.to_string();
+    let builder = CqlStore::builder().contact_point(address).keyspace(KEYSPACE).options(options);
+    let store = builder.connect().await?;
+    warm(world, &store).await?;
+    let mut batch = store.batch(BatchOptions::new().deadline(Duration::from_secs(90)))?;
+    let jobs = queue(world, &mut *batch, writes("killed", 20_000), repeatable)?;
+    let (_, early) = jobs.get(200).ok_or("there are as many")?;
+    let early = early.clone();
+    let commit = tokio::spawn(async move { batch.commit().await });
+    early.await;
+    let killer = Arc::clone(world);
+    tokio::task::spawn_blocking(move || {
+        let mut node = killer.node();
+        node.kill()?;
+        node.start_again()
+    })
+    .await??;
+    let report = commit.await??;
+    assert!(report.retries() > 0, "the node died too late: {report}");
+    let pending = jobs.iter().filter(|(_, job)| job.is_pending()).count();
+    assert_eq!(pending, 0, "{report}");
+    if repeatable {
+        assert_eq!(report.applied(), report.total(), "{report}: {:#?}", report.errors().next());
+    } else {
+        assert!(report.unknown() > 0, "some were in flight: {report}");
+        assert_eq!(report.applied() + report.unknown(), report.total(), "{report}");
+    }
+    Ok(jobs)
+}
+
+async fn a_commit_outlives_a_node_that_dies_and_comes_back(world: &Arc<World>) -> Result<()> {
+    let jobs = killed_in_the_middle(world, true).await?;
+    holds(world, jobs).await
+}
+
+async fn what_may_not_be_repeated_is_unknown_when_the_node_dies(world: &Arc<World>) -> Result<()> {
+    let jobs = killed_in_the_middle(world, false).await?;
+    holds(world, jobs).await
+}
+
+async fn statements_are_prepared_anew_after_a_restart(world: &World) -> Result<()> {
+    let store = store(world).await?;
+    warm(world, &store).await?;
+    // A node would remember what it had prepared.
+    execute(&world.session().await?, "TRUNCATE system.prepared_statements").await?;
+    {
+        let mut node = world.node();
+        node.kill()?;
+        node.start_again()?;
+    }
+    let mut batch = store.batch(BatchOptions::new().deadline(Duration::from_secs(60)))?;
+    let jobs = queue(world, &mut *batch, writes("anew", 100), true)?;
+    let report = batch.commit().await?;
+    assert!(report.is_success(), "{report}");
+    holds(world, jobs).await
+}
