@@ -28,7 +28,7 @@ use crate::{
     route::{Router, Target},
     schema::{Known, Preparing, Schema},
     server::{Refusals, ServerFacts},
-    statement::{Prepared, Text, Typed},
+    statement::{CqlStatement, Prepared, Text, Typed},
     way::Way,
 };
 
@@ -104,6 +104,11 @@ impl CqlBackend {
 
     pub(crate) fn preparing(&self) -> Preparing<'_> {
         Preparing { session: &self.session, profile: &self.profile, tracing: self.tracing }
+    }
+
+    /// Prepares a statement for values of the caller's own types.
+    pub(crate) async fn prepare_typed(&self, text: &str) -> Result<CqlStatement> {
+        CqlStatement::prepare(text, self.keyspace.as_deref(), self.preparing()).await
     }
 
     /// Remembers what the server says that it never takes.
@@ -341,7 +346,7 @@ impl Backend for CqlBackend {
         match operation.statement {
             Some(statement) => {
                 if let Some(json) = as_json(statement) {
-                    Text::read(json.text())?;
+                    Text::admit(json.text())?;
                 } else if as_typed(statement).is_none() {
                     return Err(strange_statement());
                 }

@@ -11,8 +11,8 @@ mod typed;
 mod values;
 
 pub(crate) use cells::{Cells, WireRow};
-pub(crate) use prepared::{Facts, Prepared, Repeat};
-pub(crate) use text::{Kind, Text};
-pub use typed::CqlStatement;
+pub(crate) use prepared::{Prepared, Repeat};
+pub(crate) use text::Text;
 pub(crate) use typed::Typed;
+pub use typed::CqlStatement;
 pub(crate) use values::encode_values;

@@ -10,7 +10,7 @@ use batch_core::{
 use scylla::client::session::Session;
 
 use crate::{
-    CqlBatch, CqlBuilder,
+    CqlBatch, CqlBuilder, CqlStatement,
     backend::CqlBackend,
     connection::{self, Connection, Ways},
 };
@@ -86,6 +86,30 @@ impl CqlStore {
     #[must_use]
     pub fn backend(&self) -> Arc<dyn Backend> {
         Arc::<CqlBackend>::clone(&self.backend)
+    }
+
+    /// Prepares an INSERT, UPDATE or DELETE whose values are of your own types. Its table is one of
+    /// the store's keyspace unless the text names another.
+    ///
+    /// ```no_run
+    /// # async fn example(store: batch_cql::CqlStore) -> batch_core::Result<()> {
+    /// use batch_core::BatchOptions;
+    ///
+    /// let insert = store.prepare("INSERT INTO students (id, age) VALUES (?, ?)").await?;
+    /// let mut batch = store.cql_batch(BatchOptions::new())?;
+    /// for (id, age) in [("Abby", 20), ("John", 21)] {
+    ///     batch.queue_bound(&insert, &(id, age))?;
+    /// }
+    /// batch.commit().await?.into_result()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unsupported`](batch_core::ErrorKind::Unsupported) for what no batch can hold: a read, a
+    /// schema change. Else what the server says of the text.
+    pub async fn prepare(&self, text: &str) -> Result<CqlStatement> {
+        self.backend.prepare_typed(text).await
     }
 
     /// As [`Store::batch`], for those who know that it is a batch of CQL.

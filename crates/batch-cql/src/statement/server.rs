@@ -58,7 +58,7 @@ async fn prepare(session: &Session, source: &str) -> (PreparedStatement, Prepare
     let table = table(session, &text.table);
     let prepared = Prepared::of(statement.clone(), &text, Some(&table)).unwrap();
     let markers = statement.get_variable_col_specs();
-    assert_eq!(text.markers(), markers.len(), "{source}");
+    assert_eq!(text.markers.len(), markers.len(), "{source}");
     assert_eq!(prepared.facts.changed(markers.as_slice(), &table), None, "{source}");
     (statement, prepared)
 }
@@ -294,9 +294,9 @@ async fn a_server_agrees_on_keys_and_on_the_values_it_refuses() {
         hold().await;
         session.execute_unpaged(&statement, WireRow { cells: &cells }).await.unwrap();
         for (place, other) in all {
-            let is_exception = EXCEPTIONS.iter().any(|(text, at, cell, _)| {
-                source.contains(text) && *at == place && *cell == other
-            });
+            let is_exception = EXCEPTIONS
+                .iter()
+                .any(|(text, at, cell, _)| source.contains(text) && *at == place && *cell == other);
             hold().await;
             let mut values = good.clone();
             *values.get_mut(place).unwrap() = other;

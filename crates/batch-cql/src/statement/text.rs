@@ -156,11 +156,6 @@ impl<'a> Text<'a> {
             _ => Cow::Borrowed(self.source),
         }
     }
-
-    /// How many markers there are.
-    pub(crate) fn markers(&self) -> usize {
-        self.markers.len()
-    }
 }
 
 /// What begins with this token, or why it cannot be in a batch.

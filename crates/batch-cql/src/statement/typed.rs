@@ -18,6 +18,7 @@ use scylla::{
 };
 
 use super::text::{Text, excerpt};
+use crate::schema::Preparing;
 
 /// A prepared INSERT, UPDATE or DELETE whose values are of the caller's own types: the native
 /// operation of CQL stores. Cheap to clone.
@@ -32,16 +33,20 @@ use super::text::{Text, excerpt};
 /// timestamp, tracing, execution profile, …) are not used; those of the store and the batch are.
 ///
 /// ```no_run
-/// # async fn example(session: &scylla::client::session::Session, batch: &mut dyn batch_core::Batch)
-/// # -> Result<(), Box<dyn std::error::Error>> {
-/// use batch_core::{BatchExt as _, Operation};
+/// # async fn example(store: batch_cql::CqlStore) -> Result<(), Box<dyn std::error::Error>> {
+/// use batch_core::{BatchExt as _, BatchOptions, Operation, Store as _};
 /// use batch_cql::CqlStatement;
 /// use serde_json::json;
 ///
 /// let text = "UPDATE school.students USING TTL ? SET age = ? WHERE id = ?";
-/// let set_age = CqlStatement::new(session.prepare(text).await?)?;
+/// let set_age = store.prepare(text).await?;
+/// // The same, from a statement that the driver prepared:
+/// let set_age = CqlStatement::new(store.session().prepare(text).await?)?;
+///
+/// let mut batch = store.batch(BatchOptions::new())?;
 /// batch.queue(set_age.bind(&(3600, 20, "Abby")))?;
 /// batch.queue(Operation::put("students").key("id", "John").doc(&json!({"age": 21})))?;
+/// batch.commit().await?.into_result()?;
 /// # Ok(())
 /// # }
 /// ```
@@ -57,7 +62,8 @@ pub(crate) struct Typed {
 }
 
 impl CqlStatement {
-    /// A statement that the driver has prepared.
+    /// A statement that the driver has prepared. [`CqlStore::prepare`](crate::CqlStore::prepare)
+    /// makes one from its text.
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) if the statement cannot be in a batch: a read, a
@@ -65,6 +71,16 @@ impl CqlStatement {
     pub fn new(prepared: PreparedStatement) -> Result<Self> {
         Text::read(prepared.get_statement())?;
         Ok(Self(Arc::new(Typed { prepared, idempotent: false, room: AtomicUsize::new(0) })))
+    }
+
+    /// A statement that is prepared now, on a table of `keyspace` unless the text names another.
+    pub(crate) async fn prepare(
+        text: &str,
+        keyspace: Option<&str>,
+        preparing: Preparing<'_>,
+    ) -> Result<Self> {
+        let qualified = Text::read(text)?.qualified(keyspace);
+        Self::new(preparing.prepare(&qualified).await?)
     }
 
     /// Says whether the statement may be sent again although it may have been applied. It may not

@@ -76,7 +76,7 @@ fn what_was_right_once_is_right_again_and_what_was_wrong_stays_wrong() {
 fn a_statement_ends_with_any_number_of_semicolons() {
     for end in ["", ";", " ; ;", "; -- done", ";/* ; */;"] {
         let source = format!("DELETE FROM t WHERE a = ?{end}");
-        assert_eq!(read(&source).markers(), 1, "{source}");
+        assert_eq!(read(&source).markers.len(), 1, "{source}");
     }
 }
 
@@ -176,7 +176,7 @@ fn each_marker_has_its_role() {
         ("DELETE FROM t WHERE k = 'IF ?' AND c = $$?$$ -- ?\n AND \"?\" = ?", vec![equal("?")]),
     ] {
         assert_eq!(roles(source), expected, "{source}");
-        assert_eq!(read(source).markers(), expected.len(), "{source}");
+        assert_eq!(read(source).markers.len(), expected.len(), "{source}");
     }
 }
 
