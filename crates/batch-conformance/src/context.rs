@@ -124,18 +124,12 @@ impl Context {
         &*self.inner.harness
     }
 
-    /// Every guarantee that the store gives to several documents of a collection.
+    /// Every guarantee that the store declares.
     pub fn guarantees(&self) -> impl Iterator<Item = Guarantee> {
-        let several = self.harness().isolates_several();
-        let all = Guarantee::ALL.iter().copied();
-        all.filter(|guarantee| self.can().mechanism(*guarantee).is_some())
-            .filter(move |guarantee| several || *guarantee != ISOLATED)
-    }
-
-    /// Every guarantee that the store declares and that may be asked of several documents.
-    pub fn guarantees_of_several(&self) -> impl Iterator<Item = Guarantee> {
-        let several = self.harness().isolates_several();
-        self.guarantees().filter(move |guarantee| several || *guarantee != ISOLATED)
+        Guarantee::ALL
+            .iter()
+            .copied()
+            .filter(|guarantee| self.can().mechanism(*guarantee).is_some())
     }
 
     /// The store, with short backoffs and else default options.
