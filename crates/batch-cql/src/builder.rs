@@ -1,13 +1,20 @@
 //! Settings to connect with.
 
 mod point;
+#[cfg(feature = "tls")]
+mod tls;
 mod translate;
 
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use batch_core::{Error, ErrorKind, Result, StoreOptions};
 use scylla::{
-    client::{Compression, PoolSize, execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder},
+    client::{
+        Compression, PoolSize, execution_profile::ExecutionProfile, session::Session,
+        session_builder::SessionBuilder,
+    },
     policies::load_balancing::DefaultPolicy,
     statement::{Consistency, SerialConsistency},
 };
@@ -45,6 +52,10 @@ pub struct CqlBuilder {
     points: Result<Vec<ContactPoint>>,
     keyspace: Option<String>,
     credentials: Option<(String, String)>,
+    #[cfg(feature = "tls")]
+    trust: Option<tls::Trust>,
+    #[cfg(feature = "tls")]
+    server_name: Option<String>,
     compression: Option<Compression>,
     local_datacenter: Option<String>,
     consistency: Consistency,
@@ -62,6 +73,10 @@ impl CqlBuilder {
             points: Ok(Vec::new()),
             keyspace: None,
             credentials: None,
+            #[cfg(feature = "tls")]
+            trust: None,
+            #[cfg(feature = "tls")]
+            server_name: None,
             compression: None,
             local_datacenter: None,
             consistency: Consistency::LocalQuorum,
@@ -99,6 +114,43 @@ impl CqlBuilder {
     /// Who connects.
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.credentials = Some((user.into(), password.into()));
+        self
+    }
+
+    /// Connects over TLS, with settings of your own: for certificates of clients, above all. A
+    /// server's certificate has to name the address that it is reached by, unless the settings'
+    /// verifier has it otherwise.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+        self.trust = Some(tls::Trust::Given(config));
+        self
+    }
+
+    /// Connects over TLS to servers whose certificates an authority has signed that this machine
+    /// trusts.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls_with_native_roots(mut self) -> Self {
+        self.trust = Some(tls::Trust::Native);
+        self
+    }
+
+    /// Connects over TLS to servers whose certificates an authority has signed that is in this PEM
+    /// file, and no other.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls_with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trust = Some(tls::Trust::File(path.into()));
+        self
+    }
+
+    /// The name that the servers' certificates have to bear, all of them. Without it each has to
+    /// bear the address that its server is reached by: the driver knows nodes by nothing else.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
         self
     }
 
@@ -192,10 +244,20 @@ impl CqlBuilder {
     fn check(&self) -> Result<()> {
         let invalid = |message| Err(Error::new(ErrorKind::InvalidOperation, message));
         if self.points.as_ref().map_err(Clone::clone)?.is_empty() {
-            return invalid("there is no contact point to connect to; name one, such as `localhost:9042`");
+            return invalid(
+                "there is no contact point to connect to; name one, such as `localhost:9042`",
+            );
         }
         if matches!(self.consistency, Consistency::Serial | Consistency::LocalSerial) {
-            return invalid("nothing can be written at a serial consistency; give it as `serial_consistency`, and another one for writes");
+            return invalid(
+                "nothing can be written at a serial consistency; give it as `serial_consistency`, and another one for writes",
+            );
+        }
+        #[cfg(feature = "tls")]
+        if self.server_name.is_some() && self.trust.is_none() {
+            return invalid(
+                "a server's name is checked over TLS only; say who is trusted, or leave the name out",
+            );
         }
         if self.keyspace.as_deref() == Some("") {
             return invalid("the keyspace has an empty name; leave it out, or correct it");
@@ -227,18 +289,25 @@ impl CqlBuilder {
         if let Some((user, password)) = &self.credentials {
             builder = builder.user(user, password);
         }
+        #[cfg(feature = "tls")]
+        if let Some(trust) = &self.trust {
+            let config = tls::config(trust, self.server_name.as_deref())?;
+            builder = builder.tls_context(Some(config));
+        }
         if let Some(translate) = self.translate {
             let translator = translate.translator(&points, &builder).await?;
             // The port of a node's shards is not behind the same mapping.
             builder = builder.address_translator(translator).disallow_shard_aware_port(true);
         }
         let session = builder.build().await;
-        let session = session.map_err(|error| errors::not_connected(&point::list(&points), &error))?;
+        let session =
+            session.map_err(|error| errors::not_connected(&point::list(&points), &error))?;
         if let Some(name) = &self.local_datacenter {
             find_datacenter(&session, name)?;
         }
         let clock = self.options.shared_clock();
-        Connection::new(Arc::new(session), self.keyspace.as_deref(), profile, clock, self.ways).await
+        Connection::new(Arc::new(session), self.keyspace.as_deref(), profile, clock, self.ways)
+            .await
     }
 }
 
@@ -254,8 +323,21 @@ fn find_datacenter(session: &Session, name: &str) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::InvalidOperation,
-        format!("no node is in the datacenter `{name}`; there are {}", known.join(", ")),
+        format!("no node is in the datacenter `{name}`; the cluster has {}", known.join(", ")),
     ))
+}
+
+impl CqlBuilder {
+    #[cfg(feature = "tls")]
+    fn tls_fact(&self) -> Option<&tls::Trust> {
+        self.trust.as_ref()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_self, reason = "its twin uses it")]
+    fn tls_fact(&self) -> Option<()> {
+        None
+    }
 }
 
 impl fmt::Debug for CqlBuilder {
@@ -264,6 +346,7 @@ impl fmt::Debug for CqlBuilder {
             .field("contact_points", &self.points)
             .field("keyspace", &self.keyspace)
             .field("user", &self.credentials.as_ref().map(|(user, _)| user))
+            .field("tls", &self.tls_fact())
             .field("compression", &self.compression)
             .field("local_datacenter", &self.local_datacenter)
             .field("consistency", &self.consistency)

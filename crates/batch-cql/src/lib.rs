@@ -18,6 +18,14 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! | name | enables | brings |
+//! |---|---|---|
+//! | `tls` | connections over TLS | rustls with AWS-LC, which needs a C compiler to build |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod batch;
@@ -46,6 +54,8 @@ mod way;
 
 pub use batch::CqlBatch;
 pub use builder::{CqlBuilder, Translate};
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use scylla::{
     client::{Compression, session::Session},
     statement::{Consistency, SerialConsistency},

@@ -56,8 +56,9 @@ const STORE: &str =
 const STORE_MORE: &str = "\
 Also arango+https:// and cql+tls://. Parameters, as in memory:?timeout=3s: timeout, max_in_flight, \
 max_batch_bytes and max_batch_operations on every store; auth=basic|jwt on ArangoDB; consistency, \
-serial_consistency, local_dc and translate=contact-points on CQL. The password may be in the \
-environment variable UNIBATCH_PASSWORD instead, where other users of the machine cannot see it.";
+serial_consistency, local_dc, translate=contact-points and compression=lz4|snappy on CQL; \
+tls_ca=FILE and tls_name=NAME on cql+tls. The password may be in the environment \
+variable UNIBATCH_PASSWORD instead, where other users of the machine cannot see it.";
 
 /// Commit batches of operations, and tell for each one whether it is in the store.
 #[derive(Debug, Parser)]

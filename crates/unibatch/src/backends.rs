@@ -79,11 +79,7 @@ async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>> {
             .await? {}
         }
         #[cfg(feature = "cql")]
-        Scheme::Cql | Scheme::CqlTls => {
-            let nodes: Vec<_> = url.hosts().iter().map(ToString::to_string).collect();
-            let options = url.parameters().store_options();
-            match batch_cql::CqlStore::connect(&nodes, url.path(), options).await? {}
-        }
+        Scheme::Cql | Scheme::CqlTls => Ok(Arc::new(cql::builder(url)?.connect().await?)),
         #[cfg(not(all(feature = "memory", feature = "arango", feature = "cql")))]
         scheme => {
             let feature = scheme.feature();
@@ -96,6 +92,9 @@ async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>> {
         }
     }
 }
+
+#[cfg(feature = "cql")]
+mod cql;
 
 #[cfg(test)]
 mod tests {
@@ -136,24 +135,42 @@ mod tests {
         assert_eq!(rejected.error.kind(), ErrorKind::TooLarge);
     }
 
-    #[cfg(any(feature = "arango", feature = "cql"))]
+    #[cfg(feature = "arango")]
     #[tokio::test]
     async fn a_backend_that_does_not_connect_yet_says_so_and_what_to_use() {
-        for url in [
-            #[cfg(feature = "arango")]
-            "arango://root:hunter2@localhost/school",
-            #[cfg(feature = "arango")]
-            "arango+https://root:hunter2@localhost",
-            #[cfg(feature = "cql")]
-            "cql://root:hunter2@localhost,[::1]:9043/school",
-            #[cfg(feature = "cql")]
-            "cql+tls://localhost",
-        ] {
+        for url in
+            ["arango://root:hunter2@localhost/school", "arango+https://root:hunter2@localhost"]
+        {
             let error = refusal(url).await;
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{url}");
             assert!(error.to_string().contains("use the store `memory:`"), "{url}: {error}");
             assert!(!format!("{error:?}{error}").contains("hunter2"), "{url}: {error:?}");
         }
+    }
+
+    #[cfg(feature = "cql")]
+    #[tokio::test]
+    async fn a_cluster_that_cannot_be_reached_is_named_without_the_password() {
+        let error = refusal("cql://root:hunter2@127.0.0.1:1,[::1]:2/school").await;
+        assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+        assert!(error.to_string().contains("127.0.0.1:1, [::1]:2"), "{error}");
+        assert!(!format!("{error:?}{error}").contains("hunter2"), "{error:?}");
+    }
+
+    #[cfg(all(feature = "cql", feature = "tls"))]
+    #[tokio::test]
+    async fn the_authorities_of_a_url_are_read_from_its_file() {
+        let error = refusal("cql+tls://127.0.0.1:1?tls_ca=/nowhere/ca.pem").await;
+        assert_eq!(error.kind(), ErrorKind::InvalidOperation, "{error}");
+        assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
+    }
+
+    #[cfg(all(feature = "cql", not(feature = "tls")))]
+    #[tokio::test]
+    async fn tls_that_is_off_is_named() {
+        let error = refusal("cql+tls://root:hunter2@127.0.0.1:1").await;
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("feature `tls`"), "{error}");
     }
 
     #[cfg(not(all(feature = "memory", feature = "arango", feature = "cql")))]

@@ -39,7 +39,8 @@
 //! |---|---|---|
 //! | `memory` (default) | `memory:`, the embedded store, and the module `memory` with its switches for tests | nothing more |
 //! | `arango` | `arango://…` and `arango+https://…`; refused with `Unsupported` in this release | nothing yet; an HTTP client later |
-//! | `cql` | `cql://…` and `cql+tls://…`; refused with `Unsupported` in this release | nothing yet; a driver later |
+//! | `cql` | `cql://…`, and the module `cql` with what only CQL has | the driver `scylla` |
+//! | `tls` | `cql+tls://…`, with `cql` | rustls with AWS-LC, which needs a C compiler to build |
 //!
 //! A URL whose feature is off is refused with an error that names the feature.
 

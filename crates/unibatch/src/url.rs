@@ -109,6 +109,9 @@ impl fmt::Display for Host {
 /// | `serial_consistency=serial`, `=local_serial` | CQL | the consistency of conditions |
 /// | `local_dc=NAME` | CQL | the datacenter that is asked first |
 /// | `translate=contact-points` | CQL | reach the nodes by the URL's hosts alone: behind a port mapping or a tunnel |
+/// | `compression=lz4`, `=snappy` | CQL | compress requests and answers |
+/// | `tls_ca=FILE` | CQL over TLS | trust the authorities in a PEM file, not the machine's |
+/// | `tls_name=NAME` | CQL over TLS | the name in the servers' certificates; without it each is to name the server's address |
 ///
 /// Neither `Debug` nor `Display` shows the password, and no error does.
 ///

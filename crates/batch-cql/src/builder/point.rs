@@ -100,8 +100,20 @@ mod tests {
     #[test]
     fn what_is_no_contact_point_is_refused_and_named() {
         for text in [
-            "", ":9042", "host:", "host:0", "host:65536", "host:x", "a:b:c", "[::1", "[host]:1",
-            "[::1]9042", "cql://host", "user@host", "a b", "a,b",
+            "",
+            ":9042",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:x",
+            "a:b:c",
+            "[::1",
+            "[host]:1",
+            "[::1]9042",
+            "cql://host",
+            "user@host",
+            "a b",
+            "a,b",
         ] {
             let error = ContactPoint::parse(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidOperation, "{text}");

@@ -36,9 +36,10 @@ impl Translate {
         let Self::ContactPoints = self;
         let mut translator = Translator { points: points.to_vec(), nodes: HashMap::new() };
         if points.len() > 1 {
-            let asked = points.iter().enumerate().map(|(place, point)| async move {
-                (place, node_at(point, session).await)
-            });
+            let asked = points
+                .iter()
+                .enumerate()
+                .map(|(place, point)| async move { (place, node_at(point, session).await) });
             for (place, node) in join_all(asked).await {
                 match node {
                     Ok(node) => {

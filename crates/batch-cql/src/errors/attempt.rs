@@ -243,8 +243,8 @@ fn is_about_schema(text: &str) -> bool {
             // A typed marker, prepared again on a table that was made again.
             "Cannot assign value",
         ]
-            .iter()
-            .any(|start| text.starts_with(start))
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 fn is_about_table(text: &str) -> bool {

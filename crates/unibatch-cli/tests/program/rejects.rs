@@ -56,7 +56,7 @@ fn without_rejects_the_file_is_empty() {
 fn a_run_that_sends_nothing_leaves_the_rejects_of_an_earlier_one() {
     for (text, args, code) in [
         ("{}\n", &[][..], 2),
-        (&*inserts(1), &["--store", "cql://localhost"], 4),
+        (&*inserts(1), &["--store", "cql://127.0.0.1:1"], 4),
         (&inserts(10_001), &["--guarantee", "all-or-nothing"], 4),
     ] {
         let place = Place::new();

@@ -83,7 +83,7 @@ fn no_message_shows_a_password() {
     let place = Place::new();
     place.write("f.ndjson", "");
     for url in [
-        "cql://abby:hunter2@localhost/school",
+        "cql://abby:hunter2@127.0.0.1:1/school",
         "arango://abby:hunter2@localhost:8529/school",
         "arango+https://abby:hunter2@localhost:port/school",
         "cql://abby:hun@hunter2@localhost",
@@ -116,7 +116,7 @@ fn no_message_shows_a_password() {
 
 #[test]
 fn a_password_from_the_environment_is_not_shown_either() {
-    let mut command = command(&["check", "--store", "cql://abby@localhost/school"]);
+    let mut command = command(&["check", "--store", "cql://abby@127.0.0.1:1/school"]);
     command.env("UNIBATCH_PASSWORD", "hunter2");
     let ran = ran(command, b"").fails(4, "cannot connect");
     assert!(!ran.err.contains("hunter2"), "{ran:?}");
@@ -127,7 +127,7 @@ fn a_password_from_the_environment_is_not_shown_either() {
 fn a_password_from_the_environment_that_is_not_utf_8_is_refused_and_not_shown() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
-    let mut command = command(&["check", "--store", "cql://abby@localhost/school"]);
+    let mut command = command(&["check", "--store", "cql://abby@127.0.0.1:1/school"]);
     command.env("UNIBATCH_PASSWORD", OsStr::from_bytes(b"hunter2\xff"));
     let ran = ran(command, b"").fails(4, "UNIBATCH_PASSWORD is not UTF-8");
     assert!(!ran.err.contains("hunter2"), "{ran:?}");

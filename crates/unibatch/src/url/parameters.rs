@@ -9,13 +9,15 @@ use super::{Scheme, decode, wrong};
 const EVERYWHERE: &[&str] =
     &["timeout", "max_in_flight", "max_batch_bytes", "max_batch_operations"];
 const ARANGO: &[&str] = &["auth"];
-const CQL: &[&str] = &["consistency", "serial_consistency", "local_dc", "translate"];
+const CQL: &[&str] = &["consistency", "serial_consistency", "local_dc", "translate", "compression"];
+const CQL_TLS: &[&str] = &["tls_ca", "tls_name"];
 
 const AUTH: &[&str] = &["basic", "jwt"];
 const CONSISTENCY: &[&str] =
     &["any", "one", "two", "three", "quorum", "all", "local_quorum", "each_quorum", "local_one"];
 const SERIAL_CONSISTENCY: &[&str] = &["serial", "local_serial"];
 const TRANSLATE: &[&str] = &["contact-points"];
+const COMPRESSION: &[&str] = &["lz4", "snappy"];
 
 /// The parameters of a [`StoreUrl`](crate::StoreUrl), which has their meanings. What the URL does
 /// not give is `None`.
@@ -40,6 +42,12 @@ pub struct Parameters {
     pub local_dc: Option<String>,
     /// `contact-points`; CQL.
     pub translate: Option<&'static str>,
+    /// `lz4` or `snappy`; CQL.
+    pub compression: Option<&'static str>,
+    /// The file with the certificates of authorities; CQL over TLS.
+    pub tls_ca: Option<String>,
+    /// The name that the servers' certificates bear; CQL over TLS.
+    pub tls_name: Option<String>,
 }
 
 impl Parameters {
@@ -49,7 +57,8 @@ impl Parameters {
             Scheme::Arango | Scheme::ArangoHttps => ARANGO,
             Scheme::Cql | Scheme::CqlTls => CQL,
         };
-        let known: Vec<&str> = EVERYWHERE.iter().chain(own).copied().collect();
+        let tls = if scheme == Scheme::CqlTls { CQL_TLS } else { &[] };
+        let known: Vec<&str> = EVERYWHERE.iter().chain(own).chain(tls).copied().collect();
         let mut parameters = Self::default();
         let mut given: Vec<&str> = Vec::new();
         for pair in query.into_iter().flat_map(|query| query.split('&')) {
@@ -83,6 +92,9 @@ impl Parameters {
             }
             "local_dc" => self.local_dc = Some(value),
             "translate" => self.translate = Some(word(name, &value, TRANSLATE)?),
+            "compression" => self.compression = Some(word(name, &value, COMPRESSION)?),
+            "tls_ca" => self.tls_ca = Some(value),
+            "tls_name" => self.tls_name = Some(value),
             _ => unreachable!("the parameter `{name}` is listed, but not read"),
         }
         Ok(())

@@ -92,15 +92,23 @@ fn every_parameter_is_read() {
         *read(&format!("arango://h/db?auth=jwt&{everywhere}")).parameters(),
         Parameters { auth: Some("jwt"), ..common.clone() }
     );
-    let cql = "consistency=local_quorum&serial_consistency=serial&local_dc=dc%261&translate=contact-points";
+    let cql = "consistency=local_quorum&serial_consistency=serial&local_dc=dc%261&translate=contact-points&compression=lz4";
+    let plain = Parameters {
+        consistency: Some("local_quorum"),
+        serial_consistency: Some("serial"),
+        local_dc: Some("dc&1".to_owned()),
+        translate: Some("contact-points"),
+        compression: Some("lz4"),
+        ..common
+    };
+    assert_eq!(*read(&format!("cql://h?{cql}&{everywhere}")).parameters(), plain);
     assert_eq!(
-        *read(&format!("cql://h?{cql}&{everywhere}")).parameters(),
+        *read(&format!("cql+tls://h?{cql}&{everywhere}&tls_ca=/a%20b/ca.pem&tls_name=db"))
+            .parameters(),
         Parameters {
-            consistency: Some("local_quorum"),
-            serial_consistency: Some("serial"),
-            local_dc: Some("dc&1".to_owned()),
-            translate: Some("contact-points"),
-            ..common
+            tls_ca: Some("/a b/ca.pem".to_owned()),
+            tls_name: Some("db".to_owned()),
+            ..plain
         }
     );
     assert_eq!(
@@ -164,8 +172,11 @@ fn a_mistake_is_refused_with_what_was_expected() {
         ),
         (
             "cql://h?auth=jwt",
-            "a `cql` store has timeout, max_in_flight, max_batch_bytes, max_batch_operations, consistency, serial_consistency, local_dc, translate",
+            "a `cql` store has timeout, max_in_flight, max_batch_bytes, max_batch_operations, consistency, serial_consistency, local_dc, translate, compression",
         ),
+        ("cql://h?tls_ca=ca.pem", "there is no parameter `tls_ca`; a `cql` store has timeout"),
+        ("cql+tls://h?auth=jwt", "local_dc, translate, compression, tls_ca, tls_name"),
+        ("cql://h?compression=zstd", "`compression` is one of lz4, snappy"),
         ("memory:?Timeout=3s", "there is no parameter `Timeout`"),
         ("memory:?time%6Fut=3s", "there is an unknown parameter;"),
         ("memory:?timeout=3s&timeout=4s", "`timeout` is given twice"),
