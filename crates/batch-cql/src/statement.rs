@@ -1,6 +1,8 @@
 //! Native statements: what their text says, what the server says of them, and their values as bytes.
 
 mod cells;
+#[cfg(test)]
+mod in_store;
 mod lexer;
 mod parser;
 mod prepared;

@@ -24,7 +24,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         for (index, lexed) in tokens.iter().enumerate() {
             if let Token::Marker(name) = &lexed.token {
                 at.push(index);
-                markers.push(Marker { name: name.clone(), role: Role::Part });
+                markers.push(Marker { name: name.clone(), role: Role::Part, at: lexed.at });
             }
         }
         let text = Text {
