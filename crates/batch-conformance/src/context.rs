@@ -124,12 +124,12 @@ impl Context {
         &*self.inner.harness
     }
 
-    /// Every guarantee that the store declares.
+    /// Every guarantee that the store gives to several documents of a collection.
     pub fn guarantees(&self) -> impl Iterator<Item = Guarantee> {
-        Guarantee::ALL
-            .iter()
-            .copied()
-            .filter(|guarantee| self.can().mechanism(*guarantee).is_some())
+        let several = self.harness().isolates_several();
+        let all = Guarantee::ALL.iter().copied();
+        all.filter(|guarantee| self.can().mechanism(*guarantee).is_some())
+            .filter(move |guarantee| several || *guarantee != ISOLATED)
     }
 
     /// The store, with short backoffs and else default options.

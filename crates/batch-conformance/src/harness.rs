@@ -54,6 +54,13 @@ pub trait Harness: fmt::Debug + Send + Sync + 'static {
         true
     }
 
+    /// Whether an isolated batch may write several documents of a collection. Where each is a
+    /// partition, and only one partition can be written isolated, it may not, and the cases ask
+    /// for that guarantee with one document only.
+    fn isolates_several(&self) -> bool {
+        true
+    }
+
     /// Opens the store. Stores that are opened by one harness see the same documents.
     ///
     /// # Errors
