@@ -257,7 +257,8 @@ async fn a_chunk_that_is_too_large_is_cut_smaller_and_that_is_remembered(context
 async fn what_is_known_to_be_refused_is_not_sent(context: Context) {
     let options = quick().max_batch_operations(1).max_in_flight(1);
     let wrapped = context.wrap([Fault::Refuse(ErrorKind::TooLarge)], options).await;
-    let large = json!({"email": "x".repeat(100)});
+    // More than twice the third, also where attributes that are absent are counted.
+    let large = json!({"email": "x".repeat(150)});
     let operations =
         [context.put("a", &large), context.put("b", &large), context.put("c", &aged(1))];
     let (jobs, report) = commit_on(&*wrapped.store, BatchOptions::new(), operations).await;
