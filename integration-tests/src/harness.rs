@@ -121,6 +121,11 @@ impl Harness for CqlHarness {
         false
     }
 
+    /// One partition is isolated, and each document is one.
+    fn isolates_several(&self) -> bool {
+        false
+    }
+
     async fn open(&self, options: StoreOptions) -> Result<Arc<dyn Store>> {
         Ok(Arc::new(self.connect(options).await?))
     }
