@@ -16,7 +16,10 @@ use batch_core::{
 };
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use scylla::client::{execution_profile::ExecutionProfileHandle, session::Session};
+use scylla::{
+    client::{execution_profile::ExecutionProfileHandle, session::Session},
+    statement::prepared::PreparedStatement,
+};
 
 use crate::{
     clock::ServerClock,
@@ -193,9 +196,15 @@ impl CqlBackend {
         {
             return Ok(());
         }
-        let native = match self.prepare_native(statement).await {
+        let mut native = self.prepare_native(statement).await;
+        if native.as_ref().is_ok_and(|native| native.changed().is_some()) {
+            // The driver may not have heard of it yet.
+            self.session.refresh_metadata().await.map_err(|error| errors::no_metadata(&error))?;
+            native = self.prepare_native(statement).await;
+        }
+        let native = match native {
             Err(error) if error.is_transient() => return Err(error),
-            native => native.map(Arc::new),
+            native => native.and_then(Native::unchanged).map(Arc::new),
         };
         let mut natives = self.natives();
         natives.uses += 1;
@@ -213,39 +222,48 @@ impl CqlBackend {
     }
 
     async fn prepare_native(&self, statement: &Arc<dyn NativeStatement>) -> Result<Native> {
-        let (text, typed) = match (as_json(statement), as_typed(statement)) {
+        let (text, given) = match (as_json(statement), as_typed(statement)) {
             (Some(json), _) => (json.text(), None),
             (None, Some(typed)) => (typed.prepared().get_statement(), Some(typed.prepared())),
             (None, None) => return Err(strange_statement()),
         };
         let text = Text::read(text)?;
-        let prepared = match typed {
-            Some(prepared) => prepared.clone(),
-            None => {
-                let qualified = text.qualified(self.keyspace.as_deref());
-                self.preparing().prepare(&qualified).await?
-            }
+        let of_markers = given.and_then(|given| given.get_table_spec());
+        let keyspace = of_markers.map(|spec| spec.ks_name());
+        let keyspace = keyspace.or(text.keyspace.as_deref()).or(self.keyspace.as_deref());
+        let known = match keyspace {
+            Some(keyspace) => match self.table(&format!("{keyspace}.{}", text.table)).await {
+                Err(error) if error.is_transient() => return Err(error),
+                known => known.ok(),
+            },
+            None => None,
         };
-        let of_markers = prepared.get_table_spec();
-        let table: Option<String> =
-            of_markers.map(|spec| format!("{}.{}", spec.ks_name(), spec.table_name()));
-        let table = table.or_else(|| {
-            let keyspace = text.keyspace.as_deref().or(self.keyspace.as_deref())?;
-            Some(format!("{keyspace}.{}", text.table))
-        });
-        let state = self.session.get_cluster_state();
-        let known = table.and_then(|name| self.schema.look_up(&name, None, &state));
-        let is_typed = typed.is_some();
+        let prepared = self.prepare_text(&text, keyspace, known.as_deref()).await;
+        let prepared = match (given, prepared) {
+            (None, prepared) => prepared?,
+            // The values were written by the types of the statement that was given.
+            (Some(given), Ok(own)) if has_same_markers(given, &own) => own,
+            (Some(given), _) => given.clone(),
+        };
+        let is_typed = given.is_some();
         let prepared = Prepared::of(prepared, &text, known.as_deref().map(|known| &known.table))?;
-        let native = Native::new(prepared, is_typed, known, &self.profile, self.tracing);
-        match native.changed() {
-            None => Ok(native),
-            Some(column) => Err(Error::new(
-                ErrorKind::InvalidOperation,
-                format!(
-                    "the column {column} has another type than when the statement was prepared; prepare it again"
-                ),
-            )),
+        Ok(Native::new(prepared, is_typed, known, &self.profile, self.tracing))
+    }
+
+    /// Prepares a statement with typed markers, if its table is known and the server takes them.
+    async fn prepare_text(
+        &self,
+        text: &Text<'_>,
+        keyspace: Option<&str>,
+        known: Option<&Known>,
+    ) -> Result<PreparedStatement> {
+        let type_of = |column: &str| known.and_then(|known| known.type_of(column));
+        let typed = self.preparing().prepare(&text.qualified(keyspace, type_of)).await;
+        match (typed, known) {
+            (Err(error), Some(_)) if !error.is_transient() => {
+                self.preparing().prepare(&text.qualified(keyspace, |_| None)).await
+            }
+            (typed, _) => typed,
         }
     }
 
@@ -270,6 +288,12 @@ fn as_json(statement: &Arc<dyn NativeStatement>) -> Option<&JsonStatement> {
 fn as_typed(statement: &Arc<dyn NativeStatement>) -> Option<&Typed> {
     let any: &dyn Any = &**statement;
     any.downcast_ref()
+}
+
+fn has_same_markers(one: &PreparedStatement, other: &PreparedStatement) -> bool {
+    let [one, other] = [one, other].map(PreparedStatement::get_variable_col_specs);
+    one.len() == other.len()
+        && one.iter().zip(other.iter()).all(|(one, other)| one.typ() == other.typ())
 }
 
 fn address(statement: &Arc<dyn NativeStatement>) -> usize {

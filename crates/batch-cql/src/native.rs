@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use batch_core::{OperationRef, Result, seam::KeyId};
+use batch_core::{Error, ErrorKind, OperationRef, Result, seam::KeyId};
 use scylla::{
     client::execution_profile::ExecutionProfileHandle, statement::prepared::PreparedStatement,
 };
@@ -100,6 +100,19 @@ impl Native {
         self.known
             .as_ref()
             .is_none_or(|known| look_up(&known.name).is_some_and(|now| Arc::ptr_eq(&now, known)))
+    }
+
+    /// Refuses a statement that was prepared on another table than the one that is there.
+    pub(crate) fn unchanged(self) -> Result<Self> {
+        match self.changed() {
+            None => Ok(self),
+            Some(column) => Err(Error::new(
+                ErrorKind::InvalidOperation,
+                format!(
+                    "the column {column} has another type than when the statement was prepared; prepare it again"
+                ),
+            )),
+        }
     }
 
     /// The column whose type is not that of its marker any more.

@@ -113,6 +113,12 @@ impl Known {
         })
     }
 
+    /// A column's type, as CQL writes it.
+    pub(crate) fn type_of(&self, column: &str) -> Option<String> {
+        let column = self.table.columns.get(self.table.place(column)?)?;
+        Some(cql_type(&column.typ))
+    }
+
     /// Whether a column belongs to a row, and not to its key or to the whole partition.
     pub(crate) fn is_of_row(&self, column: usize) -> bool {
         self.table.columns.get(column).is_some_and(|column| column.kind == ColumnKind::Regular)

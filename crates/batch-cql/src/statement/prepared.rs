@@ -134,7 +134,7 @@ impl Facts {
             (None, None, None) => {
                 let message = format!(
                     "`{}`: nothing says which keyspace it is in; write `keyspace.{}`, or give the store a keyspace",
-                    excerpt(&text.qualified(None)),
+                    excerpt(&text.qualified(None, |_| None)),
                     text.table
                 );
                 return Err(Error::new(ErrorKind::InvalidOperation, message));

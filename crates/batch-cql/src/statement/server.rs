@@ -53,7 +53,7 @@ fn table(session: &Session, name: &str) -> Table {
 
 async fn prepare(session: &Session, source: &str) -> (PreparedStatement, Prepared) {
     let text = Text::read(source).unwrap();
-    let statement = session.prepare(text.qualified(Some(KEYSPACE)).as_ref()).await;
+    let statement = session.prepare(text.qualified(Some(KEYSPACE), |_| None).as_ref()).await;
     let statement = statement.unwrap_or_else(|error| panic!("{source}: {error}"));
     let table = table(session, &text.table);
     let prepared = Prepared::of(statement.clone(), &text, Some(&table)).unwrap();

@@ -47,6 +47,8 @@ pub(crate) struct Text<'a> {
 pub(super) struct Marker<'a> {
     pub(super) name: Option<Cow<'a, str>>,
     pub(super) role: Role<'a>,
+    /// Where it begins.
+    pub(super) at: usize,
 }
 
 /// What a marker's value is for.
@@ -146,15 +148,38 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// The statement as it is sent: with the table's keyspace, which the text may leave out.
-    pub(crate) fn qualified(&self, keyspace: Option<&str>) -> Cow<'a, str> {
-        match (&self.keyspace, keyspace, self.source.split_at_checked(self.table_at)) {
-            (None, Some(keyspace), Some((before, after))) => {
-                let keyspace = keyspace.replace('"', "\"\"");
-                Cow::Owned(format!("{before}\"{keyspace}\".{after}"))
-            }
-            _ => Cow::Borrowed(self.source),
+    /// The statement as it is sent: with the table's keyspace, which the text may leave out, and
+    /// with the type of each marker that stands for a column's value. So a server that has to
+    /// prepare it again refuses it if the column has another type by then.
+    pub(crate) fn qualified(
+        &self,
+        keyspace: Option<&str>,
+        type_of: impl Fn(&str) -> Option<String>,
+    ) -> Cow<'a, str> {
+        let mut additions = Vec::new();
+        if let (None, Some(keyspace)) = (&self.keyspace, keyspace) {
+            additions.push((self.table_at, format!("\"{}\".", keyspace.replace('"', "\"\""))));
         }
+        for marker in &self.markers {
+            if let Role::Value(column) | Role::Equal(column) = &marker.role
+                && let Some(typ) = type_of(column)
+            {
+                additions.push((marker.at, format!("({typ})")));
+            }
+        }
+        if additions.is_empty() {
+            return Cow::Borrowed(self.source);
+        }
+        additions.sort_by_key(|(at, _)| *at);
+        let mut text = String::with_capacity(self.source.len() + 16 * additions.len());
+        let mut done = 0;
+        for (at, addition) in additions {
+            text.push_str(self.source.get(done..at).unwrap_or_default());
+            text.push_str(&addition);
+            done = at;
+        }
+        text.push_str(self.source.get(done..).unwrap_or_default());
+        Cow::Owned(text)
     }
 }
 

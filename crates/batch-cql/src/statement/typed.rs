@@ -79,7 +79,7 @@ impl CqlStatement {
         keyspace: Option<&str>,
         preparing: Preparing<'_>,
     ) -> Result<Self> {
-        let qualified = Text::read(text)?.qualified(keyspace);
+        let qualified = Text::read(text)?.qualified(keyspace, |_| None);
         Self::new(preparing.prepare(&qualified).await?)
     }
 

@@ -99,10 +99,10 @@ fn the_table_is_named_as_the_server_would_name_it() {
 #[test]
 fn a_keyspace_is_put_in_where_the_text_has_none() {
     let text = "/* t */ UPDATE \"T\" SET t = 1 WHERE id = ?";
-    assert_eq!(read(text).qualified(None), text);
+    assert_eq!(read(text).qualified(None, |_| None), text);
     let expected = "/* t */ UPDATE \"my \"\"ks\".\"T\" SET t = 1 WHERE id = ?";
-    assert_eq!(read(text).qualified(Some("my \"ks")), expected);
-    assert_eq!(read("DELETE FROM a.b").qualified(Some("c")), "DELETE FROM a.b");
+    assert_eq!(read(text).qualified(Some("my \"ks"), |_| None), expected);
+    assert_eq!(read("DELETE FROM a.b").qualified(Some("c"), |_| None), "DELETE FROM a.b");
 }
 
 #[test]
@@ -433,7 +433,7 @@ proptest! {
         let expected: Vec<_> =
             made.columns.iter().chain(keys).map(|((name, _), _)| name.clone()).collect();
         prop_assert_eq!(columns, expected);
-        let qualified = text.qualified(Some("k s")).into_owned();
+        let qualified = text.qualified(Some("k s"), |_| None).into_owned();
         let again = Text::read(&qualified).map_err(|e| TestCaseError::fail(e.to_string()))?;
         prop_assert_eq!(again.keyspace.as_deref(), text.keyspace.as_deref().or(Some("k s")));
         prop_assert_eq!(&again.table, &text.table);
