@@ -199,7 +199,7 @@ impl CqlBackend {
         let mut native = self.prepare_native(statement).await;
         if native.as_ref().is_ok_and(|native| native.changed().is_some()) {
             // The driver may not have heard of it yet.
-            self.session.refresh_metadata().await.map_err(|error| errors::no_metadata(&error))?;
+            self.session.refresh_metadata().await.map_err(|error| errors::of_metadata(&error))?;
             native = self.prepare_native(statement).await;
         }
         let native = match native {
