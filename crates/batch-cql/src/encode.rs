@@ -7,6 +7,8 @@
 //! columns are taken as they are written.
 
 mod composite;
+#[cfg(test)]
+mod differential;
 mod document;
 mod duration;
 mod key;
@@ -32,14 +34,31 @@ pub(crate) fn value(
     json: &str,
     out: &mut Vec<u8>,
 ) -> Result<Written, Box<Misfit>> {
-    let (start, mut misfit) = (out.len(), None);
+    let start = out.len();
+    let written = match read(typ, json, out, false) {
+        Err(misfit) if misfit.needs_care => {
+            out.truncate(start);
+            read(typ, json, out, true)
+        }
+        done => done,
+    };
+    written.inspect_err(|_| out.truncate(start))
+}
+
+fn read(
+    typ: &ColumnType<'_>,
+    json: &str,
+    out: &mut Vec<u8>,
+    careful: bool,
+) -> Result<Written, Box<Misfit>> {
+    let mut misfit = None;
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let sink = composite::Sink { out, misfit: &mut misfit };
+    let sink = composite::Sink { out, misfit: &mut misfit, careful };
     let written = composite::Value { typ, sink, in_string: false }.deserialize(&mut deserializer);
     written.and_then(|written| deserializer.end().map(|()| written)).map_err(|error| {
-        out.truncate(start);
         misfit.unwrap_or_else(|| {
-            Misfit::new(typ, "well-formed JSON", format_args!("{} ({error})", shortened(json)))
+            let value = format_args!("{} ({error})", shortened(json));
+            Misfit::new(typ, "well-formed JSON", value)
         })
     })
 }

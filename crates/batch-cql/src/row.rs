@@ -1,25 +1,28 @@
 //! A row on its way to the driver: the bytes of each column's value, in the order of the table's columns.
 
-use std::ops::Range;
-
 /// One row, or the part of it that a key and a document give. Kept and used again, so that a
 /// batch of rows asks for memory once.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     bytes: Vec<u8>,
     cells: Vec<Cell>,
+    /// The columns of the last document's attributes, in its order: the next one is likely to have
+    /// the same.
+    pub(crate) order: Vec<usize>,
 }
 
-/// What a row says of a column.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Cell {
+/// What a row says of a column: where the value's bytes are, or that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cell {
+    start: usize,
+    end: usize,
+}
+
+impl Cell {
     /// Nothing: the column keeps what it has.
-    #[default]
-    Unset,
+    const UNSET: Self = Self { start: usize::MAX, end: 0 };
     /// The column has no value: a tombstone.
-    Null,
-    /// The value's bytes.
-    Value(Range<usize>),
+    const NULL: Self = Self { start: usize::MAX, end: 1 };
 }
 
 /// What was appended for a value.
@@ -44,31 +47,35 @@ impl Row {
     pub(crate) fn clear(&mut self, columns: usize) {
         self.bytes.clear();
         self.cells.clear();
-        self.cells.resize(columns, Cell::Unset);
+        self.cells.resize(columns, Cell::UNSET);
     }
 
     /// What the row says of the column at a place.
     pub(crate) fn cell(&self, place: usize) -> CellRef<'_> {
         match self.cells.get(place) {
-            None | Some(Cell::Unset) => CellRef::Unset,
-            Some(Cell::Null) => CellRef::Null,
-            Some(Cell::Value(range)) => {
-                CellRef::Value(self.bytes.get(range.clone()).unwrap_or_default())
-            }
+            None | Some(&Cell::UNSET) => CellRef::Unset,
+            Some(&Cell::NULL) => CellRef::Null,
+            Some(cell) => CellRef::Value(self.bytes.get(cell.start..cell.end).unwrap_or_default()),
         }
+    }
+
+    /// Whether the row says nothing of the column at a place.
+    #[inline]
+    pub(crate) fn is_unset(&self, place: usize) -> bool {
+        matches!(self.cells.get(place), None | Some(&Cell::UNSET))
     }
 
     /// Gives a column no value.
     pub(crate) fn set_null(&mut self, place: usize) {
         if let Some(cell) = self.cells.get_mut(place) {
-            *cell = Cell::Null;
+            *cell = Cell::NULL;
         }
     }
 
     /// Takes back what was said of a column.
     pub(crate) fn unset(&mut self, place: usize) {
         if let Some(cell) = self.cells.get_mut(place) {
-            *cell = Cell::Unset;
+            *cell = Cell::UNSET;
         }
     }
 
@@ -77,7 +84,7 @@ impl Row {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(value);
         if let Some(cell) = self.cells.get_mut(place) {
-            *cell = Cell::Value(start..self.bytes.len());
+            *cell = Cell { start, end: self.bytes.len() };
         }
     }
 
@@ -91,17 +98,17 @@ impl Row {
         let start = self.bytes.len();
         let written = write(&mut self.bytes);
         let cell = match written {
-            Ok(Written::Value) => Cell::Value(start..self.bytes.len()),
-            Ok(Written::Null) => Cell::Null,
-            Err(_) => Cell::Unset,
+            Ok(Written::Value) => Cell { start, end: self.bytes.len() },
+            Ok(Written::Null) => Cell::NULL,
+            Err(error) => {
+                self.bytes.truncate(start);
+                return Err(error);
+            }
         };
-        if !matches!(cell, Cell::Value(_)) {
-            self.bytes.truncate(start);
-        }
-        if let (Ok(_), Some(place)) = (&written, self.cells.get_mut(place)) {
+        if let Some(place) = self.cells.get_mut(place) {
             *place = cell;
         }
-        written.map(drop)
+        Ok(())
     }
 
     /// Whether a column has the very value that `write` appends or says. Changes nothing.
@@ -112,11 +119,9 @@ impl Row {
     ) -> Result<bool, E> {
         let start = self.bytes.len();
         let written = write(&mut self.bytes);
-        let is_same = match (&written, self.cells.get(place)) {
-            (Ok(Written::Value), Some(Cell::Value(range))) => {
-                self.bytes.get(range.clone()) == self.bytes.get(start..)
-            }
-            (Ok(Written::Null), Some(Cell::Null)) => true,
+        let is_same = match (&written, self.cell(place)) {
+            (Ok(Written::Value), CellRef::Value(bytes)) => Some(bytes) == self.bytes.get(start..),
+            (Ok(Written::Null), CellRef::Null) => true,
             _ => false,
         };
         self.bytes.truncate(start);

@@ -25,11 +25,14 @@ use crate::row::Written;
 pub(super) struct Sink<'o> {
     pub(super) out: &'o mut Vec<u8>,
     pub(super) misfit: &'o mut Option<Box<Misfit>>,
+    /// Whether integers too are read from their digits. The parser gives `-0`, `-0.0` and `-1e-400`
+    /// alike, so what has one of them for an integer is read once more, with more care.
+    pub(super) careful: bool,
 }
 
 impl Sink<'_> {
     fn reborrow(&mut self) -> Sink<'_> {
-        Sink { out: self.out, misfit: self.misfit }
+        Sink { out: self.out, misfit: self.misfit, careful: self.careful }
     }
 
     /// Keeps the misfit and gives the parser an error to stop with.
@@ -98,7 +101,7 @@ const NULL: [u8; 4] = (-1_i32).to_be_bytes();
 pub(super) struct Value<'o, 't> {
     pub(super) typ: &'t ColumnType<'t>,
     pub(super) sink: Sink<'o>,
-    /// Whether the text comes from within a string, where no other string may hold a collection.
+    /// Whether the value is the JSON in a string, which cannot be a string again.
     pub(super) in_string: bool,
 }
 
@@ -118,7 +121,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<Written, D::Error> {
         match self.typ {
-            ColumnType::Native(native) if scalar::needs_digits(native) => {
+            ColumnType::Native(native) if scalar::needs_digits(native, self.sink.careful) => {
                 let text = <&RawValue>::deserialize(deserializer)?.get();
                 self.digits(text)
             }
@@ -146,7 +149,7 @@ impl Value<'_, '_> {
     }
 
     fn nested<'n>(&'n mut self, typ: &'n ColumnType<'n>) -> Value<'n, 'n> {
-        Value { typ, sink: self.sink.reborrow(), in_string: self.in_string }
+        Value { typ, sink: self.sink.reborrow(), in_string: false }
     }
 
     /// An array of any number of elements behind their number.
@@ -161,8 +164,8 @@ impl Value<'_, '_> {
         let (mut count, mut order) = (0_usize, Order::new(of));
         loop {
             let at = self.sink.out.len();
-            let in_string = self.in_string;
-            let read = |sink: Sink<'_>| seq.next_element_seed(Value { typ: of, sink, in_string });
+            let read =
+                |sink: Sink<'_>| seq.next_element_seed(Value { typ: of, sink, in_string: false });
             match self.sink.sized(read) {
                 Ok(Some(Written::Value)) => {}
                 Ok(Some(Written::Null)) => {
@@ -192,8 +195,8 @@ impl Value<'_, '_> {
         types: &[ColumnType<'_>],
     ) -> Result<Written, A::Error> {
         for (place, typ) in types.iter().enumerate() {
-            let in_string = self.in_string;
-            let read = |sink: Sink<'_>| seq.next_element_seed(Value { typ, sink, in_string });
+            let read =
+                |sink: Sink<'_>| seq.next_element_seed(Value { typ, sink, in_string: false });
             match self.sink.sized(read) {
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(self.wrong_length(types.len(), place)),
@@ -273,9 +276,8 @@ impl Value<'_, '_> {
                 let misfit = Misfit::new(self.typ, "each key once", Name(name));
                 return Err(self.sink.refuse(misfit));
             }
-            let in_string = self.in_string;
             let read = |sink: Sink<'_>| {
-                map.next_value_seed(Value { typ: value, sink, in_string }).map(Some)
+                map.next_value_seed(Value { typ: value, sink, in_string: false }).map(Some)
             };
             match self.sink.sized(read) {
                 Ok(Some(Written::Value)) => {}
@@ -319,9 +321,9 @@ impl Value<'_, '_> {
                 return Err(self.sink.refuse(misfit));
             }
             let at = self.sink.out.len();
-            let in_string = self.in_string;
-            let read =
-                |sink: Sink<'_>| map.next_value_seed(Value { typ, sink, in_string }).map(Some);
+            let read = |sink: Sink<'_>| {
+                map.next_value_seed(Value { typ, sink, in_string: false }).map(Some)
+            };
             if let Err(error) = self.sink.sized(read) {
                 return Err(self.sink.inside(Name(Some(&name)), error));
             }
@@ -363,12 +365,15 @@ impl<'t> Order<'t> {
         if self.is_wrong {
             return Ordering::Greater;
         }
-        let bytes = |range: Range<usize>| out.get(range.start + NULL.len()..range.end);
-        let last = self.last.replace(next.clone());
-        let (Some(last), Some(next)) = (last.clone().and_then(bytes), bytes(next)) else {
-            return Ordering::Greater;
+        let bytes = |range: &Range<usize>| out.get(range.start + NULL.len()..range.end);
+        let ordering = match (self.last.as_ref().and_then(bytes), bytes(&next)) {
+            (Some(last), Some(next)) => order::compare(self.typ, next, last),
+            _ => Ordering::Greater,
         };
-        let ordering = order::compare(self.typ, next, last);
+        // One that is equal does not stay.
+        if ordering != Ordering::Equal {
+            self.last = Some(next);
+        }
         self.is_wrong = ordering == Ordering::Less;
         ordering
     }
@@ -501,20 +506,6 @@ pub(super) fn json_in_string<E: de::Error>(
     }
 }
 
-fn is_whole(typ: &ColumnType<'_>) -> bool {
-    matches!(
-        typ,
-        ColumnType::Native(
-            NativeType::TinyInt
-                | NativeType::SmallInt
-                | NativeType::Int
-                | NativeType::BigInt
-                | NativeType::Counter
-                | NativeType::Timestamp
-        )
-    )
-}
-
 impl<'de> Visitor<'de> for Value<'_, '_> {
     type Value = Written;
 
@@ -528,24 +519,41 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
 
     #[inline]
     fn visit_i64<E: de::Error>(mut self, value: i64) -> Result<Written, E> {
+        // What most columns are goes the short way.
+        match (self.typ, i32::try_from(value)) {
+            (ColumnType::Native(NativeType::Int), Ok(value)) => {
+                self.sink.out.extend_from_slice(&value.to_be_bytes());
+                return Ok(Written::Value);
+            }
+            (ColumnType::Native(NativeType::BigInt), _) => {
+                self.sink.out.extend_from_slice(&value.to_be_bytes());
+                return Ok(Written::Value);
+            }
+            _ => {}
+        }
         self.sink.scalar(self.typ, Scalar::Integer(value.into()))
     }
 
     #[inline]
     fn visit_u64<E: de::Error>(mut self, value: u64) -> Result<Written, E> {
+        if let Ok(value) = i64::try_from(value) {
+            return self.visit_i64(value);
+        }
         self.sink.scalar(self.typ, Scalar::Integer(value.into()))
     }
 
     fn visit_f64<E: de::Error>(mut self, value: f64) -> Result<Written, E> {
-        // The parser's way to say `-0`.
-        if value == 0.0 && value.is_sign_negative() && is_whole(self.typ) {
-            return self.sink.scalar(self.typ, Scalar::Integer(0));
-        }
-        Err(self.refuse(value))
+        let mut misfit = Misfit::new(self.typ, wants(self.typ), value);
+        misfit.needs_care = value == 0.0 && value.is_sign_negative();
+        Err(self.sink.refuse(misfit))
     }
 
     #[inline]
     fn visit_str<E: de::Error>(mut self, text: &str) -> Result<Written, E> {
+        if matches!(self.typ, ColumnType::Native(NativeType::Text)) {
+            self.sink.out.extend_from_slice(text.as_bytes());
+            return Ok(Written::Value);
+        }
         if self.in_string || matches!(self.typ, ColumnType::Native(_)) {
             return self.sink.scalar(self.typ, Scalar::Text(text));
         }

@@ -15,7 +15,7 @@ use super::{
     misfit::{Misfit, shortened},
 };
 use crate::{
-    row::{CellRef, Row, Written},
+    row::{Row, Written},
     table::{Column, Table},
     typ::TypeName,
 };
@@ -29,22 +29,29 @@ const LISTED: usize = 20;
 /// # Errors
 /// [`ErrorKind::InvalidOperation`], naming table, column, type and value.
 pub(crate) fn document(table: &Table, document: &[u8], row: &mut Row) -> Result<()> {
-    let text = std::str::from_utf8(document).map_err(|error| not_json(table, &error))?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let mut problem = None;
-    let has_row = row.cell(table.key.saturating_sub(1)) != CellRef::Unset;
-    let attributes = Attributes { table, row, has_row, problem: &mut problem };
-    let read = attributes.deserialize(&mut deserializer).and_then(|()| deserializer.end());
-    match (read, problem) {
-        (Ok(()), _) => Ok(()),
-        (Err(_), Some(problem)) => Err(problem.into_error(table)),
-        (Err(error), None) => Err(not_json(table, &error)),
-    }
+    let read = |row: &mut Row, careful| match std::str::from_utf8(document) {
+        Ok(text) => read(table, text, row, careful),
+        Err(error) => Err(Problem::NoJson(error.to_string())),
+    };
+    let done = match read(row, false) {
+        Err(Problem::Misfit(_, misfit)) if misfit.needs_care => {
+            (table.key..table.columns.len()).for_each(|place| row.unset(place));
+            read(row, true)
+        }
+        done => done,
+    };
+    done.map_err(|problem| problem.into_error(table))
 }
 
-#[cold]
-fn not_json(table: &Table, error: &dyn fmt::Display) -> Error {
-    invalid(format!("{}: the document is no JSON object: {error}", Named(table)))
+fn read(table: &Table, text: &str, row: &mut Row, careful: bool) -> Result<(), Problem> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let has_row = !row.is_unset(table.key.saturating_sub(1));
+    let (mut problem, mut misfit) = (None, None);
+    let (problem_at, misfit_at) = (&mut problem, &mut misfit);
+    let attributes =
+        Attributes { table, row, has_row, careful, problem: problem_at, misfit: misfit_at };
+    let read = attributes.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    read.map_err(|error| problem.unwrap_or_else(|| Problem::NoJson(error.to_string())))
 }
 
 fn invalid(message: String) -> Error {
@@ -53,6 +60,8 @@ fn invalid(message: String) -> Error {
 
 /// Why a document does not fit its table.
 enum Problem {
+    /// It is no JSON object, and why.
+    NoJson(String),
     /// No column has this name.
     Unknown(String),
     /// The value of the column at a place does not fit.
@@ -76,6 +85,7 @@ impl Problem {
         };
         let named = Named(table);
         invalid(match self {
+            Self::NoJson(why) => format!("{named}: the document is no JSON object: {why}"),
             Self::Unknown(name) => {
                 let known: Vec<&str> =
                     table.columns.iter().map(|column| &*column.name).take(LISTED).collect();
@@ -109,7 +119,11 @@ struct Attributes<'a> {
     row: &'a mut Row,
     /// Whether the key names a row.
     has_row: bool,
+    /// As in [`Sink`].
+    careful: bool,
     problem: &'a mut Option<Problem>,
+    /// Kept for the writers of values: one for all.
+    misfit: &'a mut Option<Box<Misfit>>,
 }
 
 impl<'de> DeserializeSeed<'de> for Attributes<'_> {
@@ -130,12 +144,19 @@ impl<'de> Visitor<'de> for Attributes<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         // The places of the key's columns that were met; a key has few.
         let mut met = 0_u64;
-        while let Some(found) = map.next_key_seed(Name(self.table))? {
-            let place = match found {
-                Ok(place) => place,
-                Err(name) => return Err(self.stop(Problem::Unknown(name))),
+        let mut number = 0;
+        loop {
+            let guess = self.row.order.get(number).copied();
+            let name = Name { table: self.table, guess, problem: self.problem };
+            let Some(place) = map.next_key_seed(name)? else { break };
+            if guess != Some(place) {
+                self.row.order.truncate(number);
+                self.row.order.push(place);
+            }
+            number += 1;
+            let Some(column) = self.table.columns.get(place) else {
+                return Err(de::Error::custom("an unknown column"));
             };
-            let Some(column) = self.table.columns.get(place) else { continue };
             if place < self.table.key {
                 let bit = u32::try_from(place)
                     .ok()
@@ -161,6 +182,15 @@ impl Attributes<'_> {
         E::custom("a document that does not fit")
     }
 
+    /// Names the column of the misfit that stopped the parser, if one did.
+    #[cold]
+    fn misfit<E: de::Error>(&mut self, place: usize, error: E) -> E {
+        match self.misfit.take() {
+            Some(misfit) => self.stop(Problem::Misfit(place, misfit)),
+            None => error,
+        }
+    }
+
     /// Writes the value that comes next into a cell.
     #[inline]
     fn write<'de, A: MapAccess<'de>>(
@@ -169,7 +199,7 @@ impl Attributes<'_> {
         column: &Column,
         map: &mut A,
     ) -> Result<(), A::Error> {
-        if self.row.cell(place) != CellRef::Unset {
+        if !self.row.is_unset(place) {
             return Err(self.stop(Problem::Doubled(place)));
         }
         if !self.has_row && column.kind != ColumnKind::Static {
@@ -178,19 +208,16 @@ impl Attributes<'_> {
         if matches!(column.typ, ColumnType::Native(NativeType::Counter)) {
             return Err(self.stop(Problem::Counter(place)));
         }
-        let mut misfit = None;
+        let (careful, misfit) = (self.careful, &mut *self.misfit);
         let written = self.row.set(place, |out| {
             let start = out.len();
-            let sink = Sink { out: &mut *out, misfit: &mut misfit };
+            let sink = Sink { out: &mut *out, misfit, careful };
             let value = Value { typ: &column.typ, sink, in_string: false };
             let written = map.next_value_seed(value)?;
             let is_empty = is_multi_cell(&column.typ) && out.get(start..) == Some(&[0; 4]);
             Ok(if is_empty { Written::Null } else { written })
         });
-        written.map_err(|error| match misfit {
-            Some(misfit) => self.stop(Problem::Misfit(place, misfit)),
-            None => error,
-        })
+        written.map_err(|error| self.misfit(place, error))
     }
 
     /// Compares the value that comes next with the key's.
@@ -200,17 +227,16 @@ impl Attributes<'_> {
         column: &Column,
         map: &mut A,
     ) -> Result<(), A::Error> {
-        let mut misfit = None;
+        let (careful, misfit) = (self.careful, &mut *self.misfit);
         let is_same = self.row.is_same(place, |out| {
-            let sink = Sink { out, misfit: &mut misfit };
+            let sink = Sink { out, misfit, careful };
             let value = Value { typ: &column.typ, sink, in_string: false };
             map.next_value_seed(value)
         });
-        match (is_same, misfit) {
-            (Ok(true), _) => Ok(()),
-            (Ok(false), _) => Err(self.stop(Problem::Key(place))),
-            (Err(_), Some(misfit)) => Err(self.stop(Problem::Misfit(place, misfit))),
-            (Err(error), None) => Err(error),
+        match is_same {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.stop(Problem::Key(place))),
+            Err(error) => Err(self.misfit(place, error)),
         }
     }
 }
@@ -226,29 +252,44 @@ fn is_multi_cell(typ: &ColumnType<'_>) -> bool {
     )
 }
 
-/// Reads an attribute's name: the place of its column, or the name if there is none.
-struct Name<'a>(&'a Table);
+/// Reads an attribute's name as the place of its column; past the last one if there is none.
+struct Name<'a> {
+    table: &'a Table,
+    /// The place that it probably is.
+    guess: Option<usize>,
+    problem: &'a mut Option<Problem>,
+}
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = Result<usize, String>;
+    type Value = usize;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for Name<'_> {
-    type Value = Result<usize, String>;
+    type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name of a column")
     }
 
     #[inline]
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.place(name).ok_or(()).or_else(|()| {
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<usize, E> {
+        if let Some(place) = self.guess
+            && self.table.columns.get(place).is_some_and(|column| *column.name == *name)
+        {
+            return Ok(place);
+        }
+        Ok(self.table.place(name).unwrap_or_else(|| {
             // The server writes names with capital letters in quotes.
-            unquoted(name).and_then(|name| self.0.place(&name)).ok_or_else(|| shortened(name))
+            let place = unquoted(name).and_then(|name| self.table.place(&name));
+            place.unwrap_or_else(|| {
+                *self.problem = Some(Problem::Unknown(shortened(name)));
+                usize::MAX
+            })
         }))
     }
 }

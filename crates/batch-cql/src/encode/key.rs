@@ -33,22 +33,23 @@ pub(crate) enum KeyPart {
 /// or does not fit, an empty partition key, one that is too long.
 pub(crate) fn key(table: &Table, key: KeyRef<'_>, row: &mut Row) -> Result<KeyPart> {
     let mut given = 0_usize;
-    for ((name, value), (_, text)) in key.parts().zip(key.string_parts()) {
-        let place = match name {
-            "" if table.key == 1 => 0,
-            "" => return Err(not_bare(table, text)),
-            name => match table.place(name) {
-                Some(place) if place < table.key => place,
-                _ => return Err(unknown(table, name)),
-            },
-        };
-        let Some(column) = table.columns.get(place) else {
-            return Err(unknown(table, name));
-        };
+    for (name, value) in key.parts() {
         let scalar = match &value {
+            KeyValue::Str(text) => Scalar::Text(text),
             KeyValue::Int(integer) => Scalar::Integer(*integer),
             KeyValue::Bool(value) => Scalar::Bool(*value),
-            _ => Scalar::Text(text),
+            _ => return Err(unknown(table, name)),
+        };
+        // Parts mostly come in the table's order.
+        let next = table.columns.get(given).filter(|column| *column.name == *name);
+        let place = match next {
+            Some(_) => given,
+            None if name.is_empty() && table.key == 1 => 0,
+            None if name.is_empty() => return Err(not_bare(table, scalar)),
+            None => table.place(name).unwrap_or(usize::MAX),
+        };
+        let Some(column) = table.columns.get(place).filter(|_| place < table.key) else {
+            return Err(unknown(table, name));
         };
         row.set(place, |out| part(table, column, scalar, out).map(|()| Written::Value))?;
         given += 1;
@@ -57,7 +58,7 @@ pub(crate) fn key(table: &Table, key: KeyRef<'_>, row: &mut Row) -> Result<KeyPa
         check(table, row)?;
         return Ok(KeyPart::Whole);
     }
-    let is_given = |place: usize| row.cell(place) != CellRef::Unset;
+    let is_given = |place: usize| !row.is_unset(place);
     let is_partition = given == table.partition && (0..table.partition).all(is_given);
     if is_partition && table.columns.iter().any(|column| column.kind == ColumnKind::Static) {
         check(table, row)?;
@@ -90,7 +91,7 @@ fn part(table: &Table, column: &Column, scalar: Scalar<'_>, out: &mut Vec<u8>) -
 /// A collection, tuple or user-defined type, from JSON in the part's string.
 fn of_text(typ: &ColumnType<'_>, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
     let mut misfit = None;
-    let sink = composite::Sink { out, misfit: &mut misfit };
+    let sink = composite::Sink { out, misfit: &mut misfit, careful: true };
     let written = composite::json_in_string::<serde_json::Error>(typ, sink, text);
     match (written, misfit) {
         (Ok(Written::Value), _) => Ok(()),
@@ -119,27 +120,25 @@ fn check(table: &Table, row: &Row) -> Result<()> {
         parts => ((0..parts).map(|place| length(place) + 3).sum(), ", three of them for each part"),
     };
     let clustering: usize = (table.partition..table.key).map(length).sum();
-    let (length, what) = if partition > LONGEST {
-        (partition, format!("partition key has {partition} bytes{what}"))
-    } else {
-        (clustering, format!("clustering columns have {clustering} bytes"))
-    };
-    if length > LONGEST {
-        return Err(invalid(format!(
-            "{}: the key's {what}; the store takes {LONGEST}",
-            Named(table)
-        )));
+    if partition > LONGEST || clustering > LONGEST {
+        let what = if partition > LONGEST {
+            format!("partition key has {partition} bytes{what}")
+        } else {
+            format!("clustering columns have {clustering} bytes")
+        };
+        let table = Named(table);
+        return Err(invalid(format!("{table}: the key's {what}; the store takes {LONGEST}")));
     }
     Ok(())
 }
 
 #[cold]
-fn not_bare(table: &Table, text: &str) -> Error {
+fn not_bare(table: &Table, key: Scalar<'_>) -> Error {
     invalid(format!(
-        "{} has a key of {} columns, so the bare key {:?} does not say which row; give {} by name",
+        "{} has a key of {} columns, so the bare key {} does not say which row; give {} by name",
         Named(table),
         table.key,
-        shortened(text),
+        shortened(key),
         names(table, 0..table.key),
     ))
 }

@@ -18,6 +18,8 @@ pub(crate) struct Misfit {
     typ: String,
     wants: Cow<'static, str>,
     value: String,
+    /// Whether it may fit when it is read with [more care](super::composite::Sink::careful).
+    pub(super) needs_care: bool,
 }
 
 impl Misfit {
@@ -27,7 +29,13 @@ impl Misfit {
         value: impl fmt::Display,
     ) -> Box<Self> {
         let typ = TypeName(typ).to_string();
-        Box::new(Self { place: String::new(), typ, wants: wants.into(), value: shortened(value) })
+        Box::new(Self {
+            place: String::new(),
+            typ,
+            wants: wants.into(),
+            value: shortened(value),
+            needs_care: false,
+        })
     }
 
     /// Says that the value stands at a place of a larger one.
@@ -39,7 +47,7 @@ impl Misfit {
 impl fmt::Display for Misfit {
     /// Reads on from the name of what the value was for.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, typ, wants, value } = self;
+        let Self { place, typ, wants, value, .. } = self;
         if place.is_empty() {
             write!(f, "{typ} takes {wants}, not {value}")
         } else {

@@ -91,6 +91,8 @@ real!(f64, 4);
 
 /// The nearest number of the type; `None` if the digits are none or beyond its range.
 pub(super) fn real<T: Real>(number: &str) -> Option<T> {
+    // Without a fraction it is the integer zero, which has no sign.
+    let number = if number == "-0" { "0" } else { number };
     number.parse().ok().filter(|value: &T| value.is_finite())
 }
 

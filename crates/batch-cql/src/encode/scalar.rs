@@ -21,12 +21,20 @@ pub(super) enum Scalar<'a> {
 /// What would have fitted.
 pub(super) type Wants = &'static str;
 
-/// Whether a type is read from a number's own digits, of which a parser may keep too few.
-pub(super) fn needs_digits(native: &NativeType) -> bool {
-    matches!(
-        native,
-        NativeType::Decimal | NativeType::Varint | NativeType::Float | NativeType::Double
-    )
+/// Whether a type is read from a number's own digits, of which a parser may keep too few. With
+/// care, integers are too.
+#[inline]
+pub(super) fn needs_digits(native: &NativeType, careful: bool) -> bool {
+    match native {
+        NativeType::Decimal | NativeType::Varint | NativeType::Float | NativeType::Double => true,
+        NativeType::TinyInt
+        | NativeType::SmallInt
+        | NativeType::Int
+        | NativeType::BigInt
+        | NativeType::Counter
+        | NativeType::Timestamp => careful,
+        _ => false,
+    }
 }
 
 /// Appends the bytes of a value of a type.

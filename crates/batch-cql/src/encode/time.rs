@@ -29,12 +29,22 @@ pub(super) fn time(text: &str) -> Option<i64> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok().filter(|&time| time < DAY_NS);
     }
-    let mut rest = Reader(text.as_bytes());
-    let seconds = rest.hours_and_minutes()?;
-    rest.one(b':')?;
-    let seconds = seconds * 60 + rest.up_to(59)?;
-    let nanoseconds = if rest.one(b'.').is_some() { rest.fraction(9)? } else { 0 };
-    rest.end()?;
+    let mut parts = text.trim_matches(|c| c <= ' ').splitn(3, ':');
+    // Digits may be missing or too many in front, and signs are taken, as long as the number fits.
+    let below = |end: i64, part: &str| part.parse().ok().filter(|number| (0..end).contains(number));
+    let hours = below(24, parts.next()?)?;
+    let minutes = below(60, parts.next()?)?;
+    let seconds = parts.next()?;
+    let (seconds, nanoseconds) = match seconds.split_once('.') {
+        Some((seconds, fraction)) => {
+            let mut rest = Reader(fraction.as_bytes());
+            let nanoseconds = rest.fraction(9)?;
+            rest.end()?;
+            (seconds, nanoseconds)
+        }
+        None => (seconds, 0),
+    };
+    let seconds = (hours * 60 + minutes) * 60 + below(60, seconds)?;
     Some(seconds * 1_000_000_000 + nanoseconds)
 }
 
@@ -126,7 +136,7 @@ impl Reader<'_> {
     /// `Z`, `UTC`, `GMT` or an offset; in minutes east of UTC.
     fn zone(&mut self) -> Option<i64> {
         let is_apart = self.one(b' ').is_some();
-        if matches!(self.0, b"Z" | b"UTC" | b"GMT") {
+        if self.0 == b"Z" || is_apart && matches!(self.0, b"UTC" | b"GMT") {
             self.0 = &[];
             return Some(0);
         }
