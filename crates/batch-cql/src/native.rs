@@ -90,6 +90,19 @@ impl Native {
         }
     }
 
+    /// At most what the server counts for a row written with these values, unless the statement's
+    /// own text holds more of them.
+    pub(crate) fn size(&self, cells: &[u8]) -> usize {
+        const ROW: usize = 29 + 21 + 12;
+        const CELL: usize = 20;
+        let value = |cell: CellRef<'_>| match cell {
+            CellRef::Value(bytes) => CELL + bytes.len(),
+            CellRef::Null => CELL,
+            CellRef::Unset => 0,
+        };
+        ROW + Cells::new(cells).map(value).sum::<usize>()
+    }
+
     /// Whether it writes a whole list that is no frozen one.
     pub(crate) fn writes_lists(&self) -> bool {
         self.prepared.facts.repeat == Repeat::Higher

@@ -71,7 +71,7 @@ impl Router<'_> {
                 Ok(mut route) => {
                     if all {
                         match counted.binary_search(&route.group) {
-                            Ok(_) => route.bytes = route.bytes.saturating_sub(size::PER_PARTITION),
+                            Ok(_) => route.bytes = route.bytes.saturating_sub(PER_PARTITION),
                             Err(place) => counted.insert(place, route.group),
                         }
                     }
@@ -159,7 +159,7 @@ impl Router<'_> {
         let partition = native.partition_of(cells);
         // What counts commutes; all else on one key keeps its order.
         let key = if facts.counter { None } else { native.key_of(cells) };
-        let bytes = u32::try_from(size::native_size(cells)).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(native.size(cells)).unwrap_or(u32::MAX);
         let forced = terms.batch_type;
         match (facts.counter, forced) {
             (true, Some(BatchType::Logged)) => {
@@ -272,6 +272,9 @@ impl Router<'_> {
         Ok(())
     }
 }
+
+/// What the server counts for a partition, however many rows of it are written.
+const PER_PARTITION: u32 = 29;
 
 /// Tells tables apart; a collision only lets the server refuse what would be refused here.
 fn table_number(hash: u64) -> u16 {
