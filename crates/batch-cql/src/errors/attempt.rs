@@ -199,20 +199,12 @@ pub(crate) enum Refusal {
 /// whatever the table.
 fn is_refusal(lower: &str) -> Option<Refusal> {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let never = ["not supported", "not yet supported", "not implemented", "unsupported"];
     if has(&["only unlogged batch"]) {
         return Some(Refusal::LoggedBatches);
     }
-    if !has(&[
-        "not supported",
-        "not yet supported",
-        "unsupported",
-        "not support ",
-        "not implemented",
-    ]) || has(&["table"])
-    {
-        return None;
-    }
-    if has(&["unlogged"]) {
+    // What one table cannot have, others can.
+    if !has(&never) || has(&["table", "tablet", "unlogged"]) {
         return None;
     }
     if has(&["logged batch"]) {
@@ -232,25 +224,26 @@ pub(crate) fn refusal(error: &ExecutionError) -> Option<Refusal> {
     }
 }
 
-/// Whether words say that a keyspace, a table or a column is not there, or has another type.
+/// Whether words say that a keyspace, a table or a column is not there, or has another type than
+/// the statement says.
 fn is_about_schema(text: &str) -> bool {
-    is_about_table(text)
-        || [
-            "Undefined column name",
-            "Unknown identifier",
-            "Undefined name",
-            "Type error",
-            // A typed marker, prepared again on a table that was made again.
-            "Cannot assign value",
-        ]
-        .iter()
-        .any(|start| text.starts_with(start))
+    let starts = [
+        "Cannot assign value",
+        "Type error",
+        "Undefined column name",
+        "Undefined name",
+        "Unknown identifier",
+        "Unrecognized name",
+    ];
+    is_about_table(text) || starts.iter().any(|start| text.starts_with(start))
 }
 
 fn is_about_table(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
+    let starts = ["can't find a keyspace", "can't find a column family", "unconfigured table"];
     let named = lower.starts_with("table ") || lower.starts_with("keyspace ");
-    lower.starts_with("unconfigured table") || (named && lower.ends_with(" does not exist"))
+    starts.iter().any(|start| lower.starts_with(start))
+        || (named && lower.ends_with(" does not exist"))
 }
 
 /// As [`judge`], for a request that only prepares.

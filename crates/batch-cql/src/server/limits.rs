@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use scylla::client::session::Session;
 
 use super::Product;
-use crate::connection::Asking;
+use crate::{connection::Asking, errors};
 
 /// What a server takes without a warning, and at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,21 @@ pub(crate) struct Limits {
     /// The bytes of what is written to one partition at once.
     pub(crate) mutation_bytes: usize,
 }
+
+/// The settings that say so, by their names of either age.
+const SETTINGS: [&str; 11] = [
+    "batch_size_warn_threshold",
+    "batch_size_warn_threshold_in_kb",
+    "batch_size_fail_threshold",
+    "batch_size_fail_threshold_in_kb",
+    "unlogged_batch_across_partitions_warn_threshold",
+    "native_transport_max_frame_size",
+    "native_transport_max_frame_size_in_mb",
+    "commitlog_segment_size",
+    "commitlog_segment_size_in_mb",
+    "max_mutation_size",
+    "max_mutation_size_in_kb",
+];
 
 /// A frame's header, and what a request says once.
 const ROOM: usize = 1024;
@@ -46,19 +61,26 @@ impl Limits {
     /// taken from its product.
     pub(super) async fn ask(session: &Session, asking: &Asking, product: Product) -> Self {
         let limits = Self::of(product);
-        let text = "SELECT name, value FROM system_views.settings";
-        let answer = session.query_unpaged(asking.statement(text), ()).await;
-        let rows = match answer.map(|answer| answer.into_rows_result()) {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(_)) => return limits,
+        let names: Vec<String> = SETTINGS.iter().map(|name| format!("'{name}'")).collect();
+        let names = names.join(", ");
+        let text = format!("SELECT name, value FROM system_views.settings WHERE name IN ({names})");
+        let answer = session.query_unpaged(asking.statement(&text), ()).await;
+        let answer = answer.map_err(|error| errors::of_read(&error)).and_then(|answer| {
+            let unreadable = |error| errors::unreadable("its settings", error);
+            answer.into_rows_result().map_err(unreadable)
+        });
+        let settings = answer.and_then(|rows| {
+            let rows = rows.rows::<(String, Option<String>)>();
+            let rows = rows.map_err(|error| errors::unreadable("its settings", error))?;
+            Ok(rows.flatten().filter_map(|(name, value)| Some((name, value?))).collect())
+        });
+        let settings: HashMap<String, String> = match settings {
+            Ok(settings) => settings,
             Err(error) => {
-                tracing::debug!(%error, "the server does not tell its limits");
+                tracing::debug!(%error, "the server does not tell its limits; those of its product are taken");
                 return limits;
             }
         };
-        let Ok(rows) = rows.rows::<(String, Option<String>)>() else { return limits };
-        let settings: HashMap<_, _> =
-            rows.flatten().filter_map(|(name, value)| Some((name, value?))).collect();
         limits.configured(|name| settings.get(name).map(String::as_str))
     }
 
