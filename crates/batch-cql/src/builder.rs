@@ -305,6 +305,7 @@ impl CqlBuilder {
         if let Some(name) = &self.local_datacenter {
             find_datacenter(&session, name)?;
         }
+        find_connected(&session, self.translate)?;
         let clock = self.options.shared_clock();
         Connection::new(Arc::new(session), self.keyspace.as_deref(), profile, clock, self.ways)
             .await
@@ -325,6 +326,30 @@ fn find_datacenter(session: &Session, name: &str) -> Result<()> {
         ErrorKind::InvalidOperation,
         format!("no node is in the datacenter `{name}`; the cluster has {}", known.join(", ")),
     ))
+}
+
+/// A contact point may answer, and its cluster be at addresses that do not exist here.
+fn find_connected(session: &Session, translate: Option<Translate>) -> Result<()> {
+    let state = session.get_cluster_state();
+    let nodes = state.get_nodes_info();
+    if nodes.iter().any(|node| node.is_connected()) {
+        return Ok(());
+    }
+    let told: Vec<String> = nodes.iter().map(|node| node.address.to_string()).collect();
+    let advice = match translate {
+        None => {
+            "if they are behind a port mapping or a tunnel, translate their addresses to the contact points"
+        }
+        Some(_) => "look whether the contact points lead to all of them",
+    };
+    Err(Error::new(
+        ErrorKind::Connection,
+        format!(
+            "the nodes of the cluster say that they are at {}, and none of them can be connected to; {advice}",
+            told.join(", ")
+        ),
+    )
+    .transient())
 }
 
 impl CqlBuilder {
