@@ -6,6 +6,8 @@
 //! `timestamp`, and a time without a zone is UTC; names of hosts are not looked up; names of
 //! columns are taken as they are written.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod composite;
 #[cfg(test)]
 mod differential;
@@ -26,6 +28,14 @@ pub(crate) use key::{KeyPart, key};
 pub(crate) use misfit::{Misfit, shortened};
 
 use crate::row::Written;
+
+/// The texts that values of some types are written as, and read from.
+pub(crate) mod text {
+    pub(crate) use super::{
+        duration::text as duration,
+        time::{date_text as date, time_text as time, timestamp_text as timestamp},
+    };
+}
 
 /// Appends the bytes of one JSON value, which is given as its text, by the type that it is for.
 /// After a misfit nothing is appended.

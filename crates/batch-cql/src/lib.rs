@@ -51,6 +51,7 @@ mod store;
 mod table;
 mod typ;
 mod way;
+mod wire;
 
 pub use batch::CqlBatch;
 pub use builder::{CqlBuilder, Translate};

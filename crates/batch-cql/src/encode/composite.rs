@@ -14,12 +14,14 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
-    duration,
     misfit::Misfit,
-    order::{self, Fields},
+    order,
     scalar::{self, Scalar},
 };
-use crate::row::Written;
+use crate::{
+    row::Written,
+    wire::{self, Fields},
+};
 
 /// Where bytes go, and the misfit that ends the writing.
 pub(super) struct Sink<'o> {
@@ -239,7 +241,7 @@ impl Value<'_, '_> {
             if !is_fixed {
                 // The length goes before what it is the length of.
                 let end = self.sink.out.len();
-                duration::unsigned((end - start) as u64, self.sink.out);
+                wire::write_unsigned((end - start) as u64, self.sink.out);
                 let prefix = self.sink.out.len() - end;
                 if let Some(element) = self.sink.out.get_mut(start..) {
                     element.rotate_right(prefix);
@@ -331,10 +333,9 @@ impl Value<'_, '_> {
         }
         let mut next = start;
         let is_in_order = places.iter().all(|place| {
-            let range = place.clone().unwrap_or_default();
-            let follows = range.start == next;
-            next = range.end;
-            follows
+            place
+                .as_ref()
+                .is_some_and(|range| std::mem::replace(&mut next, range.end) == range.start)
         });
         if !is_in_order {
             let given = self.sink.out.split_off(start);

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use scylla::value::CqlDuration;
 
+use crate::wire;
+
 const HOUR_NS: u64 = 3_600_000_000_000;
 const MINUTE_NS: u64 = 60_000_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -168,30 +170,7 @@ fn iso_alternative(text: &str) -> Option<Sum> {
 /// Appends a duration as the server stores it: three numbers of variable length.
 pub(super) fn write(duration: &CqlDuration, out: &mut Vec<u8>) {
     for number in [duration.months.into(), duration.days.into(), duration.nanoseconds] {
-        unsigned(zigzag(number), out);
-    }
-}
-
-/// Small numbers of either sign become small ones without.
-const fn zigzag(number: i64) -> u64 {
-    ((number << 1) ^ (number >> 63)).cast_unsigned()
-}
-
-/// Appends a number whose first byte begins with as many ones as bytes follow.
-pub(super) fn unsigned(number: u64, out: &mut Vec<u8>) {
-    let bits = u64::BITS - (number | 1).leading_zeros();
-    // Each further byte gives seven bits, until the ninth, which gives eight.
-    let further = ((bits - 1) / 7).clamp(0, 8) as usize;
-    let bytes = number.to_be_bytes();
-    if further == 8 {
-        out.push(0xff);
-        out.extend_from_slice(&bytes);
-        return;
-    }
-    let start = out.len();
-    out.extend_from_slice(bytes.get(bytes.len() - 1 - further..).unwrap_or_default());
-    if let Some(first) = out.get_mut(start) {
-        *first |= !(0xff_u8 >> further);
+        wire::write_signed(number, out);
     }
 }
 
@@ -223,29 +202,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn bytes(number: u64) -> Vec<u8> {
-        let mut out = Vec::new();
-        unsigned(number, &mut out);
-        out
-    }
-
-    #[test]
-    fn a_number_of_variable_length_says_its_length_in_its_first_byte() {
-        for (number, expected) in [
-            (0, vec![0]),
-            (127, vec![0x7f]),
-            (128, vec![0x80, 0x80]),
-            (16_383, vec![0xbf, 0xff]),
-            (16_384, vec![0xc0, 0x40, 0x00]),
-            ((1 << 49) - 1, vec![0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
-            ((1 << 56) - 1, vec![0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
-            (1 << 56, vec![0xff, 1, 0, 0, 0, 0, 0, 0, 0]),
-            (u64::MAX, vec![0xff; 9]),
-        ] {
-            assert_eq!(bytes(number), expected, "{number}");
-        }
-    }
 
     #[test]
     fn each_way_to_write_a_duration_is_read() {

@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 use num_bigint::{BigInt, Sign};
 use scylla::cluster::metadata::{CollectionType, ColumnType, NativeType};
 
+use crate::wire::{self, Fields, VectorElements};
+
 /// Compares two values of a type, as bytes.
 pub(super) fn compare(typ: &ColumnType<'_>, left: &[u8], right: &[u8]) -> Ordering {
     match typ {
@@ -88,19 +90,14 @@ fn compare_elements<'t>(
     left: &[u8],
     right: &[u8],
 ) -> Ordering {
-    let (counted_left, counted_right) = (left.get(..4), right.get(..4));
-    let (mut left, mut right) =
-        (Fields(left.get(4..).unwrap_or_default()), Fields(right.get(4..).unwrap_or_default()));
-    for typ in types {
-        match (left.next(), right.next()) {
-            (Some(Some(left)), Some(Some(right))) => match compare(typ, left, right) {
-                Ordering::Equal => {}
-                other => return other,
-            },
-            _ => break,
+    for ((left, right), typ) in wire::elements(left).zip(wire::elements(right)).zip(types) {
+        match compare(typ, left, right) {
+            Ordering::Equal => {}
+            other => return other,
         }
     }
-    counted_left.cmp(&counted_right)
+    // The number of elements comes first.
+    left.get(..4).cmp(&right.get(..4))
 }
 
 /// Compares tuples and user-defined types: one field after the other, a null before all others.
@@ -124,16 +121,11 @@ fn compare_fields<'t>(
 
 fn compare_vectors(typ: &ColumnType<'_>, left: &[u8], right: &[u8]) -> Ordering {
     let size = typ.type_size_for_vector();
-    let (mut left, mut right) = (left, right);
-    loop {
-        match (vector_element(size, &mut left), vector_element(size, &mut right)) {
-            (Some(left), Some(right)) => match compare(typ, left, right) {
-                Ordering::Equal => {}
-                other => return other,
-            },
-            (left, right) => return left.is_some().cmp(&right.is_some()),
-        }
-    }
+    let (left, right) = (VectorElements { size, rest: left }, VectorElements { size, rest: right });
+    left.zip(right)
+        .map(|(left, right)| compare(typ, left, right))
+        .find(|ordering| *ordering != Ordering::Equal)
+        .unwrap_or(Ordering::Equal)
 }
 
 /// Compares by value: `1.0` and `1.00` are equal.
@@ -164,44 +156,5 @@ impl Decimal {
         let exponent = length.saturating_sub(i32::from_be_bytes(*scale).into());
         digits.truncate(digits.trim_end_matches('0').len());
         Self { sign: number.sign(), digits, exponent }
-    }
-}
-
-/// Takes the first element off a vector's bytes.
-fn vector_element<'a>(size: Option<usize>, bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = match size {
-        Some(size) => size,
-        None => take_unsigned(bytes)?,
-    };
-    let (element, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(element).filter(|_| length > 0 || size.is_none())
-}
-
-/// Takes a number off the bytes, as [`duration::unsigned`](super::duration::unsigned) wrote it.
-fn take_unsigned(bytes: &mut &[u8]) -> Option<usize> {
-    let (&first, rest) = bytes.split_first()?;
-    let further = first.leading_ones() as usize;
-    let (more, rest) = rest.split_at_checked(further)?;
-    *bytes = rest;
-    let start = usize::from(first & 0xff_u8.checked_shr(first.leading_ones()).unwrap_or_default());
-    more.iter().try_fold(start, |number, byte| number.checked_mul(256)?.checked_add((*byte).into()))
-}
-
-/// Values behind one another, each behind its length; null where that is negative.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Option<&'a [u8]>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (length, rest) = self.0.split_first_chunk()?;
-        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-            self.0 = rest;
-            return Some(None);
-        };
-        let (value, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some(Some(value))
     }
 }
