@@ -8,7 +8,7 @@ use std::{
     num::NonZeroU64,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -46,10 +46,11 @@ pub enum Repeats {
     /// Yes, and chunks need no order either: each write carries a timestamp that decides
     /// ([`Chunk::timestamp`]).
     Stamped,
-    /// Yes, they must: the backend makes one write of all operations on a key, and answers for
-    /// each. They travel as the first of them is routed, and count as one of
-    /// [`Mechanism::max_operations`]. Where a chunk cannot take all, a later one takes the rest
-    /// once the former is settled.
+    /// Yes, and under best effort they must: the backend makes one write of all operations on a
+    /// key, and answers for each. They travel as the first of them is routed, and count as one of
+    /// [`Mechanism::max_operations`]. Where a chunk cannot take all, or one on the key may not be
+    /// folded, they travel each as it is routed: a later chunk takes the rest once the former is
+    /// settled. Ids may collide: what is folded is compared by its key.
     Folded,
     /// No: one operation per key and chunk; the next waits until the former is settled.
     Apart,
@@ -97,7 +98,8 @@ pub struct Mechanism {
     /// Stops by itself at the first operation that fails; without it, an ordered batch that stops
     /// has one operation per chunk.
     pub stops: bool,
-    /// How a chunk of one operation travels, if that has a name of its own.
+    /// How a chunk of one operation travels, or of several that are made one write of
+    /// ([`Repeats::Folded`]), if that has a name of its own. Not under all-or-nothing.
     pub alone: Option<MechanismId>,
     /// Under best effort, what becomes of chunks that are too small to be worth a request.
     pub pooled: Option<Pooled>,
@@ -373,6 +375,8 @@ pub struct Chunk<'a> {
     pub(crate) number: u32,
     pub(crate) bytes: u64,
     pub(crate) sent: AtomicBool,
+    /// What its timestamps are counted from; `i64::MIN` until the first is needed.
+    pub(crate) base_timestamp: AtomicI64,
 }
 
 impl<'a> Chunk<'a> {
@@ -443,17 +447,29 @@ impl<'a> Chunk<'a> {
     #[must_use]
     pub fn timestamp(&self, place: usize) -> i64 {
         let Some(index) = self.operations.get(place) else {
-            return self.work.base_timestamp();
+            return self.base_timestamp();
         };
         let own = self.work.queue().get(*index).options.timestamp;
-        own.unwrap_or_else(|| self.work.timestamp(*index))
+        own.unwrap_or_else(|| self.base_timestamp().saturating_add(self.work.above_base(*index)))
     }
 
-    /// Lifts the timestamps of what this commit has still to send above all that the store has
-    /// given so far and above its clock: for a write that must come after one whose timestamp the
-    /// server made.
+    fn base_timestamp(&self) -> i64 {
+        match self.base_timestamp.load(Ordering::Acquire) {
+            i64::MIN => {
+                let base = self.work.base_timestamp();
+                self.base_timestamp.fetch_max(base, Ordering::AcqRel).max(base)
+            }
+            base => base,
+        }
+    }
+
+    /// Lifts the timestamps of this chunk, and of what the commit has not begun to send, above all
+    /// that the store has given so far and above its clock: for a write that must come after one
+    /// whose timestamp the server made. Other chunks that were begun keep theirs in all attempts.
+    /// Not for a backend that leaves the order on a key to timestamps ([`Repeats::Stamped`]): a
+    /// former write may be lifted over a later one that is under way.
     pub fn lift_timestamps(&self) {
-        self.work.lift_timestamps();
+        self.base_timestamp.fetch_max(self.work.lift_timestamps(), Ordering::AcqRel);
     }
 
     /// Whether some key occurs more than once in the commit.

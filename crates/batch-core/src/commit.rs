@@ -38,7 +38,10 @@ pub(crate) use self::{
 use crate::{
     Error, ErrorKind, Result,
     backend::{Answers, KeyId, Mechanism, MechanismId},
-    plan::{Planned, SLICE, breathe, oversized, refused_with, skipped_after, too_large_as_a_whole},
+    plan::{
+        Planned, SLICE, alone, breathe, oversized, refused_with, skipped_after,
+        too_large_as_a_whole,
+    },
     table::Verdict,
 };
 
@@ -183,6 +186,7 @@ impl Commit {
             again: false,
             stale: false,
             pauses: 0,
+            base_timestamp: i64::MIN,
         })
     }
 
@@ -223,8 +227,21 @@ impl Commit {
         if self.stopped.is_some() {
             return None;
         }
+        unit.mechanism = self.travels(&unit.operations, unit.mechanism);
         unit.bytes = self.size(&unit.operations, &unit.mechanism);
         (!unit.operations.is_empty()).then_some(unit)
+    }
+
+    /// How what is left of a chunk travels: as the chunk did, unless it is alone now.
+    fn travels(&self, operations: &[u32], mechanism: Arc<Mechanism>) -> Arc<Mechanism> {
+        if mechanism.alone.is_none() || self.work.terms.guarantee.is_all_or_nothing() {
+            return mechanism;
+        }
+        let other = alone(&self.planned.routes, &mechanism, operations);
+        let other = other.and_then(|(id, _)| self.mechanism(id)).filter(|other| {
+            self.size(operations, other) <= self.work.shared.limits().most_bytes(other)
+        });
+        other.unwrap_or(mechanism)
     }
 
     fn size(&self, operations: &[u32], mechanism: &Mechanism) -> u64 {
@@ -443,15 +460,17 @@ impl Commit {
             self.pause(unit.pauses)
         };
         let operations: Vec<u32> = retry.into_iter().map(|(index, _)| index).collect();
+        let mechanism = self.travels(&operations, unit.mechanism);
         lane.first.push_front(Unit {
-            bytes: self.size(&operations, &unit.mechanism),
+            bytes: self.size(&operations, &mechanism),
             operations,
-            mechanism: unit.mechanism,
+            mechanism,
             attempt: unit.attempt + 1,
             planned: false,
             again: true,
             stale,
             pauses: unit.pauses + 1,
+            base_timestamp: unit.base_timestamp,
         });
         self.asleep.push(Reverse(Asleep { until: Instant::now() + pause, lane }));
     }

@@ -10,14 +10,14 @@ mod steps;
 use std::fmt;
 
 pub(crate) use cut::{
-    ChunkSpec, Cut, InOrder, Limits, cut_whole, oversized, refuse_oversized, refused_with,
+    ChunkSpec, Cut, InOrder, Limits, alone, cut_whole, oversized, refuse_oversized, refused_with,
     skipped_after, too_large_as_a_whole,
 };
 pub(crate) use lanes::Repeated;
 
 use crate::{
     Error, ErrorKind, Guarantee, Result,
-    backend::{Backend, Mechanism, REFUSED, Routes, Terms, View},
+    backend::{Backend, Mechanism, MechanismId, REFUSED, Routes, Terms, View},
     queue::Queue,
 };
 
@@ -124,9 +124,20 @@ impl Planned {
         self.cut.bytes
     }
 
-    /// The names of the mechanisms.
-    pub(crate) fn mechanisms(&self) -> String {
-        let names: Vec<&str> = self.routes.mechanisms.iter().map(|m| &*m.name).collect();
+    /// The names of the mechanisms that are used, in the order in which they were made known.
+    pub(crate) async fn mechanisms(&self) -> String {
+        let mut used = [false; u8::MAX as usize];
+        let count = u32::try_from(self.cut.chunks.len()).unwrap_or(u32::MAX);
+        for place in 0..count {
+            let chunk = self.cut.chunks.get(place as usize);
+            if let Some(used) = chunk.and_then(|chunk| used.get_mut(usize::from(chunk.mechanism.0)))
+            {
+                *used = true;
+            }
+            give_way(place, count).await;
+        }
+        let names = self.routes.mechanisms.iter().zip(used).filter(|(_, used)| *used);
+        let names: Vec<&str> = names.map(|(mechanism, _)| &*mechanism.name).collect();
         names.join(", ")
     }
 
@@ -198,8 +209,9 @@ pub(crate) async fn plan(
         (lanes::cut_lanes(&mut routes, limits).await, None)
     };
     if !terms.guarantee.is_all_or_nothing() {
-        cut.name_lone_ones(&routes).await;
+        cut.name_lone_ones(&routes, limits).await;
     }
+    debug_assert!(cut.adds_up(), "the bytes of a plan are those of its chunks");
     let refused = std::mem::take(&mut routes.refused);
     Ok(Planned { routes, cut, refused, stopped })
 }
@@ -225,11 +237,15 @@ pub(crate) fn check_routes(
     routes: &Routes,
     last: std::ops::Range<usize>,
 ) -> Result<()> {
-    let known = |id: usize| id < routes.mechanisms.len() || id == usize::from(REFUSED.0);
+    let known = |id: MechanismId| usize::from(id.0) < routes.mechanisms.len();
     let expected = last.end;
     if routes.routes.len() == expected
         && let Some(last) = routes.routes.get(last)
-        && last.iter().all(|route| known(usize::from(route.mechanism.0)))
+        && last.iter().all(|route| known(route.mechanism) || route.mechanism == REFUSED)
+        && routes.mechanisms.iter().all(|mechanism| {
+            let others = mechanism.alone.into_iter();
+            others.chain(mechanism.pooled.map(|pooled| pooled.mechanism)).all(known)
+        })
     {
         return Ok(());
     }

@@ -91,6 +91,7 @@ async fn a_commit_and_its_chunks_are_spans_with_what_came_of_them() {
                 "store=\"memory\"",
                 "guarantee=\"best-effort\"",
                 "operations=3",
+                "mechanism=\"memory call\"",
                 "applied=2",
                 "not_applied=1",
                 "attempts=1",

@@ -2,7 +2,10 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64},
+    },
 };
 
 use futures_util::FutureExt as _;
@@ -19,7 +22,7 @@ use crate::{
 };
 
 /// Waits for a turn, then hands a unit to the backend, once.
-pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt {
+pub(super) async fn attempt(work: Arc<Work>, lane: Lane, mut unit: Unit) -> Attempt {
     if unit.stale {
         let routes = AssertUnwindSafe(reroute(&work, &unit.operations)).catch_unwind().await;
         let routes = routes.unwrap_or_else(|panic| Err(errors::panicked("routing anew", panic)));
@@ -45,6 +48,7 @@ pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt 
         number,
         bytes: unit.bytes,
         sent: AtomicBool::new(false),
+        base_timestamp: AtomicI64::new(unit.base_timestamp),
     };
     let span = tracing::info_span!(
         "batch.chunk",
@@ -80,6 +84,7 @@ pub(super) async fn attempt(work: Arc<Work>, lane: Lane, unit: Unit) -> Attempt 
         span.record("error", tracing::field::display(error));
     }
     drop(turn);
+    unit.base_timestamp = chunk.base_timestamp.into_inner();
     let sent = SentUnit { answers, result, sent, number, span };
     Attempt { lane, unit, came_to: Attempted::Sent(sent) }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Guarantee, Result,
-    backend::{MechanismId, REFUSED, Routes},
+    backend::{MechanismId, Pooled, REFUSED, Routes},
     plan::{ChunkSpec, InOrder, cut_whole, refuse_oversized},
     table::Verdict,
 };
@@ -56,16 +56,18 @@ impl Commit {
             pieces =
                 [left, right].map(|half| (half.to_vec(), self.size(half, &unit.mechanism))).into();
         }
-        for (operations, bytes) in pieces.into_iter().rev() {
+        for (operations, _) in pieces.into_iter().rev() {
+            let mechanism = self.travels(&operations, Arc::clone(&unit.mechanism));
             lane.first.push_front(Unit {
+                bytes: self.size(&operations, &mechanism),
                 operations,
-                mechanism: Arc::clone(&unit.mechanism),
-                bytes,
+                mechanism,
                 attempt: unit.attempt + u32::from(why.is_some()),
                 planned: false,
                 again: false,
                 stale: false,
                 pauses: 0,
+                base_timestamp: unit.base_timestamp,
             });
         }
         self.ready.push_front(lane);
@@ -128,15 +130,17 @@ impl Commit {
             let Some(mechanism) = self.mechanism(chunk.mechanism) else {
                 continue;
             };
+            let mechanism = self.travels(operations, mechanism);
             lane.first.push_front(Unit {
                 operations: operations.to_vec(),
+                bytes: self.size(operations, &mechanism),
                 mechanism,
-                bytes: chunk.bytes,
                 attempt: unit.attempt,
                 planned: false,
                 again: false,
                 stale: false,
                 pauses: unit.pauses,
+                base_timestamp: unit.base_timestamp,
             });
         }
         self.ready.push_front(lane);
@@ -146,8 +150,16 @@ impl Commit {
     /// Takes the new routes in, and gives the operations that still go, in the order to cut them.
     fn merge(&mut self, unit: &Unit, new: Routes) -> Vec<u32> {
         let known = &mut self.planned.routes;
-        let ids: Vec<MechanismId> =
-            new.mechanisms.iter().map(|mechanism| known.mechanism(mechanism.clone())).collect();
+        let mut ids: Vec<MechanismId> = Vec::with_capacity(new.mechanisms.len());
+        for mut mechanism in new.mechanisms {
+            // Numbers hold within the routes that gave them; a mechanism names earlier ones.
+            let id_here = |id: MechanismId| ids.get(usize::from(id.0)).copied();
+            mechanism.alone = mechanism.alone.and_then(id_here);
+            mechanism.pooled = mechanism.pooled.and_then(|pooled| {
+                Some(Pooled { mechanism: id_here(pooled.mechanism)?, ..pooled })
+            });
+            ids.push(known.mechanism(mechanism));
+        }
         self.mechanisms = known.mechanisms.iter().cloned().map(Arc::new).collect();
         for warning in new.warnings {
             self.work.ledger().warn(warning);

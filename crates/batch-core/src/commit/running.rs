@@ -139,7 +139,7 @@ async fn run(work: Arc<Work>, timer: Sleep) -> Result<Report> {
     };
     let span = tracing::Span::current();
     if !span.is_disabled() {
-        span.record("bytes", planned.bytes()).record("mechanism", planned.mechanisms());
+        span.record("bytes", planned.bytes()).record("mechanism", planned.mechanisms().await);
     }
     let mut commit = Commit::new(Arc::clone(&work), planned);
     commit.drive(timer).await?;

@@ -188,9 +188,11 @@ impl Work {
         }
     }
 
-    /// Gives the commit a later base. Of several chunks that do so at once, the latest counts.
-    pub(crate) fn lift_timestamps(&self) {
-        self.base_timestamp.fetch_max(self.reserve_timestamps(), Ordering::AcqRel);
+    /// Gives the commit a later base, which is returned. Of several chunks that do so at once, the
+    /// latest counts.
+    pub(crate) fn lift_timestamps(&self) -> i64 {
+        let base = self.reserve_timestamps();
+        self.base_timestamp.fetch_max(base, Ordering::AcqRel).max(base)
     }
 
     fn reserve_timestamps(&self) -> i64 {
@@ -199,10 +201,10 @@ impl Work {
         self.shared.reserve_timestamps(count)
     }
 
-    pub(crate) fn timestamp(&self, index: u32) -> i64 {
+    /// How far the timestamp of an operation is above its base.
+    pub(crate) fn above_base(&self, index: u32) -> i64 {
         let earlier = self.repeated.get().map_or(0, |repeated| repeated.earlier(index));
-        let earlier = i64::from(earlier) * i64::from(ROOM_FOR_ATTEMPTS);
-        self.base_timestamp().saturating_add(earlier)
+        i64::from(earlier) * i64::from(ROOM_FOR_ATTEMPTS)
     }
 
     /// Counts a request that is begun, and gives its number.

@@ -82,27 +82,57 @@ impl Cut {
         self.order.get(chunk.start as usize..chunk.end as usize).unwrap_or_default()
     }
 
-    /// Chunks of one operation travel by the mechanism that theirs names for it.
-    pub(crate) async fn name_lone_ones(&mut self, routes: &Routes) {
+    /// Whether the bytes are those of the chunks.
+    pub(super) fn adds_up(&self) -> bool {
+        let chunks = (0..self.chunks.len()).filter_map(|place| self.chunks.get(place));
+        chunks.map(|chunk| chunk.bytes).sum::<u64>() == self.bytes
+    }
+
+    /// Chunks of one write travel by the mechanism that theirs names for it.
+    pub(crate) async fn name_lone_ones(&mut self, routes: &Routes, limits: &Limits<'_>) {
         if routes.mechanisms.iter().all(|mechanism| mechanism.alone.is_none()) {
             return;
         }
+        let bounds: Vec<u64> = routes.mechanisms.iter().map(|m| limits.most_bytes(m)).collect();
         let count = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
         for (place, chunk) in (0..count).zip(self.chunks.iter_mut()) {
-            let own = routes.mechanisms.get(usize::from(chunk.mechanism.0));
-            if chunk.end - chunk.start == 1
-                && let Some(own) = own
-                && let Some(alone) = own.alone
+            let operations = self.order.get(chunk.start as usize..chunk.end as usize);
+            if let Some(own) = routes.mechanisms.get(usize::from(chunk.mechanism.0))
+                && let Some((alone, other)) = alone(routes, own, operations.unwrap_or_default())
             {
-                let other = routes.mechanisms.get(usize::from(alone.0));
-                let more = other.map_or(own.overhead, |other| other.overhead);
-                let bytes = chunk.bytes - u64::from(own.overhead) + u64::from(more);
-                self.bytes = self.bytes - chunk.bytes + bytes;
-                *chunk = ChunkSpec { mechanism: alone, bytes, ..*chunk };
+                let bytes = chunk.bytes - u64::from(own.overhead) + u64::from(other.overhead);
+                if bounds.get(usize::from(alone.0)).is_some_and(|bound| bytes <= *bound) {
+                    self.bytes = self.bytes - chunk.bytes + bytes;
+                    *chunk = ChunkSpec { mechanism: alone, bytes, ..*chunk };
+                }
             }
             give_way(place, count).await;
         }
     }
+}
+
+/// How operations travel that would be all of a chunk, if that has a name of its own: one
+/// operation, or several that are made one write of.
+pub(crate) fn alone<'r>(
+    routes: &'r Routes,
+    own: &Mechanism,
+    operations: &[u32],
+) -> Option<(MechanismId, &'r Mechanism)> {
+    let alone = own.alone?;
+    let mechanism = routes.mechanisms.get(usize::from(alone.0))?;
+    let key = |index: &u32| routes.routes.get(*index as usize)?.key;
+    let is_one_write = match operations {
+        [] => false,
+        [_] => true,
+        [first, rest @ ..] => {
+            let first = key(first);
+            own.repeats == Repeats::Folded
+                && mechanism.repeats == Repeats::Folded
+                && first.is_some()
+                && rest.iter().all(|index| key(index) == first)
+        }
+    };
+    is_one_write.then_some((alone, mechanism))
 }
 
 /// Why an operation that is larger than any chunk may be is not sent.
@@ -153,6 +183,7 @@ pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
     }
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let mut bytes = u64::from(mechanism.overhead);
+    let mut counted = u64::from(all);
     let mut repeated = Repeated::among(routes.routes.len());
     let mut keys = ShardedMap::with_room(routes.routes.len());
     for (place, route) in (0..all).zip(&routes.routes) {
@@ -169,13 +200,14 @@ pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
                     format!("{} takes one operation per key; fold them into one", mechanism.name);
                 return refuse(place, ErrorKind::Unsupported, &reason);
             }
+            counted -= u64::from(mechanism.repeats == Repeats::Folded);
             repeated.note(place, key);
         }
         bytes += u64::from(route.bytes);
         give_way(place, all).await;
     }
     for (what, size, limit) in [
-        ("operations", u64::from(all), limits.operations(mechanism)),
+        ("operations", counted, limits.operations(mechanism)),
         ("bytes", bytes, limits.most_bytes(mechanism)),
     ] {
         if size > limit {
@@ -273,7 +305,10 @@ pub(crate) struct InOrder<'a> {
     /// Operations and bytes, for each mechanism.
     limits: Vec<(u64, u64)>,
     last: Option<&'a Route>,
+    /// Of the last chunk.
     keys: Keys,
+    /// The operations of the last chunk, those that are folded into others left out.
+    counted: u64,
     added: u32,
     /// Of all chunks.
     pub(super) bytes: u64,
@@ -288,6 +323,7 @@ impl<'a> InOrder<'a> {
             limits: limits.of_each(routes),
             last: None,
             keys: Keys::default(),
+            counted: 0,
             added: 0,
             bytes: 0,
             chunks: Pile::default(),
@@ -301,10 +337,13 @@ impl<'a> InOrder<'a> {
         let Some(mechanism) = mechanism_of(self.routes, place as usize) else { return };
         let limits = self.limits.get(usize::from(route.mechanism.0));
         let (most, most_bytes) = limits.copied().unwrap_or((1, u64::MAX));
-        let most = if self.stop && !mechanism.stops { 1 } else { most };
+        let alone = self.stop && !mechanism.stops;
+        let most = if alone { 1 } else { most };
         let size = u64::from(route.bytes);
-        let repeats = mechanism.repeats == Repeats::Apart
+        let again = matches!(mechanism.repeats, Repeats::Apart | Repeats::Folded)
             && route.key.is_some_and(|key| !self.keys.insert(key.get()));
+        let repeats = again && mechanism.repeats == Repeats::Apart;
+        let folds = again && mechanism.repeats == Repeats::Folded && !alone;
         let same = self
             .last
             .is_some_and(|last| last.mechanism == route.mechanism && last.group == route.group);
@@ -312,9 +351,10 @@ impl<'a> InOrder<'a> {
             Some(chunk)
                 if same
                     && !repeats
-                    && u64::from(chunk.end - chunk.start) < most
+                    && (folds || self.counted < most)
                     && chunk.bytes + size <= most_bytes =>
             {
+                self.counted += u64::from(!folds);
                 chunk.end = at + 1;
                 chunk.bytes += size;
                 self.bytes += size;
@@ -327,6 +367,7 @@ impl<'a> InOrder<'a> {
                     self.keys.clear();
                 }
                 self.keys.extend(route.key.map(KeyId::get));
+                self.counted = 1;
                 let bytes = size + u64::from(mechanism.overhead);
                 self.bytes += bytes;
                 let mechanism = route.mechanism;

@@ -11,6 +11,7 @@ use super::{
     lanes::Repeated,
     pile::Pile,
     sharded::ShardedMap,
+    steps,
 };
 use crate::backend::{KeyId, MechanismId, Repeats, Route, Routes};
 
@@ -41,12 +42,19 @@ struct More {
     pool: u16,
 }
 
+/// A chunk that takes others in.
+struct Taker {
+    chunk: u32,
+    groups: u32,
+    counted: u64,
+}
+
 impl<'a> FreeChunks<'a> {
     pub(super) fn new(routes: &'a Routes, limits: &Limits<'_>) -> Self {
         let all = routes.routes.len();
         let open = routes.mechanisms.iter().map(|_| ShardedMap::with_room(all)).collect();
-        let more = routes.mechanisms.iter();
-        let more = more.map(|m| m.repeats == Repeats::Folded || m.pooled.is_some());
+        let more =
+            routes.mechanisms.iter().any(|m| m.repeats == Repeats::Folded || m.pooled.is_some());
         Self {
             routes,
             limits: limits.of_each(routes),
@@ -54,7 +62,7 @@ impl<'a> FreeChunks<'a> {
             recent: None,
             chunk_of: vec![0; all],
             specs: Pile::default(),
-            more: more.fold(false, |any, one| any | one).then(Pile::default),
+            more: more.then(Pile::default),
             folded: ShardedMap::with_room(all),
         }
     }
@@ -138,70 +146,77 @@ impl<'a> FreeChunks<'a> {
     async fn pool(&mut self) -> Option<Vec<u32>> {
         let more = self.more.take()?;
         if self.routes.mechanisms.iter().all(|mechanism| mechanism.pooled.is_none()) {
+            more.free().await;
             return None;
-        }
-        /// A chunk that takes others in.
-        struct Taker {
-            chunk: u32,
-            groups: u32,
-            counted: u64,
         }
         let mut takers: HashMap<(MechanismId, u16), Taker, FixedState> = HashMap::default();
         let count = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
         let mut moved = Vec::with_capacity(self.specs.len());
-        let mut specs = Pile::default();
+        // Chunks move up, into the places of those that were taken in.
+        let mut left = 0;
         for chunk in 0..count {
             give_way(chunk, count).await;
-            let (Some(spec), Some(More { folded, pool })) =
+            let (Some(spec), Some(more)) =
                 (self.specs.get(chunk as usize).copied(), more.get(chunk as usize).copied())
             else {
                 continue;
             };
-            let own = self.routes.mechanisms.get(usize::from(spec.mechanism.0));
-            let counted = u64::from(spec.end - folded);
-            let pooled = own.and_then(|own| Some((own, own.pooled?)));
-            let pooled = pooled.filter(|(_, pooled)| counted < u64::from(pooled.below));
-            let number = u32::try_from(specs.len()).unwrap_or(u32::MAX);
-            if let Some((own, pooled)) = pooled {
-                let id = usize::from(pooled.mechanism.0);
-                let (most, most_bytes) = self.limits.get(id).copied().unwrap_or_default();
-                let other = self.routes.mechanisms.get(id);
-                let overhead = u64::from(other.map_or(0, |other| other.overhead));
-                let bytes = spec.bytes - u64::from(own.overhead);
-                let taker = takers.entry((pooled.mechanism, pool)).or_insert(Taker {
-                    chunk: number,
-                    groups: 0,
-                    counted: 0,
-                });
-                if let Some(into) = specs.get_mut(taker.chunk as usize)
-                    && taker.groups < pooled.max_groups
-                    && taker.counted + counted <= most
-                {
-                    let into: &mut ChunkSpec = into;
-                    let before = if taker.groups > 1 {
-                        into.bytes
-                    } else {
-                        let of = self.routes.mechanisms.get(usize::from(into.mechanism.0));
-                        into.bytes - of.map_or(0, |of| u64::from(of.overhead)) + overhead
-                    };
-                    if before + bytes <= most_bytes {
-                        into.mechanism = pooled.mechanism;
-                        into.bytes = before + bytes;
-                        into.end += spec.end;
-                        taker.groups += 1;
-                        taker.counted += counted;
-                        moved.push(taker.chunk);
-                        continue;
-                    }
+            let taken_by = self.take_in(spec, more, left, &mut takers);
+            moved.push(taken_by.unwrap_or(left));
+            if taken_by.is_none() {
+                if let Some(place) = self.specs.get_mut(left as usize) {
+                    *place = spec;
                 }
-                *taker = Taker { chunk: number, groups: 1, counted };
+                left += 1;
             }
-            specs.push(spec);
-            moved.push(number);
         }
-        std::mem::replace(&mut self.specs, specs).free().await;
+        self.specs.truncate(left as usize).await;
         more.free().await;
         Some(moved)
+    }
+
+    /// The chunk that takes another one in, which would else get the place `left`; `None` if that
+    /// stays by itself.
+    fn take_in(
+        &mut self,
+        spec: ChunkSpec,
+        more: More,
+        left: u32,
+        takers: &mut HashMap<(MechanismId, u16), Taker, FixedState>,
+    ) -> Option<u32> {
+        let overhead_of = |id: MechanismId| {
+            let mechanism = self.routes.mechanisms.get(usize::from(id.0));
+            mechanism.map_or(0, |mechanism| u64::from(mechanism.overhead))
+        };
+        let pooled = self.routes.mechanisms.get(usize::from(spec.mechanism.0))?.pooled?;
+        let counted = u64::from(spec.end - more.folded);
+        if counted >= u64::from(pooled.below) {
+            return None;
+        }
+        let limits = self.limits.get(usize::from(pooled.mechanism.0));
+        let (most, most_bytes) = limits.copied().unwrap_or_default();
+        let bytes = spec.bytes - overhead_of(spec.mechanism);
+        let begun = Taker { chunk: left, groups: 1, counted };
+        let Some(taker) = takers.get_mut(&(pooled.mechanism, more.pool)) else {
+            takers.insert((pooled.mechanism, more.pool), begun);
+            return None;
+        };
+        if let Some(into) = self.specs.get_mut(taker.chunk as usize)
+            && taker.groups < pooled.max_groups
+            && taker.counted + counted <= most
+        {
+            let before = into.bytes - overhead_of(into.mechanism) + overhead_of(pooled.mechanism);
+            if before + bytes <= most_bytes {
+                into.mechanism = pooled.mechanism;
+                into.bytes = before + bytes;
+                into.end += spec.end;
+                taker.groups += 1;
+                taker.counted += counted;
+                return Some(taker.chunk);
+            }
+        }
+        *taker = begun;
+        None
     }
 
     pub(super) async fn finish(mut self) -> Cut {
@@ -234,6 +249,7 @@ impl<'a> FreeChunks<'a> {
             }
             give_way(place, all).await;
         }
+        steps::free(moved.unwrap_or_default()).await;
         Cut {
             order,
             free: specs.len(),

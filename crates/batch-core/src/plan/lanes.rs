@@ -65,8 +65,6 @@ struct OnKey {
     /// The operations after the first.
     further: u32,
     kept_by: KeptBy,
-    /// Of all operations on it.
-    bytes: u64,
 }
 
 impl Repeated {
@@ -77,13 +75,13 @@ impl Repeated {
 
     /// Counts a further operation on a key that occurred before.
     pub(super) fn note(&mut self, place: u32, key: KeyId) {
-        self.note_as(place, key, KeptBy::Turns, 0);
+        self.note_as(place, key, KeptBy::Turns);
     }
 
-    fn note_as(&mut self, place: u32, key: KeyId, kept_by: KeptBy, bytes: u64) {
+    fn note_as(&mut self, place: u32, key: KeyId, kept_by: KeptBy) {
         let before = self.counts.get(key.get()).map_or(0, |on_key| on_key.further);
         let count = before + 1;
-        self.counts.insert(key.get(), OnKey { further: count, kept_by, bytes });
+        self.counts.insert(key.get(), OnKey { further: count, kept_by });
         self.most = self.most.max(count);
         if self.earlier.is_empty() {
             // Costs no page until it is written.
@@ -148,17 +146,10 @@ impl SeenBits {
     }
 }
 
-/// A key that may occur more than once.
-#[derive(Clone, Copy, Debug, Default)]
-struct Candidate {
-    kept_by: Option<KeptBy>,
-    bytes: u64,
-}
-
 /// Splits the queue into chunks and lanes, giving way between slices.
 pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     refuse_oversized(routes, limits).await;
-    let repeated = find_repeated(routes).await;
+    let (repeated, folded_bytes) = find_repeated(routes).await;
     let mut free = FreeChunks::new(routes, limits);
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let lanes = u64::try_from(limits.max_in_flight).unwrap_or(u64::MAX).max(1);
@@ -166,16 +157,24 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     for (place, route) in (0..all).zip(&routes.routes) {
         if route.mechanism != REFUSED {
             let on_key = route.key.and_then(|key| Some((key, repeated.counts.get(key.get())?)));
-            match on_key {
-                None => free.add(place, route),
-                Some((_, OnKey { kept_by: KeptBy::Timestamps, .. })) => free.add(place, route),
-                Some((key, OnKey { kept_by: KeptBy::Folding, bytes, .. }))
-                    if free.add_folded(place, route, key, *bytes) => {}
-                Some((key, _)) => bound.entry(key.get() % lanes).or_default().push(place),
+            let in_turn = match on_key.map(|(key, on_key)| (key, on_key.kept_by)) {
+                None | Some((_, KeptBy::Timestamps)) => {
+                    free.add(place, route);
+                    None
+                }
+                Some((key, KeptBy::Folding)) => {
+                    let bytes = folded_bytes.get(key.get()).copied().unwrap_or(u64::MAX);
+                    (!free.add_folded(place, route, key, bytes)).then_some(key)
+                }
+                Some((key, KeptBy::Turns)) => Some(key),
+            };
+            if let Some(key) = in_turn {
+                bound.entry(key.get() % lanes).or_default().push(place);
             }
         }
         give_way(place, all).await;
     }
+    folded_bytes.free().await;
     let mut cut = free.finish().await;
     let mut bound: Vec<_> = bound.into_iter().collect();
     bound.sort_by_key(|(lane, _)| *lane);
@@ -186,8 +185,9 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     cut
 }
 
-/// Which keys occur more than once. Two passes: the bits leave few candidates, the map counts them.
-async fn find_repeated(routes: &Routes) -> Repeated {
+/// Which keys occur more than once, and the bytes of all operations on those that are folded. Two
+/// passes: the bits leave few candidates, the map counts them.
+async fn find_repeated(routes: &Routes) -> (Repeated, ShardedMap<u64>) {
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let keyed = |route: &Route| {
         if route.mechanism == REFUSED { None } else { route.key }
@@ -198,14 +198,15 @@ async fn find_repeated(routes: &Routes) -> Repeated {
         if let Some(key) = keyed(route)
             && bits.insert(key)
         {
-            candidates.insert(key.get(), Candidate::default());
+            candidates.insert(key.get(), None);
         }
         give_way(place, all).await;
     }
     drop(bits);
     let mut repeated = Repeated::among(routes.routes.len());
+    let mut folded_bytes = ShardedMap::with_room(routes.routes.len());
     if candidates.is_empty() {
-        return repeated;
+        return (repeated, folded_bytes);
     }
     for (place, route) in (0..all).zip(&routes.routes) {
         if let Some(key) = keyed(route)
@@ -213,21 +214,27 @@ async fn find_repeated(routes: &Routes) -> Repeated {
         {
             let repeats =
                 mechanism_of(routes, place as usize).map_or(Repeats::Apart, |m| m.repeats);
-            let (kept_by, before) = (KeptBy::of(repeats), candidate.kept_by);
+            let (kept_by, before) = (KeptBy::of(repeats), *candidate);
             // One operation that nothing else keeps in order is enough to bind all on its key.
-            let kept_by = before.map_or(kept_by, |before| before.and(kept_by));
-            *candidate = Candidate {
-                kept_by: Some(kept_by),
-                bytes: candidate.bytes + u64::from(route.bytes),
-            };
+            let kept_by = before.map_or(kept_by, |before: KeptBy| before.and(kept_by));
+            *candidate = Some(kept_by);
             if before.is_some() {
-                repeated.note_as(place, key, kept_by, candidate.bytes);
+                repeated.note_as(place, key, kept_by);
+            }
+            if kept_by == KeptBy::Folding {
+                let bytes = u64::from(route.bytes);
+                match folded_bytes.get_mut(key.get()) {
+                    Some(sum) => *sum += bytes,
+                    None => {
+                        folded_bytes.insert(key.get(), bytes);
+                    }
+                }
             }
         }
         give_way(place, all).await;
     }
     candidates.free().await;
-    repeated
+    (repeated, folded_bytes)
 }
 
 /// Appends the lane of operations whose keys occur more than once.

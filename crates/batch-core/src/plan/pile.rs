@@ -62,10 +62,20 @@ impl<T> Pile<T> {
 
     /// Drops the list in steps, the last parts first: so an allocator can give them back one by one.
     pub(super) async fn free(mut self) {
-        while self.parts.pop().is_some() {
+        self.truncate(0).await;
+    }
+
+    /// Drops all but the first things, in the same steps.
+    pub(super) async fn truncate(&mut self, count: usize) {
+        while self.parts.len() > count.div_ceil(PART) {
+            self.parts.pop();
             if self.parts.len() % PARTS_AT_ONCE == PARTS_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }
+        }
+        let full = self.parts.len().saturating_sub(1);
+        if let Some(last) = self.parts.last_mut() {
+            last.truncate(count - full * PART);
         }
     }
 
@@ -99,7 +109,12 @@ mod tests {
                 assert_eq!(pile.get(place).copied(), Some(place));
                 assert_eq!(pile.get_mut(place).copied(), Some(place));
             }
-            assert_eq!(pile.into_vec().await, (0..count).collect::<Vec<_>>());
+            pile.truncate(count + 1).await;
+            assert_eq!(pile.len(), count);
+            pile.truncate(count * 2 / 3).await;
+            let left = (0..count * 2 / 3).collect::<Vec<_>>();
+            assert_eq!((pile.len(), pile.last_mut().copied()), (left.len(), left.last().copied()));
+            assert_eq!(pile.into_vec().await, left);
         }
     }
 }

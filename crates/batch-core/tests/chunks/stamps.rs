@@ -1,0 +1,218 @@
+//! The timestamps of writes.
+
+use std::{
+    sync::{Arc, Barrier, Mutex},
+    time::Duration,
+};
+
+use batch_core::{
+    BatchExt, Error, ErrorKind, Guarantee, Operation, StoreOptions,
+    seam::{Chunk, Engine, ROOM_FOR_ATTEMPTS, Repeats},
+};
+
+use crate::{
+    mechanism, queued,
+    routed::{Routed, Sent, Stands, put},
+};
+
+const ROOM: i64 = ROOM_FOR_ATTEMPTS as i64;
+
+fn plain() -> Routed {
+    Routed::new(|routes, _| vec![routes.mechanism(mechanism("plain", Repeats::Folded, 99, 1000))])
+}
+
+fn stamps(sent: &[Sent]) -> Vec<i64> {
+    sent.iter().flat_map(|sent| sent.stamps.clone()).collect()
+}
+
+/// What a write gets that is alone in its commit.
+async fn next(backend: &Routed, store: &Engine) -> i64 {
+    let mut batch = queued(store, Guarantee::BestEffort, [put("next")]);
+    assert!(batch.commit().await.unwrap().is_success());
+    stamps(&backend.sent())[0]
+}
+
+#[tokio::test]
+async fn the_nth_write_to_a_key_is_so_far_above_the_base_and_bases_increase() {
+    let (backend, store) = plain().open(StoreOptions::new().clock(Stands::at(1_000)));
+    let mut base = 1_000;
+    for guarantee in &Guarantee::ALL[..3] {
+        let mut batch = queued(&store, *guarantee, ["a", "b", "a", "a", "b"].map(put));
+        // One with its own timestamp takes a number all the same.
+        batch.queue(Operation::from(put("a")).timestamp(5)).unwrap();
+        batch.queue(put("a").into()).unwrap();
+        assert!(batch.commit().await.unwrap().is_success());
+        let given = stamps(&backend.sent());
+        let expected = [0, 0, ROOM, 2 * ROOM, ROOM, 5 - base, 4 * ROOM];
+        assert_eq!(given, expected.map(|above| base + above), "{guarantee}");
+        // The clock stands still. What the last write to a key has room for is its own.
+        base += 5 * ROOM + 1;
+    }
+    assert_eq!(next(&backend, &store).await, base);
+}
+
+#[tokio::test]
+async fn what_is_lifted_is_above_the_clock_and_never_sinks() {
+    let clock = Stands::at(1_000);
+    let options = StoreOptions::new().clock(Arc::clone(&clock) as _);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let backend = {
+        let told = Arc::clone(&told);
+        plain().sending(move |chunk, answers| {
+            let tell = || told.lock().unwrap().push((chunk.timestamp(0), chunk.timestamp(1)));
+            tell();
+            for time in [1_000, 9_000_000, 0] {
+                clock.set(time);
+                chunk.lift_timestamps();
+                tell();
+            }
+            answers.all_applied();
+            Ok(())
+        })
+    };
+    let (backend, store) = backend.open(options);
+    let mut batch = queued(&store, Guarantee::BestEffort, [put("a"), put("a")]);
+    assert!(batch.commit().await.unwrap().is_success());
+    let bases = [1_000, 1_000 + 2 * ROOM + 1, 9_000_000, 9_000_000 + 2 * ROOM + 1];
+    assert_eq!(*told.lock().unwrap(), bases.map(|base| (base, base + ROOM)));
+    backend.sent();
+    told.lock().unwrap().clear();
+    assert!(next(&backend, &store).await > 9_000_000 + 4 * ROOM);
+}
+
+/// Sends the chunk of the first two operations again because of an error, and lifts the timestamps
+/// of the commit while it is under way.
+async fn sent_while_lifted(error: fn() -> Error) -> Vec<Sent> {
+    let backend = plain().slow(1).sending(move |chunk: &Chunk<'_>, answers| {
+        let first = chunk.operation(0).map(|operation| operation.index);
+        match (first, chunk.attempt()) {
+            (Some(0), 1) => return Err(error()),
+            (Some(2), _) => chunk.lift_timestamps(),
+            _ => {}
+        }
+        answers.all_applied();
+        Ok(())
+    });
+    let options = StoreOptions::new().clock(Stands::at(1_000));
+    let (backend, store) = backend.open(options);
+    // The last two do not fit a chunk, so that one follows the other.
+    let hot = || put("b").bytes(600);
+    let operations = [put("a"), put("a2"), hot(), hot()];
+    let mut batch = queued(&store, Guarantee::BestEffort, operations);
+    assert!(batch.commit().await.unwrap().is_success());
+    backend.sent()
+}
+
+/// A timestamp that rises between attempts would win over what others wrote in between.
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_was_begun_keeps_its_timestamps_in_all_attempts() {
+    let errors: [fn() -> Error; 4] = [
+        || Error::new(ErrorKind::Conflict, "busy").transient(),
+        || Error::new(ErrorKind::Connection, "lost").transient().unknown(),
+        || Error::new(ErrorKind::TooLarge, "too large"),
+        || Error::new(ErrorKind::Stale, "made again"),
+    ];
+    for error in errors {
+        let sent = sent_while_lifted(error).await;
+        let jobs: Vec<_> = sent.iter().map(|sent| sent.jobs.clone()).collect();
+        assert_eq!(jobs[..3], [vec![3], vec![4], vec![1, 2]], "the lifting came first");
+        assert!(sent.len() > 3, "sent again");
+        for sent in &sent[2..] {
+            assert!(sent.stamps.iter().all(|stamp| *stamp == 1_000), "{sent:?}");
+        }
+        // The one that lifts, and what is begun later, are above.
+        let lifted = 1_000 + 2 * ROOM + 1;
+        assert_eq!(stamps(&sent[..2]), [lifted, lifted + ROOM]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lifted_is_above_what_other_commits_were_given() {
+    let backend = plain().sending(|chunk, answers| {
+        // Of the commit of two operations; the other comes in between.
+        match (chunk.len(), chunk.attempt()) {
+            (2, 1) => return Err(Error::new(ErrorKind::Conflict, "busy").transient()),
+            (2, _) => chunk.lift_timestamps(),
+            _ => {}
+        }
+        answers.all_applied();
+        Ok(())
+    });
+    let (backend, store) = backend.open(StoreOptions::new().clock(Stands::at(1_000)));
+    let mut first = queued(&store, Guarantee::BestEffort, [put("a"), put("a")]);
+    let other = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut second = queued(&store, Guarantee::BestEffort, ["b", "b", "b"].map(put));
+        assert!(second.commit().await.unwrap().is_success());
+    };
+    let (report, ()) = tokio::join!(first.commit(), other);
+    assert!(report.unwrap().is_success());
+    let stamps: Vec<_> = backend.sent().into_iter().map(|sent| sent.stamps).collect();
+    let [before, other, after] = stamps.as_slice() else { panic!("{stamps:?}") };
+    assert!(before.last() < other.first() && other.last() < after.first(), "{stamps:?}");
+    assert!(next(&backend, &store).await > after[1]);
+}
+
+/// Calls from several threads at once, as backends may that encode side by side.
+#[tokio::test]
+async fn threads_that_ask_first_at_once_are_told_the_same_and_lifting_loses_nothing() {
+    const THREADS: usize = 4;
+    let backend = plain().sending(|chunk, answers| {
+        let barrier = Barrier::new(THREADS);
+        let all_at_once = |ask: &(dyn Fn() -> i64 + Sync)| -> Vec<i64> {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..THREADS)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            barrier.wait();
+                            ask()
+                        })
+                    })
+                    .collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            })
+        };
+        let first = all_at_once(&|| chunk.timestamp(0));
+        assert!(first.iter().all(|stamp| *stamp == first[0]), "{first:?}");
+        let lifted = all_at_once(&|| {
+            let before = chunk.timestamp(0);
+            chunk.lift_timestamps();
+            let after = chunk.timestamp(0);
+            assert!(before < after, "{before}, {after}");
+            after
+        });
+        assert!(lifted.iter().all(|stamp| *stamp <= chunk.timestamp(0)), "{lifted:?}");
+        assert_eq!(lifted.iter().max(), Some(&chunk.timestamp(0)));
+        answers.all_applied();
+        Ok(())
+    });
+    let (backend, store) = backend.open(StoreOptions::new().clock(Stands::at(1_000)));
+    let mut latest = 0;
+    for _ in 0..100 {
+        let stamp = next(&backend, &store).await;
+        assert!(stamp > latest, "{stamp} after {latest}");
+        latest = stamp;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn commits_side_by_side_share_no_timestamp() {
+    let (backend, store) = plain().open(StoreOptions::new().clock(Stands::at(1_000)));
+    let commits = (0..64).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let keys = (0..=number % 5).map(|_| put("a"));
+            let mut batch = queued(&store, Guarantee::BestEffort, keys);
+            assert!(batch.commit().await.unwrap().is_success());
+        })
+    });
+    for commit in commits.collect::<Vec<_>>() {
+        commit.await.unwrap();
+    }
+    let mut given: Vec<Vec<i64>> = backend.sent().into_iter().map(|sent| sent.stamps).collect();
+    given.sort();
+    for pair in given.windows(2) {
+        // Also with the room that the last write of the former one has.
+        assert!(pair[0].last().unwrap() + ROOM <= pair[1][0], "{pair:?}");
+    }
+}
