@@ -194,13 +194,28 @@ fn a_store_whose_conditions_refuse_neighbours_fails() {
 
 #[test]
 fn a_store_that_loses_the_order_on_a_key_fails() {
-    assert_bites(
-        |inner| {
-            let delays = Faults::seeded(5, 0.0).delays(std::time::Duration::from_millis(50));
-            Arc::new(Instrumented::new(tell(Lie::NamesNoKey, inner)).with_faults(delays))
-        },
+    for name in [
         "order::best_effort_keeps_program_order_on_each_key",
-    );
+        "order::outcomes_on_a_key_are_those_of_the_sequence",
+    ] {
+        assert_bites(
+            |inner| {
+                let delays = Faults::seeded(5, 0.0).delays(std::time::Duration::from_millis(50));
+                Arc::new(Instrumented::new(tell(Lie::NamesNoKey, inner)).with_faults(delays))
+            },
+            name,
+        );
+    }
+}
+
+#[test]
+fn a_store_that_does_not_carry_out_what_it_says_of_a_key_fails() {
+    for name in [
+        "order::each_pair_of_verbs_on_a_key_answers_as_one_after_the_other",
+        "order::an_all_or_nothing_batch_on_one_key_is_the_sequence_or_nothing",
+    ] {
+        assert_bites(|inner| tell(Lie::DoesNothing, inner), name);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use batch_core::{ErrorKind, Guarantee, Job, Operation, Verb};
+use batch_core::{Batch as _, BatchExt as _, ErrorKind, Guarantee, Job, Operation, Verb};
 use batch_memory::{Fault, Faults};
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use crate::{
     Case, Context, Time,
     case::case,
     context::{
-        CONTINUE, STOP, aged, asking, assert_agree, assert_applied, commit_on, not_applied, quick,
-        unknown,
+        CONTINUE, STOP, WHOLE, aged, asking, assert_agree, assert_applied, commit_on, not_applied,
+        quick, unknown,
     },
 };
 
@@ -40,6 +40,24 @@ pub(super) const CASES: &[Case] = &[
         batches_that_follow_one_another_keep_the_order,
         [],
         "Batches that follow one another keep the order too."
+    ),
+    case!(
+        order,
+        each_pair_of_verbs_on_a_key_answers_as_one_after_the_other,
+        [Conditions],
+        "Order on one key is program order, always; each operation has the same meaning on every store."
+    ),
+    case!(
+        order,
+        outcomes_on_a_key_are_those_of_the_sequence,
+        [Conditions],
+        "Order on one key is program order, always. Batches that follow one another keep the order too."
+    ),
+    case!(
+        order,
+        an_all_or_nothing_batch_on_one_key_is_the_sequence_or_nothing,
+        [AllOrNothing, Conditions],
+        "An AllOrNothing batch keeps program order per key."
     ),
     case!(
         order,
@@ -96,31 +114,57 @@ const ALL: [Verb; 7] = [
     Verb::DeleteExisting,
 ];
 
-/// Random operations on few keys, with the model's answer to each.
+/// Operations, with the model's answer to each.
+#[derive(Default)]
+struct Script {
+    operations: Vec<Operation>,
+    answers: Vec<Option<ErrorKind>>,
+}
+
+impl Script {
+    fn add(
+        &mut self,
+        context: &Context,
+        model: &mut Model,
+        verb: Verb,
+        id: &str,
+        document: &Value,
+    ) {
+        self.answers.push(model.apply(verb, id, document));
+        let operation = context.on(verb, id);
+        self.operations.push(if verb.has_document() { operation.doc(document) } else { operation });
+    }
+}
+
+/// Random operations on few keys.
 fn random(
     context: &Context,
     rng: &mut Rng,
+    model: &mut Model,
     verbs: &[Verb],
     ids: &[String],
     count: u32,
-) -> (Vec<Operation>, Vec<Option<ErrorKind>>, Model) {
-    let mut model = Model::default();
-    let mut answers = Vec::new();
-    let operations = (1..=count).map(|number| {
+) -> Script {
+    let mut script = Script::default();
+    for number in 1..=count {
         let verb = verbs[rng.usize(..verbs.len())];
         let id = &ids[rng.usize(..ids.len())];
-        let mut document = json!({});
-        match rng.u8(..3) {
-            0 => document["age"] = number.into(),
-            1 => document["name"] = number.to_string().into(),
-            _ => document = json!({"age": number, "email": number.to_string()}),
-        }
-        answers.push(model.apply(verb, id, &document));
-        let operation = context.on(verb, id);
-        if verb.has_document() { operation.doc(&document) } else { operation }
-    });
-    let operations = operations.collect();
-    (operations, answers, model)
+        script.add(context, model, verb, id, &document(rng, number));
+    }
+    script
+}
+
+/// A document of some attributes, so that a merge can be told from a replacement.
+fn document(rng: &mut Rng, number: u32) -> Value {
+    match rng.u8(..3) {
+        0 => json!({"age": number}),
+        1 => json!({"name": number.to_string()}),
+        _ => json!({"age": number, "email": number.to_string()}),
+    }
+}
+
+fn told(jobs: &[Job]) -> Vec<Option<ErrorKind>> {
+    jobs.iter().map(|job| job.status().error().map(batch_core::Error::kind)).collect()
 }
 
 async fn compare(context: &Context, ids: &[String], model: &Model, what: &str) {
@@ -145,12 +189,12 @@ async fn random_runs(context: &Context, guarantee: Guarantee) {
         let mut rng = Rng::with_seed(seed);
         let ids: Vec<String> =
             (0..4).map(|key| format!("{}-{seed}-{key}", guarantee.as_str())).collect();
-        let (operations, answers, model) = random(context, &mut rng, verbs, &ids, 60);
+        let mut model = Model::default();
+        let script = random(context, &mut rng, &mut model, verbs, &ids, 60);
         let options = quick().max_batch_operations(5).max_in_flight(8);
         let store = context.delayed(seed, options).await;
-        let (jobs, report) = commit_on(&*store, asking(guarantee), operations).await;
-        let told = jobs.iter().map(|job| job.status().error().map(batch_core::Error::kind));
-        assert_eq!(told.collect::<Vec<_>>(), answers, "{guarantee}, seed {seed}");
+        let (jobs, report) = commit_on(&*store, asking(guarantee), script.operations).await;
+        assert_eq!(told(&jobs), script.answers, "{guarantee}, seed {seed}");
         assert_agree(&report, &jobs);
         compare(context, &ids, &model, &format!("{guarantee}, seed {seed}")).await;
     }
@@ -171,12 +215,13 @@ async fn retries_keep_program_order_on_each_key(context: Context) {
     for seed in 1..=rounds(&context) {
         let mut rng = Rng::with_seed(seed);
         let ids: Vec<String> = (0..4).map(|key| format!("{seed}-{key}")).collect();
-        let (operations, _, model) = random(&context, &mut rng, &PLAIN, &ids, 40);
+        let mut model = Model::default();
+        let script = random(&context, &mut rng, &mut model, &PLAIN, &ids, 40);
         let faults = Faults::seeded(seed, 0.3).only(sorts).delays(context.longest_delay());
         let options = quick().max_batch_operations(5).max_in_flight(8);
         let wrapped = context.wrap(faults, options).await;
         let (jobs, report) =
-            commit_on(&*wrapped.store, asking(Guarantee::BestEffort), operations).await;
+            commit_on(&*wrapped.store, asking(Guarantee::BestEffort), script.operations).await;
         assert_applied(&jobs);
         retries += report.retries();
         compare(&context, &ids, &model, &format!("seed {seed}")).await;
@@ -195,6 +240,112 @@ async fn batches_that_follow_one_another_keep_the_order(context: Context) {
         let expected = verb.has_document().then_some(round);
         assert_eq!(context.age("a").await, expected, "after batch {round}");
     }
+}
+
+async fn each_pair_of_verbs_on_a_key_answers_as_one_after_the_other(context: Context) {
+    let asked = [Guarantee::BestEffort, CONTINUE];
+    for guarantee in context.guarantees().filter(|guarantee| asked.contains(guarantee)) {
+        let (mut model, mut ids) = (Model::default(), Vec::new());
+        let (mut given, mut pairs) = (Script::default(), Script::default());
+        for there in [true, false] {
+            for first in ALL {
+                for second in ALL {
+                    let id = format!("{}-{first}-{second}-{there}", guarantee.as_str());
+                    if there {
+                        let before = json!({"name": "before", "age": 0, "active": true});
+                        given.add(&context, &mut model, Verb::Put, &id, &before);
+                    }
+                    let documents = [json!({"age": 1, "email": "x"}), json!({"name": "2"})];
+                    for (verb, document) in [first, second].into_iter().zip(documents) {
+                        pairs.add(&context, &mut model, verb, &id, &document);
+                    }
+                    ids.push(id);
+                }
+            }
+        }
+        let (jobs, _) = context.commit(given.operations).await;
+        assert_applied(&jobs);
+        let (jobs, report) =
+            commit_on(&**context.store(), asking(guarantee), pairs.operations).await;
+        let told = told(&jobs);
+        for (id, (told, answers)) in ids.iter().zip(told.chunks(2).zip(pairs.answers.chunks(2))) {
+            assert_eq!(told, answers, "{id}");
+        }
+        assert_agree(&report, &jobs);
+        compare(&context, &ids, &model, "pairs").await;
+    }
+}
+
+async fn outcomes_on_a_key_are_those_of_the_sequence(context: Context) {
+    for seed in 1..=rounds(&context) {
+        let mut rng = Rng::with_seed(seed);
+        let mut model = Model::default();
+        let ids: Vec<String> = (0..6).map(|key| format!("{seed}-{key}")).collect();
+        // In one chunk if the store takes that, and in several.
+        let most = if seed % 2 == 0 { 4 } else { 1000 };
+        let store = context.delayed(seed, quick().max_batch_operations(most)).await;
+        for batch in 1..=5 {
+            // Two or three on each key, so that one batch finds what the former one left.
+            let script = random(&context, &mut rng, &mut model, &ALL, &ids, 15);
+            let (jobs, report) =
+                commit_on(&*store, asking(Guarantee::BestEffort), script.operations).await;
+            assert_eq!(told(&jobs), script.answers, "seed {seed}, batch {batch}");
+            assert_agree(&report, &jobs);
+            compare(&context, &ids, &model, &format!("seed {seed}, batch {batch}")).await;
+        }
+    }
+}
+
+async fn an_all_or_nothing_batch_on_one_key_is_the_sequence_or_nothing(context: Context) {
+    let mut whole = 0;
+    for seed in 1..=4 * rounds(&context) {
+        let mut rng = Rng::with_seed(seed);
+        let ids = [format!("whole-{seed}")];
+        let mut model = Model::default();
+        if seed % 2 == 0 {
+            context.given(&ids[0], &aged(0)).await;
+            model.apply(Verb::Put, &ids[0], &aged(0));
+        }
+        // Every third sequence has no conditions: no store may refuse it.
+        let verbs: &[Verb] = if seed % 3 == 0 { &PLAIN } else { &ALL };
+        let before = Model(model.0.clone());
+        let count = rng.u32(2..=4);
+        let script = random(&context, &mut rng, &mut model, verbs, &ids, count);
+        let holds = script.answers.iter().all(Option::is_none);
+        let mut batch = context.store().batch(asking(WHOLE)).unwrap();
+        let jobs = batch.queue_all(script.operations).unwrap();
+        let committed = batch.commit().await;
+        let what = format!("seed {seed}: {committed:?}");
+        match committed {
+            Ok(_) if holds => {
+                whole += 1;
+                assert_applied(&jobs);
+                compare(&context, &ids, &model, &what).await;
+                continue;
+            }
+            Ok(report) => {
+                assert_eq!(report.not_applied(), u64::from(count), "{what}");
+                let by_condition = |kind: &Option<ErrorKind>| {
+                    matches!(kind, Some(ErrorKind::AlreadyExists | ErrorKind::NotFound))
+                };
+                assert!(told(&jobs).iter().any(by_condition), "names its condition: {what}");
+            }
+            // A store may see that a condition cannot hold, or not have such conditions at all.
+            Err(error) => {
+                let allowed: &[ErrorKind] = match (holds, verbs.len() == ALL.len()) {
+                    (_, false) => &[],
+                    (true, true) => &[ErrorKind::Unsupported],
+                    (false, true) => {
+                        &[ErrorKind::Unsupported, ErrorKind::AlreadyExists, ErrorKind::NotFound]
+                    }
+                };
+                assert!(allowed.contains(&error.kind()), "{what}");
+                batch.discard();
+            }
+        }
+        compare(&context, &ids, &before, &what).await;
+    }
+    assert!(whole > 0, "no sequence succeeded");
 }
 
 fn on_one_key(context: &Context, idempotent: bool) -> Vec<Operation> {
