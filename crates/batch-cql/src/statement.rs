@@ -1,6 +1,7 @@
 //! Native statements: what their text says, what the server says of them, and their values as bytes.
 
 mod cells;
+mod checks;
 #[cfg(test)]
 mod in_store;
 mod lexer;
@@ -15,6 +16,6 @@ mod values;
 pub(crate) use cells::{Cells, WireRow};
 pub(crate) use prepared::{Prepared, Repeat};
 pub(crate) use text::Text;
-pub(crate) use typed::Typed;
 pub use typed::CqlStatement;
+pub(crate) use typed::Typed;
 pub(crate) use values::encode_values;

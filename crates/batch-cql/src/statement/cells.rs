@@ -32,8 +32,12 @@ impl<'a> Cells<'a> {
     }
 
     /// The value at a place.
+    #[inline]
     pub(crate) fn at(mut self, place: u16) -> Option<CellRef<'a>> {
-        self.nth(place.into())
+        for _ in 0..place {
+            self.next()?;
+        }
+        self.next()
     }
 }
 
@@ -71,7 +75,7 @@ impl SerializeRow for WireRow<'_> {
     ) -> Result<(), SerializationError> {
         let mut cells = Cells::new(self.cells);
         let before = writer.value_count();
-        for cell in cells.by_ref() {
+        while let Some(cell) = cells.next() {
             let writer = writer.make_cell_writer();
             match cell {
                 CellRef::Unset => writer.set_unset(),

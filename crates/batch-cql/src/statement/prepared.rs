@@ -8,15 +8,10 @@ use scylla::{
 };
 
 use super::{
-    cells::Cells,
+    checks::{Check, Checks, is_count},
     text::{How, Kind, Role, Text, excerpt},
 };
-use crate::{row::CellRef, table::Table};
-
-/// The most bytes of a key, as the server counts them.
-const MAX_KEY: usize = 65_535;
-/// The longest time to live in seconds: 20 years.
-const MAX_TTL: i32 = 630_720_000;
+use crate::table::Table;
 
 /// A statement that the server has prepared, and what planning needs to know of it.
 #[derive(Clone, Debug)]
@@ -46,7 +41,7 @@ impl Prepared {
     /// # Errors
     /// `InvalidKey` or `InvalidOperation`, naming statement, marker and column.
     pub(crate) fn check(&self, cells: &[u8]) -> Result<()> {
-        self.facts.check(cells).map_err(|mistake| {
+        self.facts.checks.check(cells).map_err(|mistake| {
             let markers = self.statement.get_variable_col_specs();
             let name = mistake.marker.and_then(|place| markers.get_by_index(place.into()));
             let name = name.map_or(String::new(), |spec| format!("`{}`: ", spec.name()));
@@ -87,36 +82,9 @@ pub(crate) struct Facts {
     pub(crate) partition: Option<Box<[u16]>>,
     /// The places of the markers that give the whole primary key, likewise.
     pub(crate) key: Option<Box<[u16]>>,
-    checks: Box<[Check]>,
+    checks: Checks,
     /// The markers that stand for a whole column's value.
     columns: Box<[(u16, Box<str>)]>,
-}
-
-/// What the server refuses as a marker's value, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Check {
-    kind: ErrorKind,
-    null: Option<&'static str>,
-    unset: Option<&'static str>,
-    bounds: Bounds,
-}
-
-/// The values that a marker takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bounds {
-    All,
-    /// Those that are not too long.
-    Key,
-    Timestamp,
-    Ttl,
-}
-
-/// A value that the server would refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mistake {
-    kind: ErrorKind,
-    marker: Option<u16>,
-    what: &'static str,
 }
 
 impl Facts {
@@ -140,15 +108,11 @@ impl Facts {
                 return Err(Error::new(ErrorKind::InvalidOperation, message));
             }
         };
-        let mut roles = Roles::of(specs, text);
+        let roles = Roles::of(specs, text);
         let counter = is_counter(specs, text, table);
         let partition = roles.partition(partition, table);
         let key = table.and_then(|table| roles.columns(table, table.key));
-        for place in partition.iter().chain(&key).flatten() {
-            if let Some(check) = roles.checks.get_mut(usize::from(*place)) {
-                *check = Check::KEY;
-            }
-        }
+        let checks = Checks::new(roles.checks, partition.as_deref(), key.as_deref());
         Ok(Self {
             keyspace: keyspace.into(),
             table: text.table.as_ref().into(),
@@ -160,50 +124,9 @@ impl Facts {
             alone: names_elements_of_lists(text, table),
             partition,
             key,
-            checks: roles.checks.into(),
+            checks,
             columns: roles.columns.into(),
         })
-    }
-
-    /// The values of the markers at some places.
-    pub(crate) fn values<'a>(
-        places: &'a [u16],
-        cells: &'a [u8],
-    ) -> impl Iterator<Item = Option<CellRef<'a>>> {
-        places.iter().map(|place| Cells::new(cells).at(*place))
-    }
-
-    fn check(&self, cells: &[u8]) -> Result<(), Mistake> {
-        let mut values = Cells::new(cells);
-        let mut count = 0;
-        for ((marker, check), cell) in (0..).zip(&self.checks).zip(values.by_ref()) {
-            count += 1;
-            if let Some(what) = check.refuses(cell) {
-                return Err(Mistake { kind: check.kind, marker: Some(marker), what });
-            }
-        }
-        if count != self.checks.len() || !values.is_at_end() {
-            let what = "there are not as many values as markers";
-            return Err(Mistake { kind: ErrorKind::InvalidOperation, marker: None, what });
-        }
-        let Some(partition) = &self.partition else { return Ok(()) };
-        let invalid = |what| Mistake {
-            kind: ErrorKind::InvalidKey,
-            marker: partition.first().copied(),
-            what,
-        };
-        let lengths = Self::values(partition, cells).map(|cell| match cell {
-            Some(CellRef::Value(bytes)) => bytes.len(),
-            Some(CellRef::Null | CellRef::Unset) | None => 0,
-        });
-        match (partition.len(), lengths.sum::<usize>()) {
-            (1, 0) => Err(invalid("the partition key is empty")),
-            // Each part of a composite key has three bytes more.
-            (parts, bytes) if parts > 1 && bytes + 3 * parts > MAX_KEY => {
-                Err(invalid("the parts of the partition key have more than 65,535 bytes in sum"))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The column whose type is no longer that of its marker: the table is not the one that the
@@ -221,94 +144,6 @@ impl Facts {
             }
         };
         self.columns.iter().find(changed).map(|(_, column)| &**column)
-    }
-}
-
-impl Check {
-    const FREE: Self =
-        Self { kind: ErrorKind::InvalidOperation, null: None, unset: None, bounds: Bounds::All };
-    const KEY: Self = Self {
-        kind: ErrorKind::InvalidKey,
-        null: Some("a part of the key is null; give a value"),
-        unset: Some("a part of the key is not given"),
-        bounds: Bounds::Key,
-    };
-    const WHERE: Self = Self {
-        null: Some("null is compared with a part of the key; give a value"),
-        unset: Some("what a part of the key is compared with is not given"),
-        ..Self::FREE
-    };
-
-    /// For a marker of a type.
-    fn of(role: &Role<'_>, typ: Option<&ColumnType<'_>>) -> Self {
-        let is_counter = typ.is_some_and(is_count);
-        let is_collection = matches!(typ, Some(ColumnType::Collection { .. }));
-        let is_list =
-            matches!(typ, Some(ColumnType::Collection { typ: CollectionType::List(_), .. }));
-        let unset = Some("what a condition compares with is not given");
-        match role {
-            // `IN` takes a list of keys, which may be longer than each.
-            Role::Equal(_) | Role::Where if is_collection => Self::WHERE,
-            Role::Equal(_) | Role::Where => Self { bounds: Bounds::Key, ..Self::WHERE },
-            Role::Index => Self {
-                null: Some("the index or key of an element is null; give a value"),
-                unset: Some("the index or key of an element is not given"),
-                ..Self::FREE
-            },
-            Role::Json => Self {
-                null: Some("null is no JSON document; give an object"),
-                unset: Some("the JSON document is not given"),
-                ..Self::FREE
-            },
-            Role::Same => Self { unset, ..Self::FREE },
-            Role::Compared => {
-                Self { null: Some("nothing is greater or less than null"), unset, ..Self::FREE }
-            }
-            Role::Access => Self {
-                null: Some("the index or key of an element is null; give a value"),
-                ..Self::FREE
-            },
-            Role::Append | Role::Delta if is_counter => {
-                Self { null: Some("a counter cannot count by null; give a number"), ..Self::FREE }
-            }
-            Role::Append if is_list => {
-                Self { unset: Some("what is appended to a list is not given"), ..Self::FREE }
-            }
-            Role::Timestamp => Self {
-                null: Some("a timestamp cannot be null; leave it unset or give microseconds"),
-                bounds: Bounds::Timestamp,
-                ..Self::FREE
-            },
-            Role::Ttl => Self { bounds: Bounds::Ttl, ..Self::FREE },
-            Role::Value(_) | Role::Append | Role::Delta | Role::Part => Self::FREE,
-        }
-    }
-
-    fn refuses(self, cell: CellRef<'_>) -> Option<&'static str> {
-        match cell {
-            CellRef::Null => self.null,
-            CellRef::Unset => self.unset,
-            CellRef::Value(bytes) => self.bounds.exclude(bytes),
-        }
-    }
-}
-
-impl Bounds {
-    fn exclude(self, bytes: &[u8]) -> Option<&'static str> {
-        let out = match self {
-            Self::All => false,
-            Self::Key => bytes.len() > MAX_KEY,
-            Self::Timestamp => bytes == i64::MIN.to_be_bytes(),
-            Self::Ttl => {
-                let seconds = bytes.try_into().map(i32::from_be_bytes);
-                seconds.is_ok_and(|seconds| !(0..=MAX_TTL).contains(&seconds))
-            }
-        };
-        out.then_some(match self {
-            Self::All | Self::Key => "a part of the key has more than 65,535 bytes",
-            Self::Timestamp => "the timestamp is out of bounds",
-            Self::Ttl => "a time to live is 0 to 630,720,000 seconds (20 years)",
-        })
     }
 }
 
@@ -391,10 +226,6 @@ fn places(specs: &[ColumnSpec<'_>], text: &Text<'_>) -> Vec<u16> {
         places.push(u16::try_from(place).unwrap_or(u16::MAX));
     }
     if names.len() == specs.len() { places } else { Vec::new() }
-}
-
-fn is_count(typ: &ColumnType<'_>) -> bool {
-    matches!(typ, ColumnType::Native(NativeType::Counter))
 }
 
 fn is_counter(specs: &[ColumnSpec<'_>], text: &Text<'_>, table: Option<&Table>) -> bool {

@@ -7,6 +7,7 @@ use scylla::{
 
 use super::*;
 use crate::table::Column;
+use batch_core::ErrorKind;
 
 fn native(native: NativeType) -> ColumnType<'static> {
     ColumnType::Native(native)
@@ -278,7 +279,7 @@ fn mistakes(facts: &Facts, good: &[&[u8]], value: Option<&[u8]>) -> Vec<&'static
         if let Some(own) = values.get_mut(place) {
             *own = value;
         }
-        match facts.check(&cells(&values)) {
+        match facts.checks.check(&cells(&values)) {
             Ok(()) => "-",
             Err(mistake) => {
                 let own = mistake.marker.is_none_or(|marker| usize::from(marker) == place);
@@ -304,6 +305,7 @@ fn values_that_the_server_would_refuse_are_refused_by_their_marker() {
         let mut values: Vec<_> = good.iter().map(|value| Some(*value)).collect();
         *values.get_mut(place).unwrap() = Some(value);
         facts
+            .checks
             .check(&cells(&values))
             .err()
             .map(|mistake| (mistake.kind, mistake.marker, mistake.what))
@@ -336,7 +338,7 @@ fn a_value_that_is_not_given_is_refused_where_something_is_compared_with_it() {
             let mut values = cells(&[Some(b"x".as_slice()); 7]);
             let start = place * 5;
             values.splice(start..start + 5, (-2_i32).to_be_bytes());
-            facts.check(&values).is_err()
+            facts.checks.check(&values).is_err()
         })
         .collect();
     assert_eq!(refused, [false, false, false, true, true, true, true]);
@@ -357,7 +359,8 @@ fn an_empty_partition_key_is_refused_and_a_counter_cannot_count_by_null() {
         ColumnSpec::borrowed("id", int(), on()),
     ];
     let facts = Facts::of(&specs, &[], &text, Some(&table)).unwrap();
-    let refusal = |values: &[Option<&[u8]>]| facts.check(&cells(values)).err().map(|m| m.what);
+    let refusal =
+        |values: &[Option<&[u8]>]| facts.checks.check(&cells(values)).err().map(|m| m.what);
     assert_eq!(refusal(&[Some(&[0; 8]), Some(b"a")]), None);
     assert_eq!(refusal(&[Some(&[0; 8]), Some(b"")]), Some("the partition key is empty"));
     let null = Some("a counter cannot count by null; give a number");
@@ -379,7 +382,7 @@ fn a_statement_travels_alone_if_what_is_there_may_have_it_refused() {
 #[test]
 fn another_number_of_values_than_markers_is_refused() {
     let facts = facts_of("DELETE FROM t WHERE a = ? AND b = ?", &rows());
-    let refused = |cells: &[u8]| facts.check(cells).is_err();
+    let refused = |cells: &[u8]| facts.checks.check(cells).is_err();
     assert!(!refused(&cells(&[Some(b"a"), Some(b"b")])));
     assert!(refused(&cells(&[Some(b"a")])));
     assert!(refused(&cells(&[Some(b"a"), Some(b"b"), Some(b"c")])));

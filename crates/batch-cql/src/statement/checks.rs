@@ -1,0 +1,241 @@
+//! Values that the server refuses, and with them the whole batch.
+
+use batch_core::ErrorKind;
+use scylla::cluster::metadata::{CollectionType, ColumnType, NativeType};
+
+use super::{cells::Cells, text::Role};
+use crate::row::CellRef;
+
+/// The most bytes of a key, as the server counts them.
+const MAX_KEY: usize = 65_535;
+/// The longest time to live in seconds: 20 years.
+const MAX_TTL: i32 = 630_720_000;
+
+/// What the server refuses as a marker's value, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Check {
+    kind: ErrorKind,
+    null: Option<&'static str>,
+    unset: Option<&'static str>,
+    bounds: Bounds,
+}
+
+/// The values that a marker takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bounds {
+    All,
+    /// Those that are not too long.
+    Key,
+    /// And not empty.
+    WholeKey,
+    Timestamp,
+    Ttl,
+}
+
+/// A value that the server would refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mistake {
+    pub(super) kind: ErrorKind,
+    pub(super) marker: Option<u16>,
+    pub(super) what: &'static str,
+}
+
+/// What the server refuses as the values of a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Checks {
+    /// What to look at, for each marker: most take anything.
+    looks: Box<[Look]>,
+    checks: Box<[Check]>,
+    /// The markers of the partition key, if it has several columns.
+    composite: Box<[u16]>,
+}
+
+/// The kinds of value that a marker does not always take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    null: bool,
+    unset: bool,
+    value: bool,
+}
+
+impl Checks {
+    /// Of the markers' roles, and of those that are the key.
+    pub(super) fn new(
+        mut checks: Vec<Check>,
+        partition: Option<&[u16]>,
+        key: Option<&[u16]>,
+    ) -> Self {
+        let partition = partition.unwrap_or_default();
+        for place in partition.iter().chain(key.unwrap_or_default()) {
+            if let Some(check) = checks.get_mut(usize::from(*place)) {
+                *check = Check::KEY;
+            }
+        }
+        if let [place] = partition
+            && let Some(check) = checks.get_mut(usize::from(*place))
+        {
+            check.bounds = Bounds::WholeKey;
+        }
+        let look = |check: &Check| Look {
+            null: check.null.is_some(),
+            unset: check.unset.is_some(),
+            value: check.bounds != Bounds::All,
+        };
+        Self {
+            looks: checks.iter().map(look).collect(),
+            checks: checks.into(),
+            composite: if partition.len() > 1 { partition.into() } else { Box::default() },
+        }
+    }
+
+    /// Looks through values as the driver writes them.
+    pub(super) fn check(&self, cells: &[u8]) -> Result<(), Mistake> {
+        let mut values = Cells::new(cells);
+        for (marker, look) in self.looks.iter().enumerate() {
+            let Some(cell) = values.next() else { return Err(Mistake::COUNT) };
+            let looks = match cell {
+                CellRef::Null => look.null,
+                CellRef::Unset => look.unset,
+                CellRef::Value(_) => look.value,
+            };
+            if looks {
+                self.look(marker, cell)?;
+            }
+        }
+        if !values.is_at_end() {
+            return Err(Mistake::COUNT);
+        }
+        if !self.composite.is_empty() && cells.len() > MAX_KEY - 3 * self.composite.len() {
+            return self.check_sum(cells);
+        }
+        Ok(())
+    }
+
+    fn look(&self, marker: usize, cell: CellRef<'_>) -> Result<(), Mistake> {
+        let Some(check) = self.checks.get(marker) else { return Ok(()) };
+        match check.refuses(cell) {
+            None => Ok(()),
+            Some(what) => {
+                Err(Mistake { kind: check.kind, marker: u16::try_from(marker).ok(), what })
+            }
+        }
+    }
+
+    /// Each part of a composite key has three bytes more.
+    #[cold]
+    fn check_sum(&self, cells: &[u8]) -> Result<(), Mistake> {
+        let length = |place: &u16| match Cells::new(cells).at(*place) {
+            Some(CellRef::Value(bytes)) => bytes.len() + 3,
+            Some(CellRef::Null | CellRef::Unset) | None => 3,
+        };
+        if self.composite.iter().map(length).sum::<usize>() <= MAX_KEY {
+            return Ok(());
+        }
+        let what = "the parts of the partition key have more than 65,535 bytes in sum";
+        let marker = self.composite.first().copied();
+        Err(Mistake { kind: ErrorKind::InvalidKey, marker, what })
+    }
+}
+
+impl Mistake {
+    const COUNT: Self = Self {
+        kind: ErrorKind::InvalidOperation,
+        marker: None,
+        what: "there are not as many values as markers",
+    };
+}
+
+impl Check {
+    pub(super) const FREE: Self =
+        Self { kind: ErrorKind::InvalidOperation, null: None, unset: None, bounds: Bounds::All };
+    const KEY: Self = Self {
+        kind: ErrorKind::InvalidKey,
+        null: Some("a part of the key is null; give a value"),
+        unset: Some("a part of the key is not given"),
+        bounds: Bounds::Key,
+    };
+    const WHERE: Self = Self {
+        null: Some("null is compared with a part of the key; give a value"),
+        unset: Some("what a part of the key is compared with is not given"),
+        ..Self::FREE
+    };
+
+    /// For a marker of a type.
+    pub(super) fn of(role: &Role<'_>, typ: Option<&ColumnType<'_>>) -> Self {
+        let is_counter = typ.is_some_and(is_count);
+        let is_collection = matches!(typ, Some(ColumnType::Collection { .. }));
+        let is_list =
+            matches!(typ, Some(ColumnType::Collection { typ: CollectionType::List(_), .. }));
+        let unset = Some("what a condition compares with is not given");
+        match role {
+            // `IN` takes a list of keys, which may be longer than each.
+            Role::Equal(_) | Role::Where if is_collection => Self::WHERE,
+            Role::Equal(_) | Role::Where => Self { bounds: Bounds::Key, ..Self::WHERE },
+            Role::Index => Self {
+                null: Some("the index or key of an element is null; give a value"),
+                unset: Some("the index or key of an element is not given"),
+                ..Self::FREE
+            },
+            Role::Json => Self {
+                null: Some("null is no JSON document; give an object"),
+                unset: Some("the JSON document is not given"),
+                ..Self::FREE
+            },
+            Role::Same => Self { unset, ..Self::FREE },
+            Role::Compared => {
+                Self { null: Some("nothing is greater or less than null"), unset, ..Self::FREE }
+            }
+            Role::Access => Self {
+                null: Some("the index or key of an element is null; give a value"),
+                ..Self::FREE
+            },
+            Role::Append | Role::Delta if is_counter => {
+                Self { null: Some("a counter cannot count by null; give a number"), ..Self::FREE }
+            }
+            Role::Append if is_list => {
+                Self { unset: Some("what is appended to a list is not given"), ..Self::FREE }
+            }
+            Role::Timestamp => Self {
+                null: Some("a timestamp cannot be null; leave it unset or give microseconds"),
+                bounds: Bounds::Timestamp,
+                ..Self::FREE
+            },
+            Role::Ttl => Self { bounds: Bounds::Ttl, ..Self::FREE },
+            Role::Value(_) | Role::Append | Role::Delta | Role::Part => Self::FREE,
+        }
+    }
+
+    fn refuses(self, cell: CellRef<'_>) -> Option<&'static str> {
+        match cell {
+            CellRef::Null => self.null,
+            CellRef::Unset => self.unset,
+            CellRef::Value(bytes) => self.bounds.exclude(bytes),
+        }
+    }
+}
+
+impl Bounds {
+    fn exclude(self, bytes: &[u8]) -> Option<&'static str> {
+        let out = match self {
+            Self::All => false,
+            Self::WholeKey if bytes.is_empty() => return Some("the partition key is empty"),
+            Self::Key | Self::WholeKey => bytes.len() > MAX_KEY,
+            Self::Timestamp => bytes == i64::MIN.to_be_bytes(),
+            Self::Ttl => {
+                let seconds = bytes.try_into().map(i32::from_be_bytes);
+                seconds.is_ok_and(|seconds| !(0..=MAX_TTL).contains(&seconds))
+            }
+        };
+        out.then_some(match self {
+            Self::All | Self::Key | Self::WholeKey => {
+                "a part of the key has more than 65,535 bytes"
+            }
+            Self::Timestamp => "the timestamp is out of bounds",
+            Self::Ttl => "a time to live is 0 to 630,720,000 seconds (20 years)",
+        })
+    }
+}
+
+pub(super) fn is_count(typ: &ColumnType<'_>) -> bool {
+    matches!(typ, ColumnType::Native(NativeType::Counter))
+}
