@@ -38,6 +38,8 @@ mod errors;
 mod fold;
 mod guard;
 mod native;
+#[cfg(test)]
+mod on_server;
 mod read;
 mod replicas;
 mod route;

@@ -11,6 +11,7 @@ use crate::{
     route::{KeyHash, partition_id},
     row::CellRef,
     schema::Known,
+    size,
     statement::{Cells, Prepared, Repeat, encode_values},
 };
 
@@ -93,14 +94,8 @@ impl Native {
     /// At most what the server counts for a row written with these values, unless the statement's
     /// own text holds more of them.
     pub(crate) fn size(&self, cells: &[u8]) -> usize {
-        const ROW: usize = 29 + 21 + 12;
-        const CELL: usize = 20;
-        let value = |cell: CellRef<'_>| match cell {
-            CellRef::Value(bytes) => CELL + bytes.len(),
-            CellRef::Null => CELL,
-            CellRef::Unset => 0,
-        };
-        ROW + Cells::new(cells).map(value).sum::<usize>()
+        let markers = self.prepared.statement.get_variable_col_specs();
+        size::native_size(markers.as_slice(), cells)
     }
 
     /// Whether it writes a whole list that is no frozen one.

@@ -9,19 +9,14 @@ use proptest::{
     test_runner::TestRunner,
 };
 use scylla::{
-    client::{session::Session, session_builder::SessionBuilder},
-    cluster::metadata::{CollectionType, ColumnKind, ColumnType, NativeType},
+    client::session::Session,
+    cluster::metadata::{CollectionType, ColumnType, NativeType},
     deserialize::{
         FrameSlice,
         value::DeserializeValue,
         {DeserializationError, TypeCheckError},
     },
     errors::ExecutionError,
-    serialize::{
-        SerializationError,
-        row::{RowSerializationContext, SerializeRow},
-        writers::RowWriter,
-    },
     statement::prepared::PreparedStatement,
 };
 use serde_json::value::RawValue;
@@ -29,8 +24,9 @@ use serde_json::value::RawValue;
 use crate::{
     decode,
     encode::{self, arbitrary::json_of},
-    row::{CellRef, Row},
-    table::{Column, Table},
+    on_server,
+    row::Row,
+    table::Table,
     typ::TypeName,
 };
 
@@ -323,31 +319,6 @@ impl<'frame, 'metadata> DeserializeValue<'frame, 'metadata> for Stored {
     }
 }
 
-/// A row's cells as they are.
-struct Cells<'a>(&'a Row);
-
-impl SerializeRow for Cells<'_> {
-    fn serialize(
-        &self,
-        context: &RowSerializationContext<'_>,
-        writer: &mut RowWriter<'_>,
-    ) -> Result<(), SerializationError> {
-        for place in 0..context.columns().len() {
-            let cell = writer.make_cell_writer();
-            match self.0.cell(place) {
-                CellRef::Unset => cell.set_unset(),
-                CellRef::Null => cell.set_null(),
-                CellRef::Value(bytes) => cell.set_value(bytes).map_err(SerializationError::new)?,
-            };
-        }
-        Ok(())
-    }
-
-    fn is_empty(&self) -> bool {
-        false
-    }
-}
-
 struct Server {
     session: Session,
     table: Table,
@@ -358,18 +329,7 @@ struct Server {
 
 impl Server {
     async fn connect() -> Self {
-        let url = env::var("UNIBATCH_CQL_URL").expect("UNIBATCH_CQL_URL says where the server is");
-        let session = SessionBuilder::new()
-            .known_node(url.trim_start_matches("cql://"))
-            .build()
-            .await
-            .unwrap();
-        let run = async |text: &str| session.query_unpaged(text, ()).await.unwrap();
-        run(&format!("DROP KEYSPACE IF EXISTS {KEYSPACE}")).await;
-        run(&format!("CREATE KEYSPACE {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}")).await;
-        run(&format!("CREATE TYPE {KEYSPACE}.person (name text, age int, tags frozen<set<int>>)"))
-            .await;
-        run(&format!("CREATE TYPE {KEYSPACE}.outer (one frozen<person>, many frozen<map<int, frozen<person>>>, \"Two\" double)")).await;
+        let session = on_server::session(KEYSPACE).await;
         let columns: Vec<String> = TYPES
             .iter()
             .enumerate()
@@ -380,31 +340,30 @@ impl Server {
                 format!("c{n} {typ}")
             })
             .collect();
-        run(&format!("CREATE TABLE {KEYSPACE}.t (id bigint PRIMARY KEY, {})", columns.join(", ")))
-            .await;
-        let state = session.get_cluster_state();
-        let meta = state.get_keyspace(KEYSPACE).unwrap().tables.get("t").unwrap();
-        let column = |name: &str, kind| Column {
-            name: name.into(),
-            typ: meta.columns[name].typ.clone(),
-            kind,
-        };
-        let mut columns = vec![column("id", ColumnKind::PartitionKey)];
-        columns.extend((0..TYPES.len()).map(|n| column(&format!("c{n}"), ColumnKind::Regular)));
-        let names: Vec<String> = columns.iter().map(|column| column.name.to_string()).collect();
+        let columns = columns.join(", ");
+        for statement in [
+            format!("TYPE {KEYSPACE}.person (name text, age int, tags frozen<set<int>>)"),
+            format!(
+                "TYPE {KEYSPACE}.outer (one frozen<person>, many frozen<map<int, frozen<person>>>, \"Two\" double)"
+            ),
+            format!("TABLE {KEYSPACE}.t (id bigint PRIMARY KEY, {columns})"),
+        ] {
+            on_server::run(&session, &format!("CREATE {statement}")).await;
+        }
+        let table = on_server::table(&session, KEYSPACE, "t");
         let prepare = async |text: String| session.prepare(text).await.unwrap();
         let as_json = prepare(format!("INSERT INTO {KEYSPACE}.t JSON ? DEFAULT UNSET")).await;
-        let markers = vec!["?"; names.len()].join(", ");
-        let as_cells =
-            prepare(format!("INSERT INTO {KEYSPACE}.t ({}) VALUES ({markers})", names.join(", ")))
-                .await;
+        let as_cells = prepare(on_server::insert(&table, |_| true)).await;
         let mut read = Vec::new();
         for n in 0..TYPES.len() {
             read.push(prepare(format!("SELECT c{n} FROM {KEYSPACE}.t WHERE id = ?")).await);
         }
-        let table = Table::new(KEYSPACE, "t", columns, 1, 1);
-        drop(state);
         Self { session, table, as_json, as_cells, read }
+    }
+
+    fn typ(&self, column: usize) -> &ColumnType<'static> {
+        let place = self.table.place(&format!("c{column}")).unwrap();
+        &self.table.columns[place].typ
     }
 
     async fn stored(&self, column: usize, id: i64) -> Option<Stored> {
@@ -420,7 +379,7 @@ impl Server {
 
     /// Writes a value both ways; says what is wrong if the ways differ and may not.
     async fn compare(&self, column: usize, json: &str, id: i64) -> Result<bool, String> {
-        let typ = &self.table.columns[column + 1].typ;
+        let typ = self.typ(column);
         let by_server = self.insert_json(column, json, id).await;
         let mut row = Row::default();
         row.clear(self.table.columns.len());
@@ -437,7 +396,10 @@ impl Server {
             (Ok(_), Err(_)) if is(Shows::Refused) => Ok(true),
             (Ok(_), Err(error)) => Err(say(&format!("only we refuse it: {error}"))),
             (Ok(_), Ok(())) => {
-                let written = self.session.execute_unpaged(&self.as_cells, Cells(&row)).await;
+                let written = self
+                    .session
+                    .execute_unpaged(&self.as_cells, on_server::Cells(&self.table, &row))
+                    .await;
                 written.map_err(|error| {
                     say(&format!("the server does not take our bytes: {error}"))
                 })?;
@@ -471,8 +433,7 @@ impl Server {
 async fn what_insert_json_stores_is_what_is_stored() {
     let server = Server::connect().await;
     let rounds: usize = env::var("UNIBATCH_ROUNDS").map_or(200, |rounds| rounds.parse().unwrap());
-    let strategies: Vec<_> =
-        server.table.columns[1..].iter().map(|column| json_of(&column.typ)).collect();
+    let strategies: Vec<_> = (0..TYPES.len()).map(|n| json_of(server.typ(n))).collect();
     let mut runner = TestRunner::default();
     let mut cases = Vec::new();
     for round in 0..rounds {
