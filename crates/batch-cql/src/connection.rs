@@ -9,7 +9,7 @@ use scylla::{
         session::Session,
     },
     policies::retry::FallthroughRetryPolicy,
-    statement::{Consistency, SerialConsistency, Statement},
+    statement::{Consistency, Statement},
 };
 
 use crate::{
@@ -162,13 +162,5 @@ pub(crate) const fn of_reads(writes: Consistency) -> Consistency {
         Consistency::Any => Consistency::One,
         Consistency::EachQuorum => Consistency::LocalQuorum,
         other => other,
-    }
-}
-
-/// The consistency at which a condition's doubts are read.
-pub(crate) const fn of_conditions(serial: SerialConsistency) -> Consistency {
-    match serial {
-        SerialConsistency::Serial => Consistency::Serial,
-        SerialConsistency::LocalSerial => Consistency::LocalSerial,
     }
 }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     backend::CqlBackend,
+    connection::of_reads,
     encode::{self, KeyPart},
     errors,
     row::Row,
@@ -32,7 +33,9 @@ impl CqlBackend {
         let mut cells = Vec::new();
         key_cells(&known, &row, &mut cells);
         let statement = known.statement(Form::Select, Using::default(), &self.preparing()).await?;
-        let result = self.session.execute_unpaged(statement, WireRow { cells: &cells }).await;
+        let mut statement = statement.clone();
+        statement.set_consistency(of_reads(self.profile.to_profile().get_consistency()));
+        let result = self.session.execute_unpaged(&statement, WireRow { cells: &cells }).await;
         let result = result.map_err(|error| errors::of_read(&error))?;
         let rows = result.into_rows_result().map_err(unreadable)?;
         let text = rows.maybe_first_row::<(String,)>().map_err(unreadable)?;
