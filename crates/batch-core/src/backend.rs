@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     BatchType, Capabilities, Error, Fate, Guarantee, Key, OperationRef, Result, Server, Verb,
-    commit::Work, key::KeyRef, operation::NativeStatement, queue::Queue,
+    commit::Work, key::KeyRef, operation::NativeStatement, plan::SLICE, queue::Queue,
 };
 
 /// What a batch asks of a backend.
@@ -201,6 +201,58 @@ pub struct Routes {
     pub(crate) routes: Vec<Route>,
     pub(crate) refused: Vec<(u32, Error)>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) kept: Kept,
+}
+
+/// What a backend worked out while it routed, to be used when it sends.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// One for each slice of the queue.
+    blocks: Vec<Block>,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Where the bytes of each operation end; none until something is kept.
+    ends: Vec<u32>,
+}
+
+impl Kept {
+    /// A further slice of the queue is routed now.
+    pub(crate) fn begin_slice(&mut self) {
+        self.blocks.push(Block::default());
+    }
+
+    fn push(&mut self, place: usize, bytes: &[u8]) {
+        let Some(block) = self.blocks.last_mut() else { return };
+        if block.ends.is_empty() && bytes.is_empty() {
+            return;
+        }
+        if block.ends.is_empty() {
+            block.ends.reserve_exact(SLICE as usize);
+            block.ends.resize(place % SLICE as usize, 0);
+        }
+        block.bytes.extend_from_slice(bytes);
+        block.ends.push(u32::try_from(block.bytes.len()).unwrap_or(u32::MAX));
+    }
+
+    fn get(&self, index: u32) -> Option<&[u8]> {
+        let block = self.blocks.get((index / SLICE) as usize)?;
+        let place = (index % SLICE) as usize;
+        let end = *block.ends.get(place)? as usize;
+        let before = place.checked_sub(1).and_then(|place| block.ends.get(place));
+        let bytes = block.bytes.get(before.map_or(0, |end| *end as usize)..end)?;
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
+    /// Drops it in steps.
+    pub(crate) async fn free(self) {
+        for block in self.blocks {
+            drop(block);
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Stands for a refused operation among the routes.
@@ -230,6 +282,15 @@ impl Routes {
 
     /// Routes the next operation.
     pub fn push(&mut self, route: Route) {
+        self.kept.push(self.routes.len(), &[]);
+        self.routes.push(route);
+    }
+
+    /// Routes the next operation, and keeps bytes for [`Chunk::kept`]: what it was encoded to, so
+    /// that it is done once. They are held beside the operation until the commit ends, so keep
+    /// few, below a hundred or so. A plan keeps none.
+    pub fn push_with(&mut self, route: Route, bytes: &[u8]) {
+        self.kept.push(self.routes.len(), bytes);
         self.routes.push(route);
     }
 
@@ -238,7 +299,7 @@ impl Routes {
     pub fn refuse(&mut self, error: Error) {
         let place = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
         self.refused.push((place, error.certain()));
-        self.routes.push(Route::new(REFUSED, 0, None, 0));
+        self.push(Route::new(REFUSED, 0, None, 0));
     }
 
     /// Adds a warning to the plan and the report.
@@ -377,6 +438,7 @@ pub struct Chunk<'a> {
     pub(crate) sent: AtomicBool,
     /// What its timestamps are counted from; `i64::MIN` until the first is needed.
     pub(crate) base_timestamp: AtomicI64,
+    pub(crate) kept: &'a Kept,
 }
 
 impl<'a> Chunk<'a> {
@@ -438,6 +500,13 @@ impl<'a> Chunk<'a> {
     #[must_use]
     pub fn operation(&self, place: usize) -> Option<OperationRef<'a>> {
         self.operations.get(place).map(|index| self.work.queue().get(*index))
+    }
+
+    /// What [`Routes::push_with`] kept for the operation at a place, if that was done when it was
+    /// routed first. It may be older than the metadata that is resolved by now.
+    #[must_use]
+    pub fn kept(&self, place: usize) -> Option<&'a [u8]> {
+        self.kept.get(*self.operations.get(place)?)
     }
 
     /// The write timestamp of the operation at a place, in microseconds: its own if it has one,

@@ -37,7 +37,7 @@ pub(crate) use self::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    backend::{Answers, KeyId, Mechanism, MechanismId},
+    backend::{Answers, Kept, KeyId, Mechanism, MechanismId},
     plan::{
         Planned, SLICE, alone, breathe, oversized, refused_with, skipped_after,
         too_large_as_a_whole,
@@ -52,6 +52,7 @@ const NO_CHUNK: u32 = 0;
 struct Commit {
     work: Arc<Work>,
     planned: Planned,
+    kept: Arc<Kept>,
     mechanisms: Vec<Arc<Mechanism>>,
     next_lane: usize,
     ready: VecDeque<Lane>,
@@ -74,9 +75,11 @@ impl Commit {
         let refused = std::mem::take(&mut planned.refused);
         work.hold(refused.into_iter().map(|(index, error)| Held { index, error, of_batch: false }));
         let mechanisms = planned.routes.mechanisms.iter().cloned().map(Arc::new).collect();
+        let kept = Arc::new(std::mem::take(&mut planned.routes.kept));
         Self {
             work,
             planned,
+            kept,
             mechanisms,
             next_lane: 0,
             ready: VecDeque::new(),
@@ -108,7 +111,8 @@ impl Commit {
                 && let Some((lane, unit)) = self.next_unit(&mut begun)
             {
                 begun += unit.weight();
-                attempts.push(attempt(Arc::clone(&self.work), lane, unit));
+                let kept = Arc::clone(&self.kept);
+                attempts.push(attempt(Arc::clone(&self.work), kept, lane, unit));
             }
             let pauses = begun >= SLICE as usize;
             if attempts.is_empty() && self.asleep.is_empty() && !pauses {

@@ -179,6 +179,7 @@ impl Planned {
     /// Drops a large plan in steps.
     pub(crate) async fn free(self) {
         steps::free(self.routes.routes).await;
+        self.routes.kept.free().await;
         steps::free(self.cut.order).await;
         self.cut.chunks.free().await;
     }
@@ -196,6 +197,7 @@ pub(crate) async fn plan(
     let mut start = 0;
     while start < queue.len() {
         let end = queue.len().min(start + SLICE);
+        routes.kept.begin_slice();
         backend.route(View::range(queue, start, end), terms, &mut routes)?;
         check_routes(backend, &routes, start as usize..end as usize)?;
         start = end;

@@ -17,12 +17,17 @@ use super::{
 };
 use crate::{
     Error, Result,
-    backend::{Answers, Chunk, Routes, View},
+    backend::{Answers, Chunk, Kept, Routes, View},
     plan::check_routes,
 };
 
 /// Waits for a turn, then hands a unit to the backend, once.
-pub(super) async fn attempt(work: Arc<Work>, lane: Lane, mut unit: Unit) -> Attempt {
+pub(super) async fn attempt(
+    work: Arc<Work>,
+    kept: Arc<Kept>,
+    lane: Lane,
+    mut unit: Unit,
+) -> Attempt {
     if unit.stale {
         let routes = AssertUnwindSafe(reroute(&work, &unit.operations)).catch_unwind().await;
         let routes = routes.unwrap_or_else(|panic| Err(errors::panicked("routing anew", panic)));
@@ -47,6 +52,7 @@ pub(super) async fn attempt(work: Arc<Work>, lane: Lane, mut unit: Unit) -> Atte
         attempt: unit.attempt,
         number,
         bytes: unit.bytes,
+        kept: &kept,
         sent: AtomicBool::new(false),
         base_timestamp: AtomicI64::new(unit.base_timestamp),
     };

@@ -144,7 +144,11 @@ async fn run(work: Arc<Work>, timer: Sleep) -> Result<Report> {
     let mut commit = Commit::new(Arc::clone(&work), planned);
     commit.drive(timer).await?;
     // The plan is large and callbacks may take their time.
-    commit.planned.free().await;
+    let Commit { planned, kept, .. } = commit;
+    planned.free().await;
+    if let Some(kept) = Arc::into_inner(kept) {
+        kept.free().await;
+    }
     work.end();
     let report = work.report();
     metrics::committed(&report);
