@@ -103,7 +103,7 @@ async fn each_operation_finds_what_was_kept_for_it() {
         }
         let report = batch.commit().await.unwrap();
         let refused = (0..count).filter(|index| is_refused(*index)).count();
-        assert_eq!(report.not_applied(), refused);
+        assert_eq!(usize::try_from(report.not_applied()).unwrap(), refused);
         let found = backend.found.load(Ordering::Relaxed);
         assert_eq!((found, backend.missed.load(Ordering::Relaxed)), (count as usize - refused, 0));
     }
