@@ -1,8 +1,8 @@
 //! Cassandra and ScyllaDB for unibatch, over the native protocol.
 //!
 //! [`CqlStore::builder`] connects. A [`CqlStore`] takes every portable operation but reads in a
-//! batch, statements of CQL as [`Operation::cql`](batch_core::Operation::cql), and statements
-//! with values of your own types as [`CqlStatement`].
+//! batch, statements of CQL as [`Operation::cql`](batch_core::Operation::cql), and statements with
+//! values of your own types as [`CqlStatement`].
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,6 +18,167 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`CqlBatch`] has a section for those who come from cqlengine.
+//!
+//! # Operations
+//!
+//! A collection is a table of the store's keyspace, or of another one as `keyspace.table`. Names of
+//! keyspaces, tables and columns are taken as they are written, capital letters included.
+//!
+//! | operation | statement |
+//! |---|---|
+//! | `insert` | `INSERT` of every column `IF NOT EXISTS` |
+//! | `put` | `INSERT` of every column; those that the document leaves out have no value afterwards |
+//! | `upsert` | `INSERT` of the given columns; the others keep what they have |
+//! | `replace` | `UPDATE` of every column `IF EXISTS` |
+//! | `update` | `UPDATE` of the given columns `IF EXISTS` |
+//! | `delete` | `DELETE` |
+//! | `delete_existing` | `DELETE … IF EXISTS` |
+//! | `get` | refused: CQL has no reads in batches; [`StoreExt::get`](batch_core::StoreExt::get) reads one row by itself |
+//!
+//! - A key names all columns of the primary key, in any order:
+//!   `.key("class", "7b").key("student", "Abby")`. A bare key stands for a primary key of one
+//!   column.
+//! - A static column belongs to its partition. So an operation that writes a whole row leaves it as
+//!   it is unless it is given, and `upsert` with the partition key alone writes static columns.
+//! - Counters take no documents: count by [`Operation::cql`](batch_core::Operation::cql). A table
+//!   whose columns all belong to its key takes no `update` and no `replace`: CQL has no `UPDATE`
+//!   there.
+//! - [`ttl`](batch_core::Operation::ttl) and [`timestamp`](batch_core::Operation::timestamp) are
+//!   the statement's `USING`. A condition takes no timestamp, since the server gives it one.
+//!   [`if_revision`](batch_core::Operation::if_revision) and
+//!   [`returning`](batch_core::Operation::returning) are refused: CQL has neither.
+//! - [`Operation::cql`](batch_core::Operation::cql) takes any `INSERT`, `UPDATE` or `DELETE`, with
+//!   its values as JSON: an array in the order of the markers, or an object by their names. Reads
+//!   and schema changes are refused when they are queued.
+//!
+//! # Values
+//!
+//! What a document says is written by the types of its columns, in the forms that the server's own
+//! `INSERT … JSON` takes. A read gives what `SELECT JSON` gives.
+//!
+//! | type | JSON |
+//! |---|---|
+//! | `tinyint` to `bigint`, `varint` | an integer, as a number or in a string |
+//! | `decimal` | a number, as it is or in a string; its digits are kept: `1.10` has two places |
+//! | `float`, `double` | a number, as it is or in a string; `"NaN"`, `"Infinity"`, `"-Infinity"` |
+//! | `boolean` | `true` or `false`, as it is or in a string |
+//! | `text`, `ascii` | a string |
+//! | `blob` | `"0x00ff"` |
+//! | `uuid`, `timeuuid` | `"123e4567-e89b-42d3-a456-426614174000"` |
+//! | `inet` | `"192.0.2.1"`, `"2001:db8::1"` |
+//! | `timestamp` | milliseconds since 1970, or `"2023-11-14T22:13:20.5Z"`, of which all but the day may be left out; UTC if it has no zone |
+//! | `date`, `time` | `"2023-11-14"`, `"22:13:20.123456789"` |
+//! | `duration` | `"1y2mo3w4d5h6m7s8ms9us10ns"`, `"P1Y2M3DT4H5M6S"` |
+//! | `list`, `set` | an array; a set keeps one of equal elements |
+//! | `map` | an object; a key that is no text is written as a string |
+//! | tuple, `vector` | an array of exactly as many elements |
+//! | user-defined type | an object; missing fields are null |
+//!
+//! Null means no value, and so does an empty collection that is not frozen. Where `INSERT … JSON`
+//! loses data or leaves it to the server what is meant, the value is refused: an empty string for a
+//! number or a time, a number beyond the range of a `float` or `double`, a day that does not exist,
+//! half of a surrogate pair, a name or a short form for `inet`, an attribute that stands twice. Any
+//! integer is a `timestamp`; the server refuses those that fit an `int`.
+//!
+//! A value that does not fit is told before anything of its operation is sent, with table, column,
+//! type and value. Under best effort that job alone fails.
+//!
+//! # Guarantees
+//!
+//! [`plan`](batch_core::Batch::plan) shows the mechanism of each chunk, its operations, and at most
+//! how many bytes the server will count for them.
+//!
+//! | asked for | mechanism |
+//! |---|---|
+//! | best effort, in order | `single-partition batch`: up to 100 plain writes, unlogged; `single statement` for one |
+//! | | `unlogged batch`, under best effort: up to ten partitions with fewer than ten writes each, below the size that the server warns of |
+//! | | `conditional statement`: the operations on one key, if the first of them is a condition |
+//! | | `counter batch`: counter updates of one partition |
+//! | all or nothing, on one partition | `single-partition batch`, `single statement` |
+//! | all or nothing, on several | `logged batch`, of the size that the server takes; above it refused |
+//! | all or nothing, with conditions | `conditional batch`, on one partition of one table; else refused |
+//! | all or nothing, isolated | the same, on one partition of one table; else refused |
+//! | all or nothing, counters | refused: they are applied one by one |
+//!
+//! A forced [`batch_type`](batch_core::BatchOptions::batch_type) `logged` takes plain writes
+//! through the batch log under best effort too; `unlogged` refuses an all-or-nothing batch that
+//! needs the log; `counter` refuses what does not count.
+//!
+//! An all-or-nothing batch of which a condition does not hold writes nothing. The job of that
+//! condition says so, with the row that stood in the way as the
+//! [detail](batch_core::Error::details) `row` of its error; the others are
+//! `NotApplied(RolledBack)`. Under best effort a condition never shares a request with another key.
+//!
+//! # Order
+//!
+//! Operations on one key take effect in program order, within a batch and from one batch of a store
+//! to the next, whatever this machine's clock says. CQL does not do that by itself: all statements
+//! of a batch have one timestamp, and conditions have another clock's. So
+//!
+//! - all operations of a commit on one key are made one write, and what became of each is derived;
+//! - plain writes are stamped with the server's time, as [`CqlStore`] tells;
+//! - between a condition and a plain write on one key some milliseconds pass;
+//! - what cannot be made one write is sent one after another: operations with a `ttl` or a
+//!   `timestamp` of their own, and statements whose markers give the whole key, each column by `=`.
+//!
+//! Other statements have no key, and no order but under
+//! [`Ordered`](batch_core::Guarantee::Ordered). Neither have counter updates, which commute. Two
+//! rows of a partition have two keys: if both set a static column in one commit, it is not promised
+//! which of the two values stays.
+//!
+//! A table that is made again with other types never gets the bytes of the old types: statements
+//! are prepared with the types of their markers, so that the server refuses what no longer fits,
+//! and they are prepared anew. A [`CqlStatement`] of the former table is refused.
+//!
+//! # Answers
+//!
+//! | what happened | the job ends as | is it sent again? |
+//! |---|---|---|
+//! | no node can be connected to; the connection broke before the request left | `NotApplied` | yes |
+//! | the connection broke, or no answer came, after it had left | `Unknown` | if it is idempotent |
+//! | `Unavailable`, `Overloaded`, a rate limit, a node that starts | `NotApplied`; `Unknown` where a part may have been written | yes; if it is idempotent |
+//! | `WriteTimeout` of type `BATCH`, of a logged batch | `Accepted`: the server will write it | no |
+//! | any other `WriteTimeout`, `BATCH_LOG` too; `ReadTimeout` of a condition | `Unknown` | if it is idempotent; a counter never |
+//! | `WriteFailure`, `ReadFailure`, `ServerError`; an answer that cannot be read | `Unknown` | no |
+//! | `Batch too large`, an oversized request or mutation | `NotApplied(TooLarge)` if it cannot be cut smaller | in parts |
+//! | the schema changed since | the table is read and the operation routed anew | yes |
+//! | a condition that does not hold | `NotApplied`: `AlreadyExists`, `NotFound`, `ConditionFailed` | no |
+//! | no permission; any other refusal | `NotApplied`: `Unauthorized`, `InvalidOperation` | no |
+//!
+//! `put`, `upsert` and `delete` are idempotent: a write keeps its timestamp in all attempts. Where
+//! it sets a whole list that is not frozen, each attempt takes the next timestamp instead, because
+//! set twice at one time the list would be doubled. Conditions, counters and statements of your own
+//! are not sent again after an answer was lost, unless the operation says that it is
+//! [idempotent](batch_core::Operation::idempotent). The driver itself repeats nothing.
+//!
+//! The driver's error is the error's source. Its numbers are among the
+//! [details](batch_core::Error::details): `cql_error`, `write_type`, `consistency`, `received`,
+//! `required`, `alive`, `failures`. The server's warnings, and the ids of traces
+//! ([`CqlBuilder::tracing`]), are among the report's [warnings](batch_core::Report::warnings).
+//!
+//! # Limits
+//!
+//! - Sizes are the server's own, where it tells them: a request has at most 16 MiB on a server that
+//!   is not configured otherwise, a logged batch 50 KiB on Cassandra and 1 MiB on ScyllaDB. A
+//!   larger request is never sent: the server would leave others on its connection without an
+//!   answer.
+//! - Rows that share an `unlogged batch` share its answer: what becomes `Unknown` becomes so for
+//!   some ten of them. [`CqlBuilder::batch_across_partitions`] switches such batches off.
+//! - On ScyllaDB the driver learns from single statements alone where a tablet is. A batch may take
+//!   one hop more there.
+//! - A service that speaks CQL and has no batch log or no conditions is found out by its first
+//!   refusal; then they are no longer among the [capabilities](batch_core::Store::capabilities).
+//!
+//! # What no client can cure
+//!
+//! - A row that somebody stamped in the future: later writes to it are acknowledged, and not seen.
+//! - Nodes whose clocks differ by milliseconds: the order of conditions, which a node stamps, and
+//!   plain writes rests on these clocks.
+//! - Writers elsewhere, who write between two requests of a commit.
+//! - A row that somebody made by `UPDATE`: it has no marker of its own, and is gone once its last
+//!   column has no value.
 //!
 //! # Features
 //!
