@@ -284,6 +284,10 @@ impl CqlBuilder {
             .known_nodes(points.iter().map(ToString::to_string))
             .compression(self.compression)
             .connection_timeout(each)
+            // A node that hangs holds up what it was asked, and every statement that is prepared
+            // anew, until it is found out; the commits that wait for it have 30 s.
+            .keepalive_interval(Duration::from_secs(5))
+            .keepalive_timeout(Duration::from_secs(5))
             .pool_size(PoolSize::PerShard(self.connections))
             .default_execution_profile_handle(profile.clone().into_handle());
         if let Some((user, password)) = &self.credentials {

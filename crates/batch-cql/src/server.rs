@@ -178,3 +178,25 @@ impl Refusals {
         self.conditions.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use scylla::errors::{DbError, RequestAttemptError};
+
+    use super::*;
+    use crate::errors::{Asked, verdict};
+
+    #[test]
+    fn what_a_server_never_takes_is_found_out_once() {
+        let refusals = Refusals::default();
+        let learn = |text: &str| {
+            let native = RequestAttemptError::DbError(DbError::Invalid, text.to_owned());
+            refusals.learn(&verdict(&native.into(), Asked::default()));
+            (refusals.logged(), refusals.conditions())
+        };
+        assert_eq!(learn("Batch too large"), (false, false));
+        assert_eq!(learn("Only UNLOGGED Batches are supported at this time."), (true, false));
+        assert_eq!(learn("Lightweight transactions are not supported"), (true, true));
+        assert_eq!(learn("Batch too large"), (true, true));
+    }
+}

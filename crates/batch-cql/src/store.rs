@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use batch_core::{
-    Batch, BatchOptions, Capabilities, Clock, Key, Outcome, Result, Server, Store, StoreOptions,
+    Batch, BatchOptions, Capabilities, Clock, Error, ErrorKind, Key, Outcome, Result, Server,
+    Store, StoreOptions,
     seam::{Backend, Engine},
 };
 use scylla::client::session::Session;
@@ -50,8 +51,8 @@ impl CqlStore {
     /// it does unless it was built otherwise.
     ///
     /// # Errors
-    /// [`NotFound`](batch_core::ErrorKind::NotFound) for a keyspace that is not there; what the
-    /// server says.
+    /// [`NotFound`](ErrorKind::NotFound) for a keyspace that is not there,
+    /// [`Timeout`](ErrorKind::Timeout) after the deadline of the `options`; what the server says.
     pub async fn from_session(
         session: Arc<Session>,
         keyspace: Option<&str>,
@@ -65,7 +66,14 @@ impl CqlStore {
             options.shared_clock(),
             Ways::default(),
         );
-        Ok(Self::new(connecting.await?, options))
+        let timeout = options.default_timeout();
+        let connection = tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
+            let message = format!(
+                "no answer to what a store has to know within {timeout:?}; look whether the cluster is up"
+            );
+            Err(Error::new(ErrorKind::Timeout, message).transient())
+        });
+        Ok(Self::new(connection?, options))
     }
 
     pub(crate) fn new(connection: Connection, options: StoreOptions) -> Self {
