@@ -9,6 +9,7 @@ use batch_core::{
 use scylla::cluster::metadata::ColumnKind;
 
 use crate::{
+    backend::key_only,
     encode::{self, KeyPart},
     native::Native,
     replicas::Replicas,
@@ -295,6 +296,10 @@ pub(crate) fn encode_operation(
             "{} counts, and counters take no documents; use `Operation::cql` with `UPDATE … SET c = c + ?`",
             known.name
         )));
+    }
+    // Of a table that was not known when it was queued.
+    if matches!(verb, Verb::Update | Verb::Replace) && known.is_key_only() {
+        return Err(key_only(verb, known));
     }
     let part = encode::key(table, operation.key, row)?;
     if verb.has_document() {
