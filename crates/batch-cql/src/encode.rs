@@ -16,8 +16,12 @@ mod duration;
 mod key;
 mod misfit;
 mod number;
+mod object;
 mod order;
 mod scalar;
+mod sink;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use scylla::cluster::metadata::ColumnType;
@@ -63,7 +67,7 @@ fn read(
 ) -> Result<Written, Box<Misfit>> {
     let mut misfit = None;
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let sink = composite::Sink { out, misfit: &mut misfit, careful };
+    let sink = sink::Sink { out, misfit: &mut misfit, careful };
     let written = composite::Value { typ, sink, in_string: false }.deserialize(&mut deserializer);
     written.and_then(|written| deserializer.end().map(|()| written)).map_err(|error| {
         misfit.unwrap_or_else(|| {

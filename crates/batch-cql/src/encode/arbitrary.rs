@@ -315,7 +315,6 @@ fn native_json(native: &NativeType) -> BoxedStrategy<String> {
                 .boxed()
         }
         NativeType::Double | NativeType::Float => reals(),
-        NativeType::Varint => integers(),
         NativeType::Duration => {
             let counts = prop::collection::vec(prop::option::weighted(0.4, 0..100_u32), 10);
             let plain = (counts, any::<bool>()).prop_map(|(counts, negative)| {

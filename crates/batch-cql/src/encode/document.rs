@@ -10,9 +10,11 @@ use serde::{
 };
 
 use super::{
-    composite::{Sink, Value, unquoted},
+    composite::Value,
     key::Named,
     misfit::{Misfit, shortened},
+    object::unquoted,
+    sink::Sink,
 };
 use crate::{
     row::{Row, Written},

@@ -7,6 +7,7 @@ use super::{
     composite,
     misfit::shortened,
     scalar::{self, Scalar},
+    sink::Sink,
 };
 use crate::{
     row::{CellRef, Row, Written},
@@ -91,7 +92,7 @@ fn part(table: &Table, column: &Column, scalar: Scalar<'_>, out: &mut Vec<u8>) -
 /// A collection, tuple or user-defined type, from JSON in the part's string.
 fn of_text(typ: &ColumnType<'_>, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
     let mut misfit = None;
-    let sink = composite::Sink { out, misfit: &mut misfit, careful: true };
+    let sink = Sink { out, misfit: &mut misfit, careful: true };
     let written = composite::json_in_string::<serde_json::Error>(typ, sink, text);
     match (written, misfit) {
         (Ok(Written::Value), _) => Ok(()),

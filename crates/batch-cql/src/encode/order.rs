@@ -3,15 +3,82 @@
 //! It sorts what it is given, but not inside tuples, user-defined types and vectors, where it
 //! stores the bytes as they come: a set that was not sorted there could never be found again.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, ops::Range};
 
 use num_bigint::{BigInt, Sign};
 use scylla::cluster::metadata::{CollectionType, ColumnType, NativeType};
 
+use super::sink::NULL;
 use crate::wire::{self, Fields, VectorElements};
 
+/// Watches whether elements come in the order in which the server keeps them.
+pub(super) struct Order<'t> {
+    typ: &'t ColumnType<'t>,
+    last: Option<Range<usize>>,
+    pub(super) is_wrong: bool,
+}
+
+impl<'t> Order<'t> {
+    pub(super) fn new(typ: &'t ColumnType<'t>) -> Self {
+        Self { typ, last: None, is_wrong: false }
+    }
+
+    /// Compares what stands behind its length at `next` with the one before.
+    pub(super) fn note(&mut self, out: &[u8], next: Range<usize>) -> Ordering {
+        if self.is_wrong {
+            return Ordering::Greater;
+        }
+        let bytes = |range: &Range<usize>| out.get(range.start + NULL.len()..range.end);
+        let ordering = match (self.last.as_ref().and_then(bytes), bytes(&next)) {
+            (Some(last), Some(next)) => compare(self.typ, next, last),
+            _ => Ordering::Greater,
+        };
+        // One that is equal does not stay.
+        if ordering != Ordering::Equal {
+            self.last = Some(next);
+        }
+        self.is_wrong = ordering == Ordering::Less;
+        ordering
+    }
+
+    /// Sorts the elements that stand from `start` on, keeps one of those that are equal, and
+    /// counts them.
+    pub(super) fn sort_set(&self, out: &mut Vec<u8>, start: usize) -> usize {
+        let given = out.split_off(start);
+        let mut elements: Vec<&[u8]> = Fields(&given).flatten().collect();
+        elements.sort_by(|one, other| compare(self.typ, one, other));
+        elements.dedup_by(|one, other| compare(self.typ, one, other) == Ordering::Equal);
+        elements.iter().for_each(|element| append(out, element));
+        elements.len()
+    }
+
+    /// Sorts the entries that stand from `start` on; tells whether keys are equal.
+    pub(super) fn sort_map(&self, out: &mut Vec<u8>, start: usize) -> bool {
+        let given = out.split_off(start);
+        let mut fields = Fields(&given).flatten();
+        let mut entries: Vec<(&[u8], &[u8])> =
+            std::iter::from_fn(|| Some((fields.next()?, fields.next()?))).collect();
+        entries.sort_by(|(one, _), (other, _)| compare(self.typ, one, other));
+        for (key, value) in &entries {
+            append(out, key);
+            append(out, value);
+        }
+        let is_same = |pair: &[(&[u8], &[u8])]| match pair {
+            [(one, _), (other, _)] => compare(self.typ, one, other) == Ordering::Equal,
+            _ => false,
+        };
+        entries.windows(2).any(is_same)
+    }
+}
+
+/// Appends bytes that were read from behind their length, and so have one.
+fn append(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&i32::try_from(bytes.len()).unwrap_or(i32::MAX).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
 /// Compares two values of a type, as bytes.
-pub(super) fn compare(typ: &ColumnType<'_>, left: &[u8], right: &[u8]) -> Ordering {
+fn compare(typ: &ColumnType<'_>, left: &[u8], right: &[u8]) -> Ordering {
     match typ {
         ColumnType::Native(native) => compare_native(native, left, right),
         ColumnType::Collection { typ: CollectionType::Map(key, value), .. } => {
@@ -37,9 +104,7 @@ fn compare_native(native: &NativeType, left: &[u8], right: &[u8]) -> Ordering {
         | NativeType::BigInt
         | NativeType::Counter
         | NativeType::Timestamp => compare_signed(left, right),
-        NativeType::Varint => {
-            BigInt::from_signed_bytes_be(left).cmp(&BigInt::from_signed_bytes_be(right))
-        }
+        NativeType::Varint => compare_varints(left, right),
         NativeType::Decimal => compare_decimals(left, right),
         NativeType::Float => match (left.try_into(), right.try_into()) {
             (Ok(left), Ok(right)) => f32::from_be_bytes(left).total_cmp(&f32::from_be_bytes(right)),
@@ -50,14 +115,10 @@ fn compare_native(native: &NativeType, left: &[u8], right: &[u8]) -> Ordering {
             _ => left.cmp(right),
         },
         NativeType::Uuid => compare_uuids(left, right),
+        // The rest as signed bytes.
         NativeType::Timeuuid => time_of_uuid(left)
             .cmp(&time_of_uuid(right))
-            // The rest as signed bytes.
-            .then_with(|| {
-                let signed =
-                    |bytes: &[u8]| -> Vec<u8> { bytes.iter().skip(8).map(|b| b ^ 0x80).collect() };
-                signed(left).cmp(&signed(right))
-            }),
+            .then_with(|| left.iter().map(|b| b ^ 0x80).cmp(right.iter().map(|b| b ^ 0x80))),
         _ => left.cmp(right),
     }
 }
@@ -128,8 +189,29 @@ fn compare_vectors(typ: &ColumnType<'_>, left: &[u8], right: &[u8]) -> Ordering 
         .unwrap_or(Ordering::Equal)
 }
 
+/// Compares numbers of any size, each in as many bytes as it was given.
+fn compare_varints(left: &[u8], right: &[u8]) -> Ordering {
+    let is_negative = |bytes: &[u8]| bytes.first().is_some_and(|byte| *byte >= 0x80);
+    let fill = if is_negative(left) { 0xff } else { 0 };
+    let tail = |bytes: &[u8]| bytes.iter().position(|byte| *byte != fill).unwrap_or(bytes.len());
+    let by_size = || {
+        let (left, right) = (left.get(tail(left)..), right.get(tail(right)..));
+        let longer = left.map(<[u8]>::len).cmp(&right.map(<[u8]>::len));
+        // The longer number is farther from zero.
+        let farther = if fill == 0 { longer } else { longer.reverse() };
+        farther.then_with(|| left.cmp(&right))
+    };
+    is_negative(right).cmp(&is_negative(left)).then_with(by_size)
+}
+
 /// Compares by value: `1.0` and `1.00` are equal.
 fn compare_decimals(left: &[u8], right: &[u8]) -> Ordering {
+    if let (Some((scale, left)), Some((other, right))) =
+        (left.split_first_chunk::<4>(), right.split_first_chunk::<4>())
+        && scale == other
+    {
+        return compare_varints(left, right);
+    }
     let (left, right) = (Decimal::of(left), Decimal::of(right));
     let by_size =
         || left.exponent.cmp(&right.exponent).then_with(|| left.digits.cmp(&right.digits));
