@@ -75,7 +75,7 @@ impl SerializeRow for WireRow<'_> {
     ) -> Result<(), SerializationError> {
         let mut cells = Cells::new(self.cells);
         let before = writer.value_count();
-        while let Some(cell) = cells.next() {
+        for cell in cells.by_ref() {
             let writer = writer.make_cell_writer();
             match cell {
                 CellRef::Unset => writer.set_unset(),

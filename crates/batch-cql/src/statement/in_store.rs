@@ -125,14 +125,14 @@ async fn a_condition_that_does_not_hold_is_the_answer_to_its_statement_alone() {
         store.prepare("INSERT INTO s (id, age) VALUES (?, ?) IF NOT EXISTS").await.unwrap();
     let mut batch = store.cql_batch(BatchOptions::new()).unwrap();
     let first = batch.queue_bound(&insert, &("a", 1)).unwrap();
-    batch.commit().await.unwrap();
+    assert!(batch.commit().await.unwrap().is_success());
     let mut batch = store.cql_batch(BatchOptions::new()).unwrap();
     let taken = batch.queue_bound(&insert, &("a", 2)).unwrap();
     let free = batch.queue_bound(&insert, &("b", 2)).unwrap();
     let text = "UPDATE s SET age = ? WHERE id = 'a' IF age = ?";
     let differs = batch.queue(Operation::cql(text, (5, 7))).unwrap();
     let plain = batch.queue(Operation::put("s").at("c").doc(&json!({"age": 4}))).unwrap();
-    batch.commit().await.unwrap();
+    assert!(!batch.commit().await.unwrap().is_success());
     let kinds = [&first, &taken, &free, &differs, &plain].map(kind);
     let failed = Some(ErrorKind::ConditionFailed);
     assert!(kinds[1] == failed || kinds[1] == Some(ErrorKind::AlreadyExists), "{kinds:?}");
@@ -183,7 +183,7 @@ async fn what_the_server_would_refuse_fails_alone_and_names_what_is_wrong() {
     for (bad, expected, message) in cases {
         let mut batch = store.cql_batch(BatchOptions::new()).unwrap();
         let (bad, good) = queue_bad(&mut batch, bad);
-        batch.commit().await.unwrap();
+        assert!(!batch.commit().await.unwrap().is_success());
         let error = bad.outcome().err().unwrap_or_else(|| panic!("{message}"));
         assert!(error.message().contains(message), "{message}: {error}");
         assert_eq!((error.kind(), kind(&good)), (expected, None), "{error}");

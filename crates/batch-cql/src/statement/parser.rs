@@ -180,10 +180,12 @@ impl<'t, 'a> Parser<'t, 'a> {
         }
     }
 
-    /// The place of the marker that a range is, whether its type is written before it or not.
+    /// The place of the marker that a range is, whether types are written before it or not.
     fn only_marker(&self, range: &Range<usize>) -> Option<usize> {
-        let typed = self.inside(range.clone()).map(|(_, after)| after);
-        let at = typed.unwrap_or(range.start);
+        let mut at = range.start;
+        while let Some((_, after)) = self.inside(at..range.end) {
+            at = after;
+        }
         let bare = at + 1 == range.end && matches!(self.token(at), Some(Token::Marker(_)));
         bare.then_some(at)
     }

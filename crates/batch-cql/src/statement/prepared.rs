@@ -2,7 +2,7 @@
 
 use batch_core::{Error, ErrorKind, Result};
 use scylla::{
-    cluster::metadata::{CollectionType, ColumnType, NativeType},
+    cluster::metadata::{CollectionType, ColumnType},
     frame::response::result::{ColumnSpec, PartitionKeyIndex},
     statement::prepared::PreparedStatement,
 };

@@ -12,6 +12,7 @@ use scylla::{
 use super::*;
 use crate::{
     row::CellRef,
+    schema::cql_type,
     table::{Column, Table},
 };
 
@@ -59,6 +60,20 @@ async fn prepare(session: &Session, source: &str) -> (PreparedStatement, Prepare
     let prepared = Prepared::of(statement.clone(), &text, Some(&table)).unwrap();
     let markers = statement.get_variable_col_specs();
     assert_eq!(text.markers.len(), markers.len(), "{source}");
+    let type_of = |column: &str| {
+        let column = table.columns.get(table.place(column)?)?;
+        Some(cql_type(&column.typ))
+    };
+    let typed = text.qualified(Some(KEYSPACE), type_of);
+    let typed = session.prepare(typed.as_ref()).await.unwrap_or_else(|e| panic!("{typed}: {e}"));
+    let types = |statement: &PreparedStatement| {
+        let markers = statement.get_variable_col_specs();
+        markers.iter().map(|marker| format!("{:?}", marker.typ())).collect::<Vec<_>>()
+    };
+    assert_eq!(types(&typed), types(&statement), "{source}");
+    let indexes =
+        |statement: &PreparedStatement| format!("{:?}", statement.get_variable_pk_indexes());
+    assert_eq!(indexes(&typed), indexes(&statement), "{source}");
     assert_eq!(prepared.facts.changed(markers.as_slice(), &table), None, "{source}");
     (statement, prepared)
 }

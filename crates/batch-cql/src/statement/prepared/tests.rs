@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use scylla::{
-    cluster::metadata::{ColumnKind, UserDefinedType},
+    cluster::metadata::{ColumnKind, NativeType, UserDefinedType},
     frame::response::result::TableSpec,
 };
 

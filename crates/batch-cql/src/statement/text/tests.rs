@@ -433,10 +433,12 @@ proptest! {
         let expected: Vec<_> =
             made.columns.iter().chain(keys).map(|((name, _), _)| name.clone()).collect();
         prop_assert_eq!(columns, expected);
-        let qualified = text.qualified(Some("k s"), |_| None).into_owned();
+        let qualified = text.qualified(Some("k s"), |_| Some("frozen<list<int>>".to_owned()));
         let again = Text::read(&qualified).map_err(|e| TestCaseError::fail(e.to_string()))?;
         prop_assert_eq!(again.keyspace.as_deref(), text.keyspace.as_deref().or(Some("k s")));
         prop_assert_eq!(&again.table, &text.table);
+        let again: Vec<_> = again.markers.into_iter().map(|marker| marker.role).collect();
+        prop_assert_eq!(again, made.roles(), "{}", qualified);
     }
 
     #[test]
