@@ -19,11 +19,13 @@ pub(super) struct Order<'t> {
 }
 
 impl<'t> Order<'t> {
+    #[inline]
     pub(super) fn new(typ: &'t ColumnType<'t>) -> Self {
         Self { typ, last: None, is_wrong: false }
     }
 
     /// Compares what stands behind its length at `next` with the one before.
+    #[inline]
     pub(super) fn note(&mut self, out: &[u8], next: Range<usize>) -> Ordering {
         if self.is_wrong {
             return Ordering::Greater;

@@ -21,6 +21,7 @@ pub(super) struct Sink<'o> {
 }
 
 impl Sink<'_> {
+    #[inline]
     pub(super) fn reborrow(&mut self) -> Sink<'_> {
         Sink { out: self.out, misfit: self.misfit, careful: self.careful }
     }
@@ -55,6 +56,7 @@ impl Sink<'_> {
     }
 
     /// Writes a value, if there is one, behind its length.
+    #[inline]
     pub(super) fn sized<E: de::Error>(
         &mut self,
         write: impl FnOnce(Sink<'_>) -> Result<Option<Written>, E>,
@@ -73,6 +75,7 @@ impl Sink<'_> {
         Ok(written)
     }
 
+    #[inline]
     pub(super) fn set_number<E: de::Error>(
         &mut self,
         start: usize,
