@@ -27,6 +27,13 @@ use crate::{
     errors,
 };
 
+/// A node that takes connections and then says nothing holds up the handshake, requests, and every
+/// statement that is prepared anew, until it has not answered a question as to whether it is there:
+/// this long after the former one, for this long. Nodes answer it before anything else.
+const KEEPALIVE: Duration = Duration::from_secs(4);
+/// Twice as much as it takes to find out that one hangs: once as a contact point, once as a node.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Settings to connect with; [`CqlStore::builder`] makes one.
 ///
 /// ```no_run
@@ -82,7 +89,7 @@ impl CqlBuilder {
             consistency: Consistency::LocalQuorum,
             serial_consistency: SerialConsistency::LocalSerial,
             translate: None,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_TIMEOUT,
             connections: NonZeroUsize::MIN,
             ways: Ways::default(),
             options: StoreOptions::new(),
@@ -185,7 +192,8 @@ impl CqlBuilder {
         self
     }
 
-    /// The time that [`connect`](Self::connect) has. Default: 10 s.
+    /// The time that [`connect`](Self::connect) has: some seconds for each node that hangs, where
+    /// others do not. Default: 20 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -284,10 +292,8 @@ impl CqlBuilder {
             .known_nodes(points.iter().map(ToString::to_string))
             .compression(self.compression)
             .connection_timeout(each)
-            // A node that hangs holds up what it was asked, and every statement that is prepared
-            // anew, until it is found out; the commits that wait for it have 30 s.
-            .keepalive_interval(Duration::from_secs(5))
-            .keepalive_timeout(Duration::from_secs(5))
+            .keepalive_interval(KEEPALIVE)
+            .keepalive_timeout(KEEPALIVE)
             .pool_size(PoolSize::PerShard(self.connections))
             .default_execution_profile_handle(profile.clone().into_handle());
         if let Some((user, password)) = &self.credentials {

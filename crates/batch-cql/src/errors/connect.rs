@@ -4,8 +4,8 @@ use std::{error::Error as StdError, io};
 
 use batch_core::{Error, ErrorKind};
 use scylla::errors::{
-    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, MetadataError,
-    NewSessionError,
+    BrokenConnectionError, BrokenConnectionErrorKind, ConnectionError, ConnectionPoolError,
+    ConnectionSetupRequestErrorKind, DbError, MetadataError, NewSessionError,
 };
 
 use super::{Verdict, line};
@@ -48,14 +48,24 @@ fn of_connection(error: &ConnectionError) -> Verdict {
         ),
         ConnectionError::IoError(error) => of_io(error),
         ConnectionError::ConnectionSetupRequestError(error) => of_setup(error.get_error()),
-        ConnectionError::BrokenConnection(error) => Verdict::later(
+        ConnectionError::BrokenConnection(error) => of_broken(error),
+        other => Verdict::later(ErrorKind::Connection, line(other)),
+    }
+}
+
+fn of_broken(error: &BrokenConnectionError) -> Verdict {
+    match error.downcast_ref() {
+        Some(BrokenConnectionErrorKind::KeepaliveTimeout(_)) => Verdict::later(
+            ErrorKind::Timeout,
+            "the server takes connections and says nothing; look whether it hangs",
+        ),
+        _ => Verdict::later(
             ErrorKind::Connection,
             format!(
                 "the connection broke ({}); look whether the server speaks CQL on this port, and whether it asks for TLS",
                 line(error)
             ),
         ),
-        other => Verdict::later(ErrorKind::Connection, line(other)),
     }
 }
 
@@ -108,13 +118,7 @@ fn of_setup(error: &ConnectionSetupRequestErrorKind) -> Verdict {
             ErrorKind::Connection,
             format!("the server refuses the connection ({}): {}", line(error), line(text)),
         ),
-        E::BrokenConnection(error) => Verdict::later(
-            ErrorKind::Connection,
-            format!(
-                "the connection broke ({}); look whether the server speaks CQL on this port, and whether it asks for TLS",
-                line(error)
-            ),
-        ),
+        E::BrokenConnection(error) => of_broken(error),
         other => Verdict::refused(
             ErrorKind::Protocol,
             format!("the server does not answer as one that speaks CQL ({})", line(other)),

@@ -417,6 +417,7 @@ fn a_statement_that_cannot_be_prepared_is_shown_with_the_reason_and_nothing_was_
 
 #[test]
 fn a_cluster_that_cannot_be_connected_to_is_named() {
+    let hangs = BrokenConnectionErrorKind::KeepaliveTimeout([127, 0, 0, 1].into());
     let cases = [
         (
             NewSessionError::MetadataError(
@@ -438,6 +439,15 @@ fn a_cluster_that_cannot_be_connected_to_is_named() {
             )),
             ErrorKind::Timeout,
             "does not answer",
+        ),
+        (
+            NewSessionError::MetadataError(MetadataError::ConnectionPoolError(
+                ConnectionPoolError::Broken {
+                    last_connection_error: ConnectionError::BrokenConnection(hangs.into()),
+                },
+            )),
+            ErrorKind::Timeout,
+            "says nothing",
         ),
     ];
     for (native, kind, part) in cases {
