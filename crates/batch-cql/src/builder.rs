@@ -192,8 +192,8 @@ impl CqlBuilder {
         self
     }
 
-    /// The time that [`connect`](Self::connect) has: some seconds for each node that hangs, where
-    /// others do not. Default: 20 s.
+    /// The time that [`connect`](Self::connect) has. It takes eight seconds to pass over a node that
+    /// hangs; over TLS the driver waits for such a node without end. Default: 20 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
