@@ -150,6 +150,12 @@ impl KeyId {
         }
     }
 
+    /// The id that has this [number](Self::get); none has 0.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
     /// The id as a number.
     #[must_use]
     pub const fn get(self) -> u64 {
@@ -247,10 +253,13 @@ impl Kept {
     }
 
     /// Drops it in steps.
-    pub(crate) async fn free(self) {
-        for block in self.blocks {
+    pub(crate) async fn free(mut self) {
+        while let Some(block) = self.blocks.pop() {
+            let is_large = !block.ends.is_empty();
             drop(block);
-            tokio::task::yield_now().await;
+            if is_large && !self.blocks.is_empty() {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }

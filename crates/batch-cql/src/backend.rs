@@ -30,6 +30,7 @@ use crate::{
     replicas::KnownReplicas,
     route::{Router, Target},
     schema::{Known, Preparing, Schema},
+    send::direct::Repeated,
     server::{Refusals, ServerFacts},
     statement::{CqlStatement, Prepared, Text, Typed},
     way::Way,
@@ -48,6 +49,7 @@ pub(crate) struct CqlBackend {
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) server: ServerFacts,
     pub(crate) guard: Guard,
+    pub(crate) repeated: Repeated,
     keyspace: Option<Box<str>>,
     asking: Asking,
     spread: bool,
@@ -95,6 +97,7 @@ impl CqlBackend {
             clock,
             server,
             guard: Guard::default(),
+            repeated: Repeated::default(),
             keyspace,
             asking,
             spread,
@@ -168,6 +171,19 @@ impl CqlBackend {
 
     fn natives(&self) -> std::sync::MutexGuard<'_, Natives> {
         self.natives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table that has this number, if it is still what it was.
+    pub(crate) fn table_by_number(&self, number: u32) -> Option<Arc<Known>> {
+        self.schema.by_number(number)
+    }
+
+    /// The native statement that has this number, if it is still prepared.
+    pub(crate) fn native_by_number(&self, number: u32) -> Option<Arc<Native>> {
+        let natives = self.natives();
+        let texts = natives.texts.values().map(|(_, native)| native);
+        let all = texts.chain(natives.typed.values().map(|(_, native)| native));
+        all.flatten().find(|native| native.number == number).map(Arc::clone)
     }
 
     fn known_native(&self, statement: &Arc<dyn NativeStatement>) -> Option<Result<Arc<Native>>> {

@@ -39,6 +39,11 @@ impl Guard {
         note(&self.conditional, key, now);
     }
 
+    /// Whether there was any condition yet.
+    pub(crate) fn any_conditional(&self) -> bool {
+        self.any_conditional.load(Ordering::Relaxed)
+    }
+
     /// The time that a condition on this key has to let pass.
     pub(crate) fn before_conditional(&self, key: KeyId) -> Option<i64> {
         latest(&self.plain, key)
@@ -46,7 +51,7 @@ impl Guard {
 
     /// The time that a plain write to this key has to let pass, and be stamped above.
     pub(crate) fn before_plain(&self, key: KeyId) -> Option<i64> {
-        if !self.any_conditional.load(Ordering::Relaxed) {
+        if !self.any_conditional() {
             return None;
         }
         latest(&self.conditional, key)

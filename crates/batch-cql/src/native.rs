@@ -8,9 +8,9 @@ use scylla::{
 };
 
 use crate::{
-    route::{KeyHash, partition_id},
+    route::KeyHash,
     row::CellRef,
-    schema::Known,
+    schema::{Known, keyspace_hash, next_number},
     size,
     statement::{Cells, Prepared, Repeat, encode_values},
 };
@@ -23,6 +23,9 @@ pub(crate) struct Native {
     typed: bool,
     /// Its table, if that is known.
     known: Option<Arc<Known>>,
+    keyspace_hash: u64,
+    /// Differs from that of any other target of statements.
+    pub(crate) number: u32,
 }
 
 impl Native {
@@ -42,11 +45,17 @@ impl Native {
         statement.set_retry_policy(None);
         statement.set_load_balancing_policy(None);
         statement.set_tracing(tracing);
-        Self { prepared, typed, known }
+        let keyspace_hash = keyspace_hash(&prepared.facts.keyspace);
+        Self { prepared, typed, known, keyspace_hash, number: next_number() }
     }
 
     pub(crate) fn statement(&self) -> &PreparedStatement {
         &self.prepared.statement
+    }
+
+    /// Whether its values are in the operation as the driver wants them.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.typed
     }
 
     /// Appends an operation's values, if the server would take them.
@@ -77,7 +86,7 @@ impl Native {
     /// The partition that it writes to, if its values say which.
     pub(crate) fn partition_of(&self, cells: &[u8]) -> Option<u64> {
         let places = self.prepared.facts.partition.as_deref()?;
-        let mut hash = partition_id(&self.prepared.facts.keyspace);
+        let mut hash = KeyHash::of_table(self.keyspace_hash);
         values(places, cells, |value| hash.add(value));
         Some(hash.finish().get())
     }

@@ -15,6 +15,7 @@ use crate::{
     replicas::Replicas,
     row::{CellRef, Row},
     schema::Known,
+    send::direct,
     size,
     way::{PARTITION_BYTES, Way, Ways, whole},
 };
@@ -54,17 +55,28 @@ impl Router<'_> {
             false => Vec::new(),
         };
         counted.sort_unstable();
-        let (mut row, mut cells) = (Row::default(), Vec::new());
+        let (mut row, mut cells, mut kept) = (Row::default(), Vec::new(), Vec::new());
         let mut recent: Option<(u32, Target)> = None;
         for operation in operations.iter() {
             if recent.as_ref().is_none_or(|(shape, _)| *shape != operation.shape) {
                 recent = Some((operation.shape, target(&operation)));
             }
             let Some((_, target)) = &recent else { continue };
+            kept.clear();
             let route = match target {
-                Target::Table(known) => self.portable(known, &operation, &ways, terms, &mut row),
+                Target::Table(known) => {
+                    let route = self.portable(known, &operation, &ways, terms, &mut row);
+                    if let Ok(Route { key: Some(key), .. }) = &route {
+                        direct::keep_row(known, &operation, *key, &row, &mut kept);
+                    }
+                    route
+                }
                 Target::Statement(native) => {
-                    self.native(native, &operation, &ways, terms, &mut cells)
+                    let route = self.native(native, &operation, &ways, terms, &mut cells);
+                    if let Ok(route) = &route {
+                        direct::keep_native(native, route.key, &cells, &mut kept);
+                    }
+                    route
                 }
                 Target::Unusable(error) => Err(error.clone()),
             };
@@ -76,7 +88,7 @@ impl Router<'_> {
                             Err(place) => counted.insert(place, route.group),
                         }
                     }
-                    routes.push(route);
+                    routes.push_with(route, &kept);
                 }
                 Err(error) => routes.refuse(error),
             }
@@ -103,7 +115,7 @@ impl Router<'_> {
             )));
         }
         let table = &known.table;
-        let mut partition = partition_id(&table.keyspace);
+        let mut partition = KeyHash::of_table(known.keyspace_hash);
         (0..table.partition).for_each(|place| partition.add(row.cell(place)));
         let partition = partition.finish().get();
         let key = key_of_row(known, row);
@@ -190,6 +202,8 @@ impl Router<'_> {
         }
         let (way, group) = match partition {
             _ if facts.conditional => (ways.native_condition, own()),
+            // What is there may make the server refuse it, and its neighbours with it.
+            _ if facts.alone => (ways.single, own()),
             Some(partition) if facts.counter => (ways.counter, partition),
             None if facts.counter => (ways.counter, own()),
             _ if forced == Some(BatchType::Logged) => (ways.apart, 0),
@@ -358,12 +372,6 @@ impl KeyHash {
         use std::hash::Hasher as _;
         KeyId::of(self.0.finish())
     }
-}
-
-/// The identity of a partition, which is the same for all tables of a keyspace: together they are
-/// one mutation.
-pub(crate) fn partition_id(keyspace: &str) -> KeyHash {
-    KeyHash::of_table(KeyId::of(keyspace).get())
 }
 
 /// The identity of a row.

@@ -3,10 +3,13 @@
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    sync::{Arc, PoisonError, RwLock, Weak},
+    sync::{
+        Arc, PoisonError, RwLock, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
-use batch_core::{Error, ErrorKind, Result};
+use batch_core::{Error, ErrorKind, Result, seam::KeyId};
 use foldhash::fast::FixedState;
 use scylla::{
     client::{execution_profile::ExecutionProfileHandle, session::Session},
@@ -65,6 +68,10 @@ pub(crate) struct Known {
     pub(crate) name: Box<str>,
     /// Differs from that of any other table.
     pub(crate) hash: u64,
+    /// What its partitions' identities start from, the same for all tables of a keyspace.
+    pub(crate) keyspace_hash: u64,
+    /// Differs from that of any other target of statements, also of the same table as it was before.
+    pub(crate) number: u32,
     /// Whether a column is a list that is no frozen one: written twice at one time it is doubled.
     pub(crate) has_lists: bool,
     /// Whether it counts.
@@ -101,6 +108,8 @@ impl Known {
             has_lists: columns.iter().any(is_list),
             has_counters: columns.iter().any(|column| is_counter(&column.typ)),
             hash: std::hash::BuildHasher::hash_one(&FixedState::with_seed(3), &qualified),
+            keyspace_hash: keyspace_hash(keyspace),
+            number: next_number(),
             name: qualified.into(),
             table: Table::new(
                 keyspace,
@@ -251,6 +260,17 @@ fn is_about_schema(error: &Error) -> bool {
             .any(|words| error.message().contains(words))
 }
 
+/// A number that no other target of statements has.
+pub(crate) fn next_number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What the identities of a keyspace's partitions start from.
+pub(crate) fn keyspace_hash(keyspace: &str) -> u64 {
+    KeyId::of(keyspace).get()
+}
+
 /// What it takes to prepare a statement.
 #[derive(Clone, Copy)]
 pub(crate) struct Preparing<'a> {
@@ -282,6 +302,12 @@ impl Schema {
     /// The table of a collection, if it was looked up.
     pub(crate) fn table(&self, collection: &str) -> Option<Arc<Known>> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner).get(collection).map(Arc::clone)
+    }
+
+    /// The table that has this number, if it is still in use.
+    pub(crate) fn by_number(&self, number: u32) -> Option<Arc<Known>> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.values().find(|known| known.number == number).map(Arc::clone)
     }
 
     /// Looks a collection up in the driver's metadata. No I/O.

@@ -1,6 +1,7 @@
 //! Sending: one chunk becomes one request, or one for each key that has a condition.
 
 mod condition;
+pub(crate) mod direct;
 mod entry;
 mod reply;
 mod request;
@@ -42,6 +43,9 @@ impl CqlBackend {
         let way = Way::of(chunk.mechanism()).ok_or_else(|| {
             Error::new(ErrorKind::Protocol, "the chunk has no mechanism of this store; report it")
         })?;
+        if self.send_direct(way, chunk, answers).await? {
+            return Ok(());
+        }
         let mut entries = Entries::default();
         for (place, operation) in chunk.operations().enumerate() {
             if let Err(error) = entries.add(self, place, &operation) {
@@ -134,12 +138,7 @@ impl CqlBackend {
         let common = stamps.next();
         let same = stamps.all(|stamp| Some(stamp) == common)
             && units.iter().all(|unit| foldable(entries, unit));
-        let attempt = i64::from(chunk.attempt().saturating_sub(1));
-        if attempt > 0 && entries.has_lists() && attempt >= i64::from(ROOM_FOR_ATTEMPTS) {
-            let message = "a whole list was sent so often that one more attempt could double it; read the row to know whether it was applied";
-            return Err(Error::new(ErrorKind::Timeout, message));
-        }
-        let later = if entries.has_lists() { attempt } else { 0 };
+        let later = later(chunk, entries.has_lists())?;
         if same {
             request.timestamp = common.map(|stamp| stamp.saturating_add(later));
         }
@@ -281,6 +280,20 @@ impl CqlBackend {
             }
         }
     }
+}
+
+/// What is added to the timestamps of an attempt: a whole list that is no frozen one is doubled by
+/// a second write at the same time, and is right if each is later than the one before.
+fn later(chunk: &Chunk<'_>, has_lists: bool) -> Result<i64> {
+    let attempts_before = chunk.attempt().saturating_sub(1);
+    if !has_lists {
+        return Ok(0);
+    }
+    if attempts_before >= ROOM_FOR_ATTEMPTS {
+        let message = "a whole list was sent so often that one more attempt could double it; read the row to know whether it was applied";
+        return Err(Error::new(ErrorKind::Timeout, message));
+    }
+    Ok(attempts_before.into())
 }
 
 fn entry_place(entries: &Entries, at: usize) -> usize {

@@ -276,14 +276,14 @@ fn form(verb: Verb, known: &Known, row: &Row) -> Form {
 
 /// What is written to a column: where the whole row is, what was not given has no value. What a
 /// partition's rows share is not part of a row.
-fn cell_of<'r>(known: &Known, row: &'r Row, column: usize, whole: bool) -> CellRef<'r> {
+pub(super) fn cell_of<'r>(known: &Known, row: &'r Row, column: usize, whole: bool) -> CellRef<'r> {
     match row.cell(column) {
         CellRef::Unset if whole && known.is_of_row(column) => CellRef::Null,
         cell => cell,
     }
 }
 
-fn push(bytes: &mut Vec<u8>, cell: CellRef<'_>) {
+pub(super) fn push(bytes: &mut Vec<u8>, cell: CellRef<'_>) {
     match cell {
         CellRef::Null => bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
         CellRef::Unset => bytes.extend_from_slice(&(-2_i32).to_be_bytes()),

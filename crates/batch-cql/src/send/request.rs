@@ -37,7 +37,7 @@ pub(crate) enum Kind {
 /// Statements with the places of their values in the entries' bytes.
 pub(crate) struct Request {
     kind: Kind,
-    statements: Vec<BatchStatement>,
+    pub(super) statements: Vec<BatchStatement>,
     cells: Vec<Range<usize>>,
     /// For statements without one of their own.
     pub(crate) timestamp: Option<i64>,
@@ -70,68 +70,78 @@ impl Request {
         self.statements.append(&mut other.statements);
         self.cells.append(&mut other.cells);
     }
-
-    /// The bytes of the frame.
-    fn size(&self) -> usize {
-        let cells: usize = self.cells.iter().map(ExactSizeIterator::len).sum();
-        BATCH_OVERHEAD + self.cells.len() * STATEMENT_OVERHEAD + cells
-    }
 }
 
 impl CqlBackend {
-    /// Sends a request, once. Nothing is sent for one without statements.
+    /// Sends a request, once, with the values of its statements in `bytes`. Nothing is sent for one
+    /// without statements.
     pub(crate) async fn execute(
         &self,
-        mut request: Request,
+        request: Request,
         bytes: &[u8],
         chunk: &Chunk<'_>,
         answers: &mut Answers,
     ) -> Result<Option<QueryResult>> {
-        let size = request.size();
+        let cells = request.cells.iter().map(|cells| bytes.get(cells.clone()).unwrap_or_default());
+        let cells: Vec<&[u8]> = cells.collect();
+        self.execute_rows(request, &cells, chunk, answers).await.0
+    }
+
+    /// Sends a request, once, and gives its statements back.
+    pub(super) async fn execute_rows(
+        &self,
+        mut request: Request,
+        cells: &[&[u8]],
+        chunk: &Chunk<'_>,
+        answers: &mut Answers,
+    ) -> (Result<Option<QueryResult>>, Vec<BatchStatement>) {
+        if cells.is_empty() {
+            return (Ok(None), request.statements);
+        }
+        let values: usize = cells.iter().map(|cells| cells.len()).sum();
+        let size = BATCH_OVERHEAD + cells.len() * STATEMENT_OVERHEAD + values;
         let limit = self.server.limits.frame_bytes;
         if size > limit {
             // Sent all the same, it would take the neighbours on its connection with it.
-            return Err(Error::new(
+            let error = Error::new(
                 ErrorKind::TooLarge,
                 format!(
                     "the request has {size} bytes, and the server takes at most {limit}; make the documents smaller, or put fewer into one batch"
                 ),
-            ));
+            );
+            return (Err(error), request.statements);
         }
-        let rows: Vec<WireRow<'_>> = request
-            .cells
-            .iter()
-            .map(|cells| WireRow { cells: bytes.get(cells.clone()).unwrap_or_default() })
-            .collect();
+        let rows: Vec<WireRow<'_>> = cells.iter().map(|cells| WireRow { cells }).collect();
         let limit = chunk.deadline().saturating_duration_since(Instant::now());
         let limit = Some(limit.saturating_add(LONGER_THAN_THE_COMMIT));
         let conditional = request.kind == Kind::Conditional;
         let alone = rows.len() == 1 && !matches!(request.kind, Kind::Logged | Kind::Counter);
-        let result = if rows.is_empty() {
-            return Ok(None);
-        } else if alone
-            && let (Some(BatchStatement::PreparedStatement(mut statement)), Some(row)) =
-                (request.statements.pop(), rows.first())
+        let result = if alone
+            && let (Some(BatchStatement::PreparedStatement(statement)), Some(row)) =
+                (request.statements.first_mut(), rows.first())
         {
             statement.set_timestamp(request.timestamp);
             statement.set_request_timeout(limit);
             chunk.sent();
-            self.session.execute_unpaged(&statement, row).await
+            self.session.execute_unpaged(statement, row).await
         } else {
             let kind = match request.kind {
                 Kind::Partition | Kind::Spread => BatchType::Unlogged,
                 Kind::Logged | Kind::Conditional => BatchType::Logged,
                 Kind::Counter => BatchType::Counter,
             };
-            let mut batch = Batch::new_with_statements(kind, request.statements);
+            let statements = std::mem::take(&mut request.statements);
+            let mut batch = Batch::new_with_statements(kind, statements);
             batch.set_execution_profile_handle(Some(self.profile.clone()));
             batch.set_timestamp(request.timestamp);
             batch.set_request_timeout(limit);
             batch.set_tracing(self.tracing);
             chunk.sent();
-            self.session.batch(&batch, &rows).await
+            let result = self.session.batch(&batch, &rows).await;
+            request.statements = batch.statements;
+            result
         };
-        match result {
+        let result = match result {
             Ok(result) => {
                 for warning in result.warnings() {
                     answers.warn(warning);
@@ -150,6 +160,7 @@ impl CqlBackend {
                 };
                 Err(self.learn(errors::verdict(&error, asked)))
             }
-        }
+        };
+        (result, request.statements)
     }
 }

@@ -1,0 +1,221 @@
+//! The short way: plain writes of which each is alone on its key, encoded when they were routed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use batch_core::{
+    OperationRef, Result, Verb,
+    seam::{Answers, Chunk, KeyId},
+};
+use foldhash::fast::FixedState;
+use scylla::statement::{batch::BatchStatement, prepared::PreparedStatement};
+
+use super::{
+    entry::{cell_of, push},
+    request::{Kind, Request},
+};
+use crate::{
+    backend::CqlBackend,
+    native::Native,
+    row::{CellRef, Row},
+    schema::{Form, Known, Using},
+    way::Way,
+};
+
+/// More bytes are encoded again: what is kept adds to what the batch holds.
+const MOST: usize = 96;
+
+/// The target's number, the key's id (0 for none), and where the values are.
+const HEAD: usize = 4 + 8 + 1;
+
+/// Where the values are, and which statement takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Kept; for every column of the table.
+    Insert,
+    /// Kept; for the key's columns.
+    Delete,
+    /// Kept; for the native statement's markers.
+    Native,
+    /// In the operation itself, likewise.
+    Typed,
+}
+
+impl Shape {
+    const ALL: [Self; 4] = [Self::Insert, Self::Delete, Self::Native, Self::Typed];
+}
+
+fn begin(number: u32, key: Option<KeyId>, shape: Shape, kept: &mut Vec<u8>) {
+    kept.extend_from_slice(&number.to_le_bytes());
+    kept.extend_from_slice(&key.map_or(0, KeyId::get).to_le_bytes());
+    kept.push(shape as u8);
+}
+
+/// Keeps what a row was encoded to, if it is small and its operation is a plain one.
+pub(crate) fn keep_row(
+    known: &Known,
+    operation: &OperationRef<'_>,
+    key: KeyId,
+    row: &Row,
+    kept: &mut Vec<u8>,
+) {
+    let table = &known.table;
+    let options = operation.options;
+    let is_row = table.key == table.partition || row.cell(table.partition) != CellRef::Unset;
+    if options.ttl.is_some() || options.timestamp.is_some() || !is_row {
+        return;
+    }
+    let (shape, columns, whole) = match operation.verb {
+        Verb::Put => (Shape::Insert, table.columns.len(), true),
+        Verb::Upsert => (Shape::Insert, table.columns.len(), false),
+        Verb::Delete => (Shape::Delete, table.key, false),
+        _ => return,
+    };
+    begin(known.number, Some(key), shape, kept);
+    (0..columns).for_each(|column| push(kept, cell_of(known, row, column, whole)));
+    if kept.len() > MOST {
+        kept.clear();
+    }
+}
+
+/// Keeps where the values of a plain native statement are, and the values if they are small.
+pub(crate) fn keep_native(native: &Native, key: Option<KeyId>, cells: &[u8], kept: &mut Vec<u8>) {
+    if native.prepared.facts.conditional {
+        return;
+    }
+    if native.is_typed() {
+        begin(native.number, key, Shape::Typed, kept);
+    } else if HEAD + cells.len() <= MOST {
+        begin(native.number, key, Shape::Native, kept);
+        kept.extend_from_slice(cells);
+    }
+}
+
+/// An operation that was kept.
+struct Direct<'c> {
+    number: u32,
+    shape: Shape,
+    key: Option<KeyId>,
+    cells: &'c [u8],
+}
+
+impl<'c> Direct<'c> {
+    fn of(chunk: &Chunk<'c>, place: usize) -> Option<Self> {
+        let (head, cells) = chunk.kept(place)?.split_at_checked(HEAD)?;
+        let (number, rest) = head.split_first_chunk()?;
+        let (key, rest) = rest.split_first_chunk()?;
+        let shape = *Shape::ALL.get(usize::from(*rest.first()?))?;
+        let cells = if shape == Shape::Typed { chunk.operation(place)?.body } else { cells };
+        let key = KeyId::from_number(u64::from_le_bytes(*key));
+        Some(Self { number: u32::from_le_bytes(*number), shape, key, cells })
+    }
+}
+
+/// What a run of operations is written to.
+enum Destination {
+    Table(Arc<Known>),
+    Native(Arc<Native>),
+}
+
+/// Lists of one statement many times, to be used again: the driver wants it once for each row.
+#[derive(Default)]
+pub(crate) struct Repeated {
+    lists: Mutex<HashMap<(u32, u8), Vec<Vec<BatchStatement>>, FixedState>>,
+}
+
+/// Statements whose lists are kept, and lists of each.
+const STATEMENTS: usize = 64;
+const LISTS: usize = 64;
+
+impl Repeated {
+    fn take(
+        &self,
+        id: (u32, u8),
+        statement: &PreparedStatement,
+        count: usize,
+    ) -> Vec<BatchStatement> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = lists.get_mut(&id).and_then(Vec::pop).unwrap_or_default();
+        drop(lists);
+        list.truncate(count);
+        let more = count - list.len();
+        let again = || BatchStatement::PreparedStatement(statement.clone());
+        list.extend(std::iter::repeat_with(again).take(more));
+        list
+    }
+
+    fn give_back(&self, id: (u32, u8), list: Vec<BatchStatement>) {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if lists.len() >= STATEMENTS && !lists.contains_key(&id) {
+            lists.clear();
+        }
+        let known = lists.entry(id).or_default();
+        if known.len() < LISTS {
+            known.push(list);
+        }
+    }
+}
+
+impl CqlBackend {
+    /// Sends a chunk as it was kept; says whether that was possible.
+    pub(super) async fn send_direct(
+        &self,
+        way: Way,
+        chunk: &Chunk<'_>,
+        answers: &mut Answers,
+    ) -> Result<bool> {
+        let kind = match way {
+            Way::Single | Way::Partition => Kind::Partition,
+            Way::Spread => Kind::Spread,
+            Way::Logged => Kind::Logged,
+            Way::Counter => Kind::Counter,
+            Way::Condition | Way::Conditions => return Ok(false),
+        };
+        // A condition that was sent before may ask for a pause, which the long way makes.
+        if chunk.may_repeat() || self.guard.any_conditional() {
+            return Ok(false);
+        }
+        let Some(first) = Direct::of(chunk, 0) else { return Ok(false) };
+        let (number, shape) = (first.number, first.shape);
+        let mut rows = Vec::with_capacity(chunk.len());
+        for place in 0..chunk.len() {
+            match Direct::of(chunk, place) {
+                Some(direct) if (direct.number, direct.shape) == (number, shape) => {
+                    rows.push((direct.key, direct.cells));
+                }
+                // Several statements in one chunk are seldom enough.
+                _ => return Ok(false),
+            }
+        }
+        let destination = match shape {
+            Shape::Insert | Shape::Delete => self.table_by_number(number).map(Destination::Table),
+            Shape::Native | Shape::Typed => self.native_by_number(number).map(Destination::Native),
+        };
+        // Gone meanwhile: the operations are encoded anew.
+        let Some(destination) = destination else { return Ok(false) };
+        let (statement, has_lists) = match &destination {
+            Destination::Table(known) => {
+                let form = if shape == Shape::Insert { Form::Insert } else { Form::Delete };
+                let statement = known.statement(form, Using::default(), &self.preparing()).await?;
+                (statement, known.has_lists)
+            }
+            Destination::Native(native) => (native.statement(), native.writes_lists()),
+        };
+        let timestamp = chunk.timestamp(0).saturating_add(super::later(chunk, has_lists)?);
+        for key in rows.iter().filter_map(|(key, _)| *key) {
+            self.guard.plain(key, timestamp);
+        }
+        let id = (number, shape as u8);
+        let mut request = Request::new(kind, 0);
+        request.statements = self.repeated.take(id, statement, rows.len());
+        request.timestamp = (kind != Kind::Counter).then_some(timestamp);
+        let cells: Vec<&[u8]> = rows.into_iter().map(|(_, cells)| cells).collect();
+        let (result, list) = self.execute_rows(request, &cells, chunk, answers).await;
+        self.repeated.give_back(id, list);
+        result?;
+        answers.all_applied();
+        Ok(true)
+    }
+}
