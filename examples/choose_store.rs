@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run -p unibatch-examples --bin choose_store -- 'memory:?max_in_flight=4'
-//! cargo run -p unibatch-examples --bin choose_store --features cql -- cql://localhost/school
+//! cargo run -p unibatch-examples --bin choose_store -- cql://localhost/school
 //! ```
 
 use std::{process::ExitCode, sync::Arc};

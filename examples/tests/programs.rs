@@ -22,15 +22,20 @@ programs![
     choose_store,
     commit_on_error,
     context_manager,
+    cql_service,
     fire_and_forget,
     own_backend,
     queue_then_inspect,
     test_your_service,
+    typed_cql,
 ];
 
 fn start(program: &str, arguments: &[&str]) -> Output {
     let (_, path) = PROGRAMS.iter().find(|(name, _)| *name == program).unwrap();
-    Command::new(path).args(arguments).env_remove("UNIBATCH_PASSWORD").output().unwrap()
+    let mut command = Command::new(path);
+    // What is printed here is the same on every machine.
+    command.env_remove("UNIBATCH_PASSWORD").env_remove("UNIBATCH_CQL_URL");
+    command.args(arguments).output().unwrap()
 }
 
 /// What a program prints; fails if an assertion of its own did not hold.
@@ -158,6 +163,22 @@ fn one_service_does_the_same_on_every_store() {
         );
         assert!(printed.contains(&line), "{printed}");
     }
+}
+
+/// On a server: `cql_examples` of the integration tests.
+#[test]
+fn what_needs_a_server_says_so_and_does_the_rest() {
+    let expected = "\
+        set UNIBATCH_CQL_URL to see the same on Cassandra or ScyllaDB\n\
+        memory: 2 applied, then 2 not applied\n\
+        memory: not in the class: Rita\n\
+        memory: Abby: Some(1)\n\
+        memory: John: Some(3)\n\
+        memory: Rita: None\n\
+        memory: a class is entered by memory transaction\n";
+    assert_eq!(run("cql_service"), expected);
+    let expected = "set UNIBATCH_CQL_URL to a server's URL, such as cql://localhost\n";
+    assert_eq!(run("typed_cql"), expected);
 }
 
 #[test]
