@@ -220,6 +220,13 @@ fn integers() -> BoxedStrategy<String> {
         .boxed()
 }
 
+/// Numbers of one size, and some of others.
+fn mostly<N: std::fmt::Display>(
+    numbers: impl Strategy<Value = N> + 'static,
+) -> BoxedStrategy<String> {
+    prop_oneof![6 => numbers.prop_map(|n| n.to_string()), 1 => integers()].boxed()
+}
+
 fn reals() -> BoxedStrategy<String> {
     prop_oneof![
         any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| format!("{n:?}")),
@@ -347,6 +354,10 @@ fn native_json(native: &NativeType) -> BoxedStrategy<String> {
         NativeType::Timeuuid => quoted(
             prop_oneof![20 => "[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", 1 => "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"],
         ),
+        NativeType::TinyInt => mostly(any::<i8>()),
+        NativeType::SmallInt => mostly(any::<i16>()),
+        NativeType::Int => mostly(any::<i32>()),
+        NativeType::BigInt => mostly(any::<i64>()),
         _ => integers(),
     };
     let wrong = prop::sample::select(vec![
@@ -358,7 +369,7 @@ fn native_json(native: &NativeType) -> BoxedStrategy<String> {
         prop::sample::select(vec!['0', '9', '-', '+', ':', ' ', 'x', '.', 'T']),
     )
         .prop_map(|(json, place, new)| change(&json, place, new));
-    prop_oneof![30 => fitting, 1 => wrong.prop_map(str::to_owned), 4 => changed].boxed()
+    prop_oneof![60 => fitting, 1 => wrong.prop_map(str::to_owned), 3 => changed].boxed()
 }
 
 /// Changes one character inside a string.
