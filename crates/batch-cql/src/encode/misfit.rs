@@ -18,7 +18,7 @@ pub(crate) struct Misfit {
     typ: String,
     wants: Cow<'static, str>,
     value: String,
-    /// Whether it may fit when it is read with [more care](super::composite::Sink::careful).
+    /// Whether it may fit when it is read with [more care](super::sink::Sink::careful).
     pub(super) needs_care: bool,
 }
 

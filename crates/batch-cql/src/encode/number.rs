@@ -96,7 +96,7 @@ pub(super) fn real<T: Real>(number: &str) -> Option<T> {
     number.parse().ok().filter(|value: &T| value.is_finite())
 }
 
-/// As [`real`], of the forms that the server takes in a string: with blanks around, `NaN`,
+/// As [`real()`], of the forms that the server takes in a string: with blanks around, `NaN`,
 /// `Infinity`, a trailing `f` or `d`, hexadecimal digits.
 pub(super) fn real_of_text<T: Real>(text: &str) -> Option<T> {
     let text = text.trim_matches(|c| c <= ' ');
