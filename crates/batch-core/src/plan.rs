@@ -4,6 +4,7 @@ mod cut;
 mod free;
 mod lanes;
 mod pile;
+mod seen;
 mod sharded;
 mod steps;
 

@@ -10,10 +10,11 @@ use super::{
     give_way,
     lanes::Repeated,
     pile::Pile,
+    seen::SeenBits,
     sharded::ShardedMap,
     steps,
 };
-use crate::backend::{KeyId, MechanismId, Repeats, Route, Routes};
+use crate::backend::{KeyId, MechanismId, Pooled, REFUSED, Repeats, Route, Routes};
 
 /// Collects free operations.
 pub(super) struct FreeChunks<'a> {
@@ -32,6 +33,9 @@ pub(super) struct FreeChunks<'a> {
     more: Option<Pile<More>>,
     /// The chunk of each key whose operations are folded; `None` if no chunk takes them.
     folded: ShardedMap<Option<u32>>,
+    /// Marks groups that may have several operations; kept only where a mechanism pools.
+    several: Option<SeenBits>,
+    takers: Takers,
 }
 
 /// What else is known of a chunk.
@@ -40,7 +44,12 @@ struct More {
     /// The operations that are folded into others of it, and do not count.
     folded: u32,
     pool: u16,
+    /// Whether it took others in already.
+    together: bool,
 }
+
+/// For each way to travel together and each pool, the chunk that takes others in.
+type Takers = HashMap<(MechanismId, u16), Taker, FixedState>;
 
 /// A chunk that takes others in.
 struct Taker {
@@ -50,7 +59,7 @@ struct Taker {
 }
 
 impl<'a> FreeChunks<'a> {
-    pub(super) fn new(routes: &'a Routes, limits: &Limits<'_>) -> Self {
+    pub(super) async fn new(routes: &'a Routes, limits: &Limits<'_>) -> Self {
         let all = routes.routes.len();
         let open = routes.mechanisms.iter().map(|_| ShardedMap::with_room(all)).collect();
         let more =
@@ -64,12 +73,44 @@ impl<'a> FreeChunks<'a> {
             specs: Pile::default(),
             more: more.then(Pile::default),
             folded: ShardedMap::with_room(all),
+            several: find_several(routes).await,
+            takers: Takers::default(),
         }
     }
 
     pub(super) fn add(&mut self, place: u32, route: &Route) {
-        if let Some(chunk) = self.chunk_for(route, u64::from(route.bytes)) {
+        if let Some(several) = &self.several
+            && self.pooled(route.mechanism).is_some()
+            && !several.has(spread(route))
+        {
+            self.add_lone(place, route);
+        } else if let Some(chunk) = self.chunk_for(route, u64::from(route.bytes)) {
             self.put(place, chunk);
+        }
+    }
+
+    fn pooled(&self, id: MechanismId) -> Option<Pooled> {
+        self.routes.mechanisms.get(usize::from(id.0))?.pooled
+    }
+
+    /// Adds an operation that is alone in its group, which needs no chunk first to be found by.
+    fn add_lone(&mut self, place: u32, route: &Route) {
+        let Route { mechanism, pool, .. } = *route;
+        let own = self.routes.mechanisms.get(usize::from(mechanism.0));
+        let overhead = own.map_or(0, |own| u64::from(own.overhead));
+        let bytes = overhead + u64::from(route.bytes);
+        let spec = ChunkSpec { start: 0, end: 1, mechanism, bytes };
+        let more = More { folded: 0, pool, together: false };
+        let next = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
+        let chunk = self.take_in(spec, more, next).unwrap_or_else(|| {
+            self.specs.push(spec);
+            if let Some(all) = &mut self.more {
+                all.push(more);
+            }
+            next
+        });
+        if let Some(slot) = self.chunk_of.get_mut(place as usize) {
+            *slot = chunk + 1;
         }
     }
 
@@ -130,7 +171,7 @@ impl<'a> FreeChunks<'a> {
                 let chunk = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
                 self.specs.push(ChunkSpec { start: 0, end: 0, mechanism, bytes: overhead });
                 if let Some(more) = &mut self.more {
-                    more.push(More { folded: 0, pool: route.pool });
+                    more.push(More { folded: 0, pool: route.pool, together: false });
                 }
                 open.insert(group, chunk);
                 chunk
@@ -144,24 +185,20 @@ impl<'a> FreeChunks<'a> {
     /// Puts small chunks together, as their mechanisms want it. Gives for each chunk the one that
     /// its operations are in now.
     async fn pool(&mut self) -> Option<Vec<u32>> {
-        let more = self.more.take()?;
-        if self.routes.mechanisms.iter().all(|mechanism| mechanism.pooled.is_none()) {
-            more.free().await;
-            return None;
-        }
-        let mut takers: HashMap<(MechanismId, u16), Taker, FixedState> = HashMap::default();
+        self.several.take()?;
+        // Chunks will have other numbers.
+        self.takers.clear();
         let count = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
         let mut moved = Vec::with_capacity(self.specs.len());
         // Chunks move up, into the places of those that were taken in.
         let mut left = 0;
         for chunk in 0..count {
             give_way(chunk, count).await;
-            let (Some(spec), Some(more)) =
-                (self.specs.get(chunk as usize).copied(), more.get(chunk as usize).copied())
-            else {
+            let more = self.more.as_ref().and_then(|more| more.get(chunk as usize)).copied();
+            let (Some(spec), Some(more)) = (self.specs.get(chunk as usize).copied(), more) else {
                 continue;
             };
-            let taken_by = self.take_in(spec, more, left, &mut takers);
+            let taken_by = self.take_in(spec, more, left);
             moved.push(taken_by.unwrap_or(left));
             if taken_by.is_none() {
                 if let Some(place) = self.specs.get_mut(left as usize) {
@@ -171,34 +208,27 @@ impl<'a> FreeChunks<'a> {
             }
         }
         self.specs.truncate(left as usize).await;
-        more.free().await;
         Some(moved)
     }
 
     /// The chunk that takes another one in, which would else get the place `left`; `None` if that
     /// stays by itself.
-    fn take_in(
-        &mut self,
-        spec: ChunkSpec,
-        more: More,
-        left: u32,
-        takers: &mut HashMap<(MechanismId, u16), Taker, FixedState>,
-    ) -> Option<u32> {
+    fn take_in(&mut self, spec: ChunkSpec, more: More, left: u32) -> Option<u32> {
         let overhead_of = |id: MechanismId| {
             let mechanism = self.routes.mechanisms.get(usize::from(id.0));
             mechanism.map_or(0, |mechanism| u64::from(mechanism.overhead))
         };
-        let pooled = self.routes.mechanisms.get(usize::from(spec.mechanism.0))?.pooled?;
+        let pooled = self.pooled(spec.mechanism)?;
         let counted = u64::from(spec.end - more.folded);
-        if counted >= u64::from(pooled.below) {
+        if more.together || counted >= u64::from(pooled.below) {
             return None;
         }
         let limits = self.limits.get(usize::from(pooled.mechanism.0));
         let (most, most_bytes) = limits.copied().unwrap_or_default();
         let bytes = spec.bytes - overhead_of(spec.mechanism);
         let begun = Taker { chunk: left, groups: 1, counted };
-        let Some(taker) = takers.get_mut(&(pooled.mechanism, more.pool)) else {
-            takers.insert((pooled.mechanism, more.pool), begun);
+        let Some(taker) = self.takers.get_mut(&(pooled.mechanism, more.pool)) else {
+            self.takers.insert((pooled.mechanism, more.pool), begun);
             return None;
         };
         if let Some(into) = self.specs.get_mut(taker.chunk as usize)
@@ -210,6 +240,10 @@ impl<'a> FreeChunks<'a> {
                 into.mechanism = pooled.mechanism;
                 into.bytes = before + bytes;
                 into.end += spec.end;
+                if let Some(more) = self.more.as_mut().and_then(|m| m.get_mut(taker.chunk as usize))
+                {
+                    more.together = true;
+                }
                 taker.groups += 1;
                 taker.counted += counted;
                 return Some(taker.chunk);
@@ -224,7 +258,8 @@ impl<'a> FreeChunks<'a> {
             open.free().await;
         }
         let moved = self.pool().await;
-        let Self { mut specs, chunk_of, folded, .. } = self;
+        let Self { mut specs, chunk_of, folded, more, .. } = self;
+        more.unwrap_or_default().free().await;
         folded.free().await;
         let (mut start, mut bytes) = (0, 0);
         let count = u32::try_from(specs.len()).unwrap_or(u32::MAX);
@@ -259,4 +294,25 @@ impl<'a> FreeChunks<'a> {
             repeated: Repeated::default(),
         }
     }
+}
+
+/// Marks groups of small chunks that may have several operations. Most have one where this matters.
+async fn find_several(routes: &Routes) -> Option<SeenBits> {
+    routes.mechanisms.iter().find(|mechanism| mechanism.pooled.is_some())?;
+    let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
+    let mut seen = SeenBits::for_keys(routes.routes.len()).await;
+    let mut again = SeenBits::for_keys(routes.routes.len()).await;
+    for (place, route) in (0..all).zip(&routes.routes) {
+        if route.mechanism != REFUSED && seen.insert(spread(route)) {
+            again.insert(spread(route));
+        }
+        give_way(place, all).await;
+    }
+    Some(again)
+}
+
+/// Groups may be small numbers, and bits are taken from the lowest on.
+const fn spread(route: &Route) -> u64 {
+    let group = route.group.wrapping_add((route.mechanism.0 as u64) << 56);
+    group.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
 }

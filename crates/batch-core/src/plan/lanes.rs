@@ -14,8 +14,8 @@ use super::{
     cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized},
     free::FreeChunks,
     pile::Pile,
+    seen::SeenBits,
     sharded::ShardedMap,
-    steps,
 };
 use crate::{
     backend::{KeyId, MechanismId, REFUSED, Repeats, Route, Routes},
@@ -119,38 +119,11 @@ impl Repeated {
     }
 }
 
-/// A set of bits in front of the hash map: tells cheaply that a key was certainly not seen.
-struct SeenBits {
-    words: Vec<u64>,
-    mask: u64,
-}
-
-impl SeenBits {
-    /// Eight bits a key leave one key in nine to the map when all are distinct.
-    async fn for_keys(count: usize) -> Self {
-        let bits = (count.max(8) * 8).next_power_of_two();
-        Self { words: steps::zeros(bits / 64).await, mask: bits as u64 - 1 }
-    }
-
-    /// Marks the key; whether its bit was set before.
-    fn insert(&mut self, key: KeyId) -> bool {
-        let bit = key.get() & self.mask;
-        let Some(word) = usize::try_from(bit / 64).ok().and_then(|word| self.words.get_mut(word))
-        else {
-            return true;
-        };
-        let mask = 1 << (bit % 64);
-        let seen = *word & mask != 0;
-        *word |= mask;
-        seen
-    }
-}
-
 /// Splits the queue into chunks and lanes, giving way between slices.
 pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     refuse_oversized(routes, limits).await;
     let (repeated, folded_bytes) = find_repeated(routes).await;
-    let mut free = FreeChunks::new(routes, limits);
+    let mut free = FreeChunks::new(routes, limits).await;
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let lanes = u64::try_from(limits.max_in_flight).unwrap_or(u64::MAX).max(1);
     let mut bound: HashMap<u64, Pile<u32>, FixedState> = HashMap::default();
@@ -196,7 +169,7 @@ async fn find_repeated(routes: &Routes) -> (Repeated, ShardedMap<u64>) {
     let mut candidates = ShardedMap::with_room(routes.routes.len());
     for (place, route) in (0..all).zip(&routes.routes) {
         if let Some(key) = keyed(route)
-            && bits.insert(key)
+            && bits.insert(key.get())
         {
             candidates.insert(key.get(), None);
         }
