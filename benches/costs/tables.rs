@@ -280,6 +280,8 @@ fn variants(scale: Scale, only: Option<&str>) -> Outcome<()> {
         ..plain.clone()
     };
     let grouped_each = Habits { group_each: true, ..Habits::default() };
+    let pooled = Habits { pooled: Some(10), ..grouped_each.clone() };
+    let folded = Habits { repeats: Repeats::Folded, ..Habits::default() };
     let body = Says::Body(Bytes::from_static(br#"{"_rev":"_jXYZabc---"}"#));
     let refused = Says::Refused(Error::new(ErrorKind::Conflict, "another write was faster"));
     let settings = [
@@ -288,7 +290,16 @@ fn variants(scale: Scale, only: Option<&str>) -> Outcome<()> {
         ("one hot key, writes are stamped", hot(Repeats::Stamped)),
         ("one hot key, a chunk takes it often", hot(Repeats::Together)),
         ("one hot key, a chunk takes it once", hot(Repeats::Apart)),
+        ("one hot key, a chunk folds it", hot(Repeats::Folded)),
+        (
+            "every tenth key repeats and is folded",
+            Setting { keys: Keys::TenthRepeats, habits: folded, ..plain.clone() },
+        ),
         ("every operation is a group", Setting { habits: grouped_each, ..plain.clone() }),
+        (
+            "every operation is a group, ten travel together",
+            Setting { habits: pooled, ..plain.clone() },
+        ),
         ("`results(false)`", answered(&Says::AllApplied, false)),
         ("every answer has a body", answered(&body, true)),
         ("every answer has a body, `results(false)`", answered(&body, false)),

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use batch_core::{
     Capabilities, Error, Key, OperationRef, Result, Server, StoreOptions,
     seam::{
-        Answers, Backend, Chunk, Engine, KeyId, Mechanism, Repeats, Route, Routes, Terms, View,
+        Answers, Backend, Chunk, Engine, KeyId, Mechanism, Pooled, Repeats, Route, Routes, Terms,
+        View,
     },
 };
 use bytes::Bytes;
@@ -36,16 +37,18 @@ pub struct Habits {
     pub repeats: Repeats,
     /// Whether every operation is a group of its own, and so a chunk; else all are one group.
     pub group_each: bool,
+    /// How many groups travel together, if they are small.
+    pub pooled: Option<u32>,
 }
 
 impl Default for Habits {
     /// Applies everything, a key once in a chunk, one group.
     fn default() -> Self {
-        Self { says: Says::AllApplied, repeats: Repeats::Apart, group_each: false }
+        Self { says: Says::AllApplied, repeats: Repeats::Apart, group_each: false, pooled: None }
     }
 }
 
-/// Sends chunks of at most 100 operations nowhere, and has its answer at once.
+/// Sends chunks of at most 100 operations and 256 KiB nowhere, and has its answer at once.
 #[derive(Debug)]
 pub struct Idle {
     habits: Habits,
@@ -58,11 +61,15 @@ impl Idle {
     /// The most operations in a chunk.
     pub const CHUNK: usize = 100;
 
+    /// The most bytes in a chunk.
+    pub const CHUNK_BYTES: usize = 256 << 10;
+
     /// A backend with these habits.
     #[must_use]
     pub fn new(habits: Habits) -> Arc<Self> {
         let mut mechanism = Mechanism::new("nothing");
         mechanism.max_operations = Self::CHUNK;
+        mechanism.max_bytes = Self::CHUNK_BYTES;
         mechanism.repeats = habits.repeats;
         Arc::new(Self { habits, mechanism, first_send: Mutex::default() })
     }
@@ -112,7 +119,13 @@ impl Backend for Idle {
     }
 
     fn route(&self, operations: View<'_>, _: Terms, routes: &mut Routes) -> Result<()> {
-        let mechanism = routes.mechanism(self.mechanism.clone());
+        let mut mechanism = self.mechanism.clone();
+        if let Some(groups) = self.habits.pooled {
+            let mut several = self.mechanism.clone();
+            several.name = "nothing together".into();
+            mechanism.pooled = Some(Pooled::new(routes.mechanism(several), groups, 10));
+        }
+        let mechanism = routes.mechanism(mechanism);
         for operation in operations.iter() {
             let key = KeyId::of_string_forms(operation.collection, operation.key);
             let group = if self.habits.group_each { operation.index.into() } else { 0 };
