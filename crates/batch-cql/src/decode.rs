@@ -21,7 +21,7 @@ const MOST_BYTES: usize = 8_300;
 
 /// A row as a JSON object. Columns without a value are left out.
 pub(crate) fn raw_document<'c>(
-    columns: impl Iterator<Item = (&'c str, &'c ColumnType<'static>, Option<&'c [u8]>)>,
+    columns: impl Iterator<Item = (&'c str, &'c ColumnType<'c>, Option<&'c [u8]>)>,
 ) -> Value {
     let attribute = |(name, typ, bytes): (&str, &ColumnType<'_>, Option<&[u8]>)| {
         Some((name.to_owned(), value(typ, bytes?)))

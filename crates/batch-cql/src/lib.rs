@@ -56,7 +56,8 @@
 //! # Values
 //!
 //! What a document says is written by the types of its columns, in the forms that the server's own
-//! `INSERT … JSON` takes. A read gives what `SELECT JSON` gives.
+//! `INSERT … JSON` takes. A read gives forms that can be written again: a number of which JSON's
+//! readers would lose digits is a string.
 //!
 //! | type | JSON |
 //! |---|---|

@@ -1,24 +1,23 @@
 //! Reading one row outside any batch.
 
-use std::collections::BTreeMap;
-
 use batch_core::{Error, ErrorKind, Key, Result};
 use bytes::Bytes;
-use serde_json::value::RawValue;
+use scylla::deserialize::row::ColumnIterator;
 
 use crate::{
     backend::CqlBackend,
     connection::of_reads,
+    decode,
     encode::{self, KeyPart},
     errors,
     row::Row,
-    schema::{Form, Known, Using},
+    schema::{Form, Using},
     send::key_cells,
     statement::WireRow,
 };
 
 impl CqlBackend {
-    /// The row's columns as the server writes them in JSON; those without a value are left out.
+    /// The row as a document that can be written again; columns without a value are left out.
     pub(crate) async fn read_row(&self, collection: &str, key: &Key) -> Result<Option<Bytes>> {
         let known = self.table(collection).await?;
         let mut row = Row::default();
@@ -38,8 +37,16 @@ impl CqlBackend {
         let result = self.session.execute_unpaged(&statement, WireRow { cells: &cells }).await;
         let result = result.map_err(|error| errors::of_read(&error))?;
         let rows = result.into_rows_result().map_err(unreadable)?;
-        let text = rows.maybe_first_row::<(String,)>().map_err(unreadable)?;
-        text.map(|(text,)| document(&known, &text)).transpose()
+        let Some(row) = rows.maybe_first_row::<ColumnIterator<'_, '_>>().map_err(unreadable)?
+        else {
+            return Ok(None);
+        };
+        let columns = row.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        let columns = columns.iter().map(|column| {
+            let bytes = column.slice.map(|slice| slice.as_slice());
+            (column.spec.name(), column.spec.typ(), bytes)
+        });
+        Ok(Some(decode::raw_document(columns).to_string().into()))
     }
 }
 
@@ -49,19 +56,4 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
         "the server's row cannot be read; look at it with another client",
     )
     .with_source(error)
-}
-
-/// The server quotes names that are not all in lower case, and says null where there is no value.
-fn document(known: &Known, text: &str) -> Result<Bytes> {
-    let columns: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(unreadable)?;
-    let columns: BTreeMap<&str, &RawValue> = columns
-        .iter()
-        .filter(|(_, value)| value.get() != "null")
-        .map(|(name, value)| {
-            let inner = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
-            let inner = inner.filter(|inner| known.table.place(inner).is_some());
-            (inner.unwrap_or(name), *value)
-        })
-        .collect();
-    serde_json::to_vec(&columns).map(Bytes::from).map_err(unreadable)
 }

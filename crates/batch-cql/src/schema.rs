@@ -218,7 +218,7 @@ impl Known {
             }
             Form::Delete => format!("DELETE FROM {on}{using} WHERE {key}"),
             Form::DeleteIfPresent => format!("DELETE FROM {on}{using} WHERE {key} IF EXISTS"),
-            Form::Select => format!("SELECT JSON * FROM {on} WHERE {key}"),
+            Form::Select => format!("SELECT * FROM {on} WHERE {key}"),
         }
     }
 

@@ -1,0 +1,208 @@
+//! Times to live and timestamps, as the server has them afterwards.
+
+use std::sync::Arc;
+
+use batch_core::{BatchExt as _, BatchOptions, Clock as _, Store as _, SystemClock};
+use serde_json::{Value, json};
+use unibatch_integration_tests::Result;
+
+use crate::support::{World, Wrongs, operation, same, tests};
+
+tests!["options":
+    a_time_to_live_is_the_servers,
+    a_time_to_live_is_of_one_write_alone,
+    a_timestamp_of_ones_own_is_the_servers,
+    timestamps_decide_and_not_the_order_of_queueing,
+    a_condition_takes_no_timestamp,
+    a_write_without_a_timestamp_has_the_time_of_the_server,
+    a_later_write_has_a_later_timestamp,
+    options_are_refused_where_they_cannot_be,
+];
+
+const TABLE: &str = "CREATE TABLE k.NAME (p text, c int, v text, w int, l list<int>, s text static, \
+    PRIMARY KEY (p, c))";
+
+fn of(op: &str, table: &str, p: &str, doc: Value, options: Value) -> Value {
+    let mut form = json!({"op": op, "collection": table, "key": {"p": p, "c": 1}});
+    if !op.starts_with("delete") {
+        form["doc"] = doc;
+    }
+    crate::support::merged(&form, &options)
+}
+
+async fn a_time_to_live_is_the_servers(world: Arc<World>) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "lives")]).await?;
+    let mut wrongs = Wrongs::default();
+    for op in ["insert", "put", "upsert", "replace", "update"] {
+        for (ttl, p) in [(3600, format!("{op} hour")), (31_536_000, format!("{op} year"))] {
+            if op == "replace" || op == "update" {
+                place.run(&format!("INSERT INTO k.lives (p, c, w) VALUES ('{p}', 1, 1)")).await?;
+            }
+            let form = of(op, "lives", &p, json!({"v": "v", "s": "s"}), json!({"ttl": ttl}));
+            let ended = place.end(form).await?;
+            wrongs.note(&p, same("end", &"applied".to_owned(), &ended));
+            let select =
+                format!("ttl(v) AS v, ttl(s) AS s, ttl(w) AS w FROM k.lives WHERE p = '{p}'");
+            let rows = place.rows(&select).await?;
+            let left = |name: &str| rows.first().and_then(|row| row[name].as_i64());
+            for name in ["v", "s"] {
+                let fits = left(name).is_some_and(|left| (ttl - 60..=ttl).contains(&left));
+                wrongs.note(format!("{p}: {name} lives {rows:?}"), same("fits", &true, &fits));
+            }
+            wrongs.note(format!("{p}: w lives {rows:?}"), same("w", &None, &left("w")));
+        }
+    }
+    wrongs.into_result()
+}
+
+async fn a_time_to_live_is_of_one_write_alone(world: Arc<World>) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "mixed_lives")]).await?;
+    let none = json!({});
+    let hour = json!({"ttl": 3600});
+    let done = place
+        .best_effort([
+            of("put", "mixed_lives", "a", json!({"v": "1"}), none.clone()),
+            of("put", "mixed_lives", "b", json!({"v": "1"}), hour.clone()),
+            of("put", "mixed_lives", "c", json!({"v": "1"}), none.clone()),
+            // On one key: the later write wins, with its own time to live or with none.
+            of("put", "mixed_lives", "d", json!({"v": "1"}), hour.clone()),
+            of("put", "mixed_lives", "d", json!({"v": "2"}), none.clone()),
+            of("put", "mixed_lives", "e", json!({"v": "1"}), none.clone()),
+            of("put", "mixed_lives", "e", json!({"v": "2"}), hour.clone()),
+            of("put", "mixed_lives", "f", json!({"v": "1", "w": 1}), none),
+            of("upsert", "mixed_lives", "f", json!({"v": "2"}), hour),
+        ])
+        .await?;
+    same("ends", &vec!["applied".to_owned(); 9], &done.ends())?;
+    let mut wrongs = Wrongs::default();
+    for (p, v, lives, w_lives) in [
+        ("a", "1", false, false),
+        ("b", "1", true, false),
+        ("c", "1", false, false),
+        ("d", "2", false, false),
+        ("e", "2", true, false),
+        ("f", "2", true, false),
+    ] {
+        let select = format!("v, ttl(v) AS tv, ttl(w) AS tw FROM k.mixed_lives WHERE p = '{p}'");
+        let rows = place.rows(&select).await?;
+        let found =
+            rows.first().map(|row| (row["v"].as_str(), row["tv"].is_i64(), row["tw"].is_i64()));
+        wrongs.note(p, same("row", &Some((Some(v), lives, w_lives)), &found));
+    }
+    wrongs.into_result()
+}
+
+async fn a_timestamp_of_ones_own_is_the_servers(world: Arc<World>) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "stamps")]).await?;
+    let mut wrongs = Wrongs::default();
+    for op in ["put", "upsert"] {
+        for stamp in [1, 1_700_000_000_000_000_i64, -5, 9_000_000_000_000_000] {
+            let p = format!("{op} {stamp}");
+            let doc = json!({"v": "v", "l": [1, 2], "s": "s"});
+            let form = of(op, "stamps", &p, doc, json!({"timestamp": stamp}));
+            wrongs.note(&p, same("end", &"applied".to_owned(), &place.end(form).await?));
+            let select =
+                format!("writetime(v) AS v, writetime(s) AS s, l FROM k.stamps WHERE p = '{p}'");
+            let expected = vec![json!({"v": stamp, "s": stamp, "l": [1, 2]})];
+            wrongs.note(&p, same("row", &expected, &place.rows(&select).await?));
+        }
+    }
+    wrongs.into_result()
+}
+
+async fn timestamps_decide_and_not_the_order_of_queueing(world: Arc<World>) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "decided")]).await?;
+    let at = |op: &str, p: &str, doc: Value, timestamp: i64| {
+        of(op, "decided", p, doc, json!({"timestamp": timestamp}))
+    };
+    let done = place
+        .best_effort([
+            at("put", "a", json!({"v": "later"}), 200),
+            at("put", "a", json!({"v": "earlier"}), 100),
+            at("put", "b", json!({"v": "kept"}), 200),
+            at("delete", "b", json!({}), 100),
+            at("delete", "c", json!({}), 200),
+            at("put", "c", json!({"v": "lost"}), 100),
+            at("put", "d", json!({"v": "1", "w": 1}), 100),
+            at("upsert", "d", json!({"v": "2"}), 200),
+            at("put", "e", json!({"v": "old"}), 100),
+            of("put", "decided", "e", json!({"v": "now"}), json!({})),
+        ])
+        .await?;
+    same("ends", &vec!["applied".to_owned(); 10], &done.ends())?;
+    let row = |p: &str, v: &str| json!({"p": p, "c": 1, "v": v});
+    let mut found = place.rows("p, c, v FROM k.decided").await?;
+    found.sort_by_cached_key(|row| row["p"].to_string());
+    same("rows", &vec![row("a", "later"), row("b", "kept"), row("d", "2"), row("e", "now")], &found)
+}
+
+async fn a_condition_takes_no_timestamp(world: Arc<World>) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "stampless")]).await?;
+    let mut batch = place.store.batch(BatchOptions::new())?;
+    for op in ["insert", "replace", "update", "delete_existing"] {
+        let form = of(op, "stampless", "a", json!({"v": "v"}), json!({"timestamp": 5}));
+        let Err(rejected) = batch.queue(operation(form)?) else {
+            return Err(format!("{op} is queued with a timestamp").into());
+        };
+        crate::support::says(&rejected.error, batch_core::ErrorKind::Unsupported, &[op])?;
+    }
+    Ok(())
+}
+
+async fn a_write_without_a_timestamp_has_the_time_of_the_server(world: Arc<World>) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "now")]).await?;
+    let before = SystemClock.now_micros();
+    for op in ["put", "upsert", "insert"] {
+        let form = of(op, "now", op, json!({"v": "v"}), json!({}));
+        same(op, &"applied".to_owned(), &place.end(form).await?)?;
+    }
+    let after = SystemClock.now_micros();
+    // A server elsewhere has a clock of its own.
+    let slack = 5_000_000;
+    for row in place.rows("writetime(v) AS t FROM k.now").await? {
+        let time = row["t"].as_i64().unwrap_or_default();
+        same("in time", &true, &(before - slack..=after + slack).contains(&time))?;
+    }
+    Ok(())
+}
+
+async fn a_later_write_has_a_later_timestamp(world: Arc<World>) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "later")]).await?;
+    let mut last = 0;
+    for number in 0..20 {
+        let form = of("put", "later", "a", json!({"w": number}), json!({}));
+        same("put", &"applied".to_owned(), &place.end(form).await?)?;
+        let rows = place.rows("w, writetime(w) AS t FROM k.later").await?;
+        let time = rows[0]["t"].as_i64().unwrap_or_default();
+        same("value", &json!(number), &rows[0]["w"])?;
+        same("later", &true, &(time > last))?;
+        last = time;
+    }
+    Ok(())
+}
+
+async fn options_are_refused_where_they_cannot_be(world: Arc<World>) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "limits")]).await?;
+    let mut wrongs = Wrongs::default();
+    for form in [
+        of("put", "limits", "a", json!({}), json!({"ttl": 0})),
+        of("put", "limits", "a", json!({}), json!({"ttl": 630_720_001_u32})),
+        of("put", "limits", "a", json!({}), json!({"timestamp": i64::MIN})),
+        of("delete", "limits", "a", json!({}), json!({"ttl": 5})),
+        json!({"op": "cql", "statement": "UPDATE limits SET v = 'v' WHERE p = 'a' AND c = 1", "values": [], "ttl": 5}),
+    ] {
+        let mut batch = place.store.batch(BatchOptions::new())?;
+        let ended = match operation(form.clone()).map(|operation| batch.queue(operation)) {
+            // The program's form is refused, or the operation when it is queued.
+            Err(_) | Ok(Err(_)) => continue,
+            Ok(Ok(job)) => {
+                let report = batch.commit().await?;
+                (report.not_applied(), report.attempts(), job.status())
+            }
+        };
+        let refused = (ended.0, ended.1) == (1, 0);
+        wrongs.note(format!("{form}: {:?}", ended.2), same("refused", &true, &refused));
+    }
+    wrongs.note("rows", same("rows", &vec![], &place.rows("* FROM k.limits").await?));
+    wrongs.into_result()
+}
