@@ -18,11 +18,15 @@ use crate::{
     wire::Fields,
 };
 
+/// The host and the port of the server that the environment names.
+pub(crate) fn node() -> String {
+    let url = env::var("UNIBATCH_CQL_URL").expect("UNIBATCH_CQL_URL says where the server is");
+    url.trim_start_matches("cql://").to_owned()
+}
+
 /// A session with the server that the environment names, and an empty keyspace.
 pub(crate) async fn session(keyspace: &str) -> Session {
-    let url = env::var("UNIBATCH_CQL_URL").expect("UNIBATCH_CQL_URL says where the server is");
-    let node = url.trim_start_matches("cql://");
-    let session = SessionBuilder::new().known_node(node).build().await.unwrap();
+    let session = SessionBuilder::new().known_node(node()).build().await.unwrap();
     run(&session, &format!("DROP KEYSPACE IF EXISTS {keyspace}")).await;
     let replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
     run(&session, &format!("CREATE KEYSPACE {keyspace} WITH replication = {replication}")).await;

@@ -1,5 +1,4 @@
-//! Native statements in batches of a store on a server. `UNIBATCH_CQL_URL` names one, as host and
-//! port.
+//! Native statements in batches of a store on a server, which `UNIBATCH_CQL_URL` names.
 
 use batch_core::{
     BatchExt as _, BatchOptions, BatchType, ErrorKind, Guarantee, Job, JobStatus, Operation,
@@ -8,15 +7,13 @@ use batch_core::{
 use scylla::value::{Counter, MaybeUnset};
 use serde_json::{Value, json};
 
-use crate::{CqlBatch, CqlStore};
+use crate::{CqlBatch, CqlStore, on_server};
 
 const KEYSPACE: &str = "native_in_store";
 
 /// A store on a keyspace of the test's own.
 async fn store(name: &str) -> CqlStore {
-    let Ok(node) = std::env::var("UNIBATCH_CQL_URL") else {
-        panic!("set UNIBATCH_CQL_URL to the host and port of a server")
-    };
+    let node = on_server::node();
     let keyspace = format!("{KEYSPACE}_{name}");
     let first = CqlStore::builder().contact_point(&node).connect().await.unwrap();
     for statement in [
@@ -51,7 +48,7 @@ fn all_or_nothing() -> BatchOptions {
 }
 
 #[tokio::test]
-#[ignore = "needs a server; set UNIBATCH_CQL_URL to its host and port"]
+#[ignore = "needs a server; UNIBATCH_CQL_URL=cql://host:port says where it is"]
 async fn typed_statements_json_statements_and_portable_operations_share_a_batch() {
     let store = store("share").await;
     let insert = store.prepare("INSERT INTO s (id, age, l) VALUES (?, ?, ?)").await.unwrap();
@@ -75,7 +72,7 @@ async fn typed_statements_json_statements_and_portable_operations_share_a_batch(
 }
 
 #[tokio::test]
-#[ignore = "needs a server; set UNIBATCH_CQL_URL to its host and port"]
+#[ignore = "needs a server; UNIBATCH_CQL_URL=cql://host:port says where it is"]
 async fn operations_on_a_row_keep_their_order_whether_native_or_portable() {
     let store = store("order").await;
     let insert = store.prepare("INSERT INTO s (id, age) VALUES (?, ?)").await.unwrap();
@@ -95,7 +92,7 @@ async fn operations_on_a_row_keep_their_order_whether_native_or_portable() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server; set UNIBATCH_CQL_URL to its host and port"]
+#[ignore = "needs a server; UNIBATCH_CQL_URL=cql://host:port says where it is"]
 async fn counters_count_beside_other_operations_and_each_once() {
     let store = store("count").await;
     let count = store.prepare("UPDATE n SET n = n + ? WHERE id = ?").await.unwrap();
@@ -118,7 +115,7 @@ async fn counters_count_beside_other_operations_and_each_once() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server; set UNIBATCH_CQL_URL to its host and port"]
+#[ignore = "needs a server; UNIBATCH_CQL_URL=cql://host:port says where it is"]
 async fn a_condition_that_does_not_hold_is_the_answer_to_its_statement_alone() {
     let store = store("condition").await;
     let insert =
@@ -148,7 +145,7 @@ fn queue_bad(batch: &mut CqlBatch, bad: Operation) -> (Job, Job) {
 }
 
 #[tokio::test]
-#[ignore = "needs a server; set UNIBATCH_CQL_URL to its host and port"]
+#[ignore = "needs a server; UNIBATCH_CQL_URL=cql://host:port says where it is"]
 async fn what_the_server_would_refuse_fails_alone_and_names_what_is_wrong() {
     let store = store("bad").await;
     let insert = store.prepare("INSERT INTO s (id, age) VALUES (?, ?)").await.unwrap();

@@ -1,5 +1,4 @@
-//! What is worked out here agrees with what a server says and does. `UNIBATCH_CQL_URL` names one,
-//! as host and port.
+//! What is worked out here agrees with what a server says and does, which `UNIBATCH_CQL_URL` names.
 
 use batch_core::ErrorKind;
 use scylla::{
@@ -11,6 +10,7 @@ use scylla::{
 
 use super::*;
 use crate::{
+    on_server,
     row::CellRef,
     schema::cql_type,
     table::{Column, Table},
@@ -22,10 +22,7 @@ const KEYSPACE: &str = "native_statements";
 type Case = (&'static str, Option<&'static [u16]>, Option<&'static [u16]>, Vec<&'static [u8]>);
 
 async fn session() -> Session {
-    let Ok(node) = std::env::var("UNIBATCH_CQL_URL") else {
-        panic!("set UNIBATCH_CQL_URL to the host and port of a server")
-    };
-    let session = SessionBuilder::new().known_node(node).build().await.unwrap();
+    let session = SessionBuilder::new().known_node(on_server::node()).build().await.unwrap();
     for statement in [
         "DROP KEYSPACE IF EXISTS native_statements",
         "CREATE KEYSPACE native_statements WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}",
@@ -262,7 +259,7 @@ fn written(cells: &[CellRef<'_>]) -> Vec<u8> {
 }
 
 #[tokio::test]
-#[ignore = "needs a server; set UNIBATCH_CQL_URL to its host and port"]
+#[ignore = "needs a server; UNIBATCH_CQL_URL=cql://host:port says where it is"]
 async fn a_server_agrees_on_keys_and_on_the_values_it_refuses() {
     let session = session().await;
     let mut wrong = Vec::new();
@@ -329,7 +326,7 @@ async fn a_server_agrees_on_keys_and_on_the_values_it_refuses() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server; set UNIBATCH_CQL_URL to its host and port"]
+#[ignore = "needs a server; UNIBATCH_CQL_URL=cql://host:port says where it is"]
 async fn typed_values_are_written_as_the_driver_writes_them() {
     let session = session().await;
     let insert = "INSERT INTO native_statements.t (a, b, c, \"D\", v, l) VALUES (?, ?, ?, ?, ?, ?)";
@@ -376,7 +373,7 @@ async fn typed_values_are_written_as_the_driver_writes_them() {
 }
 
 #[tokio::test]
-#[ignore = "needs a server; set UNIBATCH_CQL_URL to its host and port"]
+#[ignore = "needs a server; UNIBATCH_CQL_URL=cql://host:port says where it is"]
 async fn prepared_statements_that_no_batch_can_hold_are_refused() {
     let session = session().await;
     for source in [
