@@ -96,7 +96,9 @@ impl fmt::Display for Host {
 /// | `cql://user:pass@host:9042,host2:9042/keyspace`, `cql+tls://…` | a keyspace of Cassandra or ScyllaDB |
 ///
 /// User, port and path may be left out. An IPv6 address stands in brackets. In the user's name, the
-/// password and the path, `% @ : / ? #` are percent-encoded (`@` as `%40`).
+/// password and the path, `% @ : / ? #` are percent-encoded (`@` as `%40`). The hosts of a `cql://`
+/// URL are where to begin; the other nodes are found through them. Without a keyspace a collection
+/// is named as `keyspace.table`.
 ///
 /// | parameter | on | means |
 /// |---|---|---|
@@ -105,9 +107,9 @@ impl fmt::Display for Host {
 /// | `max_batch_bytes=N` | every store | the most bytes in a chunk |
 /// | `max_batch_operations=N` | every store | the most operations in a chunk |
 /// | `auth=basic`, `auth=jwt` | ArangoDB | how the user is authenticated |
-/// | `consistency=quorum` … | CQL | the consistency of writes |
-/// | `serial_consistency=serial`, `=local_serial` | CQL | the consistency of conditions |
-/// | `local_dc=NAME` | CQL | the datacenter that is asked first |
+/// | `consistency=quorum` … | CQL | the consistency of writes, such as `one`, `each_quorum`, `all`; `local_quorum` if not given |
+/// | `serial_consistency=serial` | CQL | the consistency at which conditions are decided; `local_serial` if not given |
+/// | `local_dc=NAME` | CQL | the datacenter whose nodes are asked, and no others; all of them if not given |
 /// | `translate=contact-points` | CQL | reach the nodes by the URL's hosts alone: behind a port mapping or a tunnel |
 /// | `compression=lz4`, `=snappy` | CQL | compress requests and answers |
 /// | `tls_ca=FILE` | CQL over TLS | trust the authorities in a PEM file, not the machine's |

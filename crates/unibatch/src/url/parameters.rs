@@ -38,7 +38,7 @@ pub struct Parameters {
     pub consistency: Option<&'static str>,
     /// `serial` or `local_serial`; CQL.
     pub serial_consistency: Option<&'static str>,
-    /// The datacenter that is asked first; CQL.
+    /// The datacenter whose nodes are asked; CQL.
     pub local_dc: Option<String>,
     /// `contact-points`; CQL.
     pub translate: Option<&'static str>,
