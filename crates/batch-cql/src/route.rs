@@ -65,14 +65,14 @@ impl Router<'_> {
             kept.clear();
             let route = match target {
                 Target::Table(known) => {
-                    let route = self.portable(known, &operation, &ways, terms, &mut row);
+                    let route = self.portable(known, &operation, ways, terms, &mut row);
                     if let Ok(Route { key: Some(key), .. }) = &route {
                         direct::keep_row(known, &operation, *key, &row, &mut kept);
                     }
                     route
                 }
                 Target::Statement(native) => {
-                    let route = self.native(native, &operation, &ways, terms, &mut cells);
+                    let route = route_native(native, &operation, ways, terms, &mut cells);
                     if let Ok(route) = &route {
                         direct::keep_native(native, route.key, &cells, &mut kept);
                     }
@@ -94,7 +94,7 @@ impl Router<'_> {
             }
         }
         if all && operations.is_last() {
-            return self.together(&ways, terms, routes);
+            return self.together(ways, terms, routes);
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ impl Router<'_> {
         &self,
         known: &Known,
         operation: &OperationRef<'_>,
-        ways: &Ways,
+        ways: Ways,
         terms: Terms,
         row: &mut Row,
     ) -> Result<Route> {
@@ -152,69 +152,8 @@ impl Router<'_> {
         })
     }
 
-    fn native(
-        &self,
-        native: &Native,
-        operation: &OperationRef<'_>,
-        ways: &Ways,
-        terms: Terms,
-        cells: &mut Vec<u8>,
-    ) -> Result<Route> {
-        cells.clear();
-        native.write_cells(operation, cells)?;
-        let facts = &native.prepared.facts;
-        let options = operation.options;
-        if options.ttl.is_some() || options.timestamp.is_some() {
-            return Err(invalid(
-                "a statement of its own text takes no option `ttl` or `timestamp`; write `USING TTL ? AND TIMESTAMP ?` into it".to_owned(),
-            ));
-        }
-        let partition = native.partition_of(cells);
-        // What counts commutes; all else on one key keeps its order.
-        let key = if facts.counter { None } else { native.key_of(cells) };
-        let bytes = u32::try_from(native.size(cells)).unwrap_or(u32::MAX);
-        let forced = terms.batch_type;
-        match (facts.counter, forced) {
-            (true, Some(BatchType::Logged)) => {
-                return Err(invalid(
-                    "a logged batch holds no counter update; leave the batch type out, or force it to be of counters".to_owned(),
-                ));
-            }
-            (false, Some(BatchType::Counter)) => {
-                return Err(invalid(
-                    "the statement is no counter update, and the batch is forced to be of counters; leave the batch type out".to_owned(),
-                ));
-            }
-            _ => {}
-        }
-        // Something that is no other's: a statement by itself.
-        let own = || KeyId::of(("own", operation.index)).get();
-        if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
-            let way = match (facts.counter, facts.conditional) {
-                (true, _) => ways.counter,
-                (_, true) => ways.native_condition,
-                _ => ways.apart,
-            };
-            let group = partition.unwrap_or_else(own);
-            return Ok(
-                Route::new(way, group, key, bytes).in_pool(table_number(native.table_hash()))
-            );
-        }
-        let (way, group) = match partition {
-            _ if facts.conditional => (ways.native_condition, own()),
-            // What is there may make the server refuse it, and its neighbours with it.
-            _ if facts.alone => (ways.single, own()),
-            Some(partition) if facts.counter => (ways.counter, partition),
-            None if facts.counter => (ways.counter, own()),
-            _ if forced == Some(BatchType::Logged) => (ways.apart, 0),
-            Some(partition) if bytes as usize <= PARTITION_BYTES => (ways.apart, partition),
-            _ => (ways.single, own()),
-        };
-        Ok(Route::new(way, group, key, bytes))
-    }
-
     /// The one way of an all-or-nothing batch, or why there is none.
-    fn together(&self, ways: &Ways, terms: Terms, routes: &mut Routes) -> Result<()> {
+    fn together(&self, ways: Ways, terms: Terms, routes: &mut Routes) -> Result<()> {
         let isolated = matches!(terms.guarantee, Guarantee::AllOrNothing { isolated: true });
         let refuse = |place: usize, reason: &str| {
             Err(Error::new(
@@ -286,6 +225,64 @@ impl Router<'_> {
         routes.join(mechanism);
         Ok(())
     }
+}
+
+fn route_native(
+    native: &Native,
+    operation: &OperationRef<'_>,
+    ways: Ways,
+    terms: Terms,
+    cells: &mut Vec<u8>,
+) -> Result<Route> {
+    cells.clear();
+    native.write_cells(operation, cells)?;
+    let facts = &native.prepared.facts;
+    let options = operation.options;
+    if options.ttl.is_some() || options.timestamp.is_some() {
+        return Err(invalid(
+            "a statement of its own text takes no option `ttl` or `timestamp`; write `USING TTL ? AND TIMESTAMP ?` into it".to_owned(),
+        ));
+    }
+    let partition = native.partition_of(cells);
+    // What counts commutes; all else on one key keeps its order.
+    let key = if facts.counter { None } else { native.key_of(cells) };
+    let bytes = u32::try_from(native.size(cells)).unwrap_or(u32::MAX);
+    let forced = terms.batch_type;
+    match (facts.counter, forced) {
+        (true, Some(BatchType::Logged)) => {
+            return Err(invalid(
+                "a logged batch holds no counter update; leave the batch type out, or force it to be of counters".to_owned(),
+            ));
+        }
+        (false, Some(BatchType::Counter)) => {
+            return Err(invalid(
+                "the statement is no counter update, and the batch is forced to be of counters; leave the batch type out".to_owned(),
+            ));
+        }
+        _ => {}
+    }
+    // Something that is no other's: a statement by itself.
+    let own = || KeyId::of(("own", operation.index)).get();
+    if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
+        let way = match (facts.counter, facts.conditional) {
+            (true, _) => ways.counter,
+            (_, true) => ways.native_condition,
+            _ => ways.apart,
+        };
+        let group = partition.unwrap_or_else(own);
+        return Ok(Route::new(way, group, key, bytes).in_pool(table_number(native.table_hash())));
+    }
+    let (way, group) = match partition {
+        _ if facts.conditional => (ways.native_condition, own()),
+        // What is there may make the server refuse it, and its neighbours with it.
+        _ if facts.alone => (ways.single, own()),
+        Some(partition) if facts.counter => (ways.counter, partition),
+        None if facts.counter => (ways.counter, own()),
+        _ if forced == Some(BatchType::Logged) => (ways.apart, 0),
+        Some(partition) if bytes as usize <= PARTITION_BYTES => (ways.apart, partition),
+        _ => (ways.single, own()),
+    };
+    Ok(Route::new(way, group, key, bytes))
 }
 
 /// What the server counts for a partition, however many rows of it are written.

@@ -308,7 +308,7 @@ fn units(entries: &Entries, chunk: &Chunk<'_>) -> Vec<Unit> {
     let mut of_key: HashMap<KeyId, usize, FixedState> = HashMap::default();
     let mut units: Vec<Unit> = Vec::with_capacity(entries.list.len());
     for (at, entry) in entries.list.iter().enumerate() {
-        let known = entry.key.and_then(|key| Some((key, of_key.get(&key).copied())));
+        let known = entry.key.map(|key| (key, of_key.get(&key).copied()));
         match known {
             Some((_, Some(unit))) => {
                 if let Some(unit) = units.get_mut(unit) {

@@ -35,11 +35,13 @@ enum Step {
 fn step(known: &Known, exists: bool, effect: Effect) -> Step {
     match (exists, effect) {
         (false, Effect::Whole | Effect::Merge) => Step::Send(Form::InsertIfAbsent),
-        (false, Effect::Nothing | Effect::Delete) => Step::Nothing,
         (true, Effect::Delete) => Step::Send(Form::DeleteIfPresent),
-        (true, _) if known.is_key_only() => Step::Nothing,
-        (true, Effect::Whole | Effect::Merge) => Step::Send(Form::UpdateIfPresent),
-        (true, Effect::Nothing) => Step::Nothing,
+        (true, Effect::Whole | Effect::Merge) if !known.is_key_only() => {
+            Step::Send(Form::UpdateIfPresent)
+        }
+        (false, Effect::Delete) | (true, Effect::Whole | Effect::Merge) | (_, Effect::Nothing) => {
+            Step::Nothing
+        }
     }
 }
 
