@@ -82,12 +82,6 @@ impl ServerFacts {
         Ok(Self { product, version, limits, facts: facts.collect() })
     }
 
-    /// Whether it is ScyllaDB, which differs from Cassandra in what it counts and answers.
-    #[expect(dead_code, reason = "the planner asks it")]
-    pub(crate) fn is_scylla(&self) -> bool {
-        self.product == Product::Scylla
-    }
-
     /// The answer to a ping.
     pub(crate) fn server(&self, state: &ClusterState) -> Server {
         let server = Server::new(self.product.as_str(), &self.version).with_fact("protocol", "4");
