@@ -227,8 +227,9 @@ impl<'a> FreeChunks<'a> {
         let (most, most_bytes) = limits.copied().unwrap_or_default();
         let bytes = spec.bytes - overhead_of(spec.mechanism);
         let begun = Taker { chunk: left, groups: 1, counted };
-        let Some(taker) = self.takers.get_mut(&(pooled.mechanism, more.pool)) else {
-            self.takers.insert((pooled.mechanism, more.pool), begun);
+        let pool = (pooled.mechanism, more.pool);
+        let Some(taker) = self.takers.get_mut(&pool) else {
+            self.takers.insert(pool, begun);
             return None;
         };
         if let Some(into) = self.specs.get_mut(taker.chunk as usize)
