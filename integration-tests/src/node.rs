@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 use tempfile::TempDir;
 
 use crate::{Result, jars::Runtime, loopback::Place, watchdog::Watchdog};
@@ -31,13 +33,14 @@ const LONGEST_START: Duration = Duration::from_secs(180);
 #[must_use]
 pub struct Settings {
     heap: String,
+    durable: bool,
     yaml: Vec<String>,
     java: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { heap: "512m".to_owned(), yaml: Vec::new(), java: Vec::new() }
+        Self { heap: "512m".to_owned(), durable: false, yaml: Vec::new(), java: Vec::new() }
     }
 }
 
@@ -72,6 +75,12 @@ impl Settings {
     /// Logins: only with a name and a password, at first `cassandra` and `cassandra`.
     pub fn logins(self) -> Self {
         self.yaml("authenticator: PasswordAuthenticator").yaml("authorizer: CassandraAuthorizer")
+    }
+
+    /// What is acknowledged outlives a node that is killed; else the last ten seconds do not.
+    pub fn durable(mut self) -> Self {
+        self.durable = true;
+        self
     }
 
     /// Tables are made and removed faster: what a node says it wrote may be lost with the machine.
@@ -144,8 +153,8 @@ struct Process {
 }
 
 impl Process {
-    fn id(&self) -> Result<Pid> {
-        Ok(Pid::from_child(&self.child))
+    fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// Kills it and waits until it is gone, and with it its hold on addresses and files.
@@ -154,7 +163,7 @@ impl Process {
             // It ended by itself, and its number may be another's by now.
             return Ok(());
         }
-        kill_process_group(self.id()?, Signal::KILL)?;
+        kill_process_group(self.id(), Signal::KILL)?;
         self.child.wait()?;
         Ok(())
     }
@@ -236,12 +245,16 @@ impl Node {
         self.place.storage
     }
 
-    /// Stops the process where it stands (`SIGSTOP`): it keeps its connections and says nothing.
+    /// Stops the process where it stands (`SIGSTOP`), and waits until it does: it keeps its
+    /// connections and says nothing.
     ///
     /// # Errors
     /// If it does not run.
     pub fn pause(&self) -> Result<()> {
-        Ok(kill_process(self.running()?.id()?, Signal::STOP)?)
+        let id = self.running()?.id();
+        kill_process(id, Signal::STOP)?;
+        waitid(WaitId::Pid(id), WaitIdOptions::STOPPED)?;
+        Ok(())
     }
 
     /// Lets a stopped process go on.
@@ -249,7 +262,7 @@ impl Node {
     /// # Errors
     /// If it does not run.
     pub fn resume(&self) -> Result<()> {
-        Ok(kill_process(self.running()?.id()?, Signal::CONT)?)
+        Ok(kill_process(self.running()?.id(), Signal::CONT)?)
     }
 
     /// Ends the process at once (`SIGKILL`), and waits until it is gone. Its data stays.
@@ -304,6 +317,12 @@ impl Node {
              parameters:\n      - seeds: \"{}\"\n",
             self.in_ring.token, self.in_ring.seed
         );
+        let commit_log = if self.settings.durable {
+            "commitlog_sync: batch\n"
+        } else {
+            "commitlog_sync: periodic\ncommitlog_sync_period: 10s\n"
+        };
+        yaml.push_str(commit_log);
         for line in &self.settings.yaml {
             yaml.push_str(line);
             yaml.push('\n');

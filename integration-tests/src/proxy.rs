@@ -60,12 +60,12 @@ impl FaultyNode {
     ///
     /// # Errors
     /// What stood in the way.
-    pub async fn store(&self, keyspace: &str) -> Result<CqlStore> {
+    pub async fn store(&self, keyspace: &str, options: StoreOptions) -> Result<CqlStore> {
         let builder = CqlStore::builder()
             .contact_point(self.address().to_string())
             .keyspace(keyspace)
             .translate(Translate::ContactPoints)
-            .options(StoreOptions::new());
+            .options(options);
         Ok(builder.connect().await?)
     }
 

@@ -4,6 +4,7 @@
 mod node;
 mod outcomes;
 mod shapes;
+mod table;
 
 use std::{
     net::SocketAddr,
@@ -13,11 +14,16 @@ use std::{
 
 use libtest_mimic::Trial;
 use scylla::client::session::Session;
-use tokio::runtime::Builder;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::OnceCell,
+};
 use unibatch_integration_tests::{
     Node, Result, Settings, Things, conclude_serially, connect, execute, find_process, ignored,
     is_listing, make_keyspace, missing,
 };
+
+use crate::outcomes::Ways;
 
 /// The keyspace of the tests, and one in which every write fails.
 const KEYSPACE: &str = "faults";
@@ -30,14 +36,16 @@ struct World {
     node: Mutex<Node>,
     things: Things,
     broken: Things,
+    // Before the runtime, on which their connections are.
+    ways: OnceCell<Ways>,
+    runtime: Runtime,
 }
 
 impl World {
     fn new() -> Result<Self> {
-        let node = find_process(
-            Settings::new().java(format!("-Dcassandra.test.fail_writes_ks={BROKEN}")),
-        )?;
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let broken = format!("-Dcassandra.test.fail_writes_ks={BROKEN}");
+        let node = find_process(Settings::new().durable().java(broken))?;
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (things, broken) = runtime.block_on(async {
             let session = connect(node.address(), None, false).await?;
             for keyspace in [KEYSPACE, BROKEN] {
@@ -50,7 +58,8 @@ impl World {
             let broken = Things::make(&session, BROKEN, "things").await?;
             Ok::<_, unibatch_integration_tests::Error>((things, broken))
         })?;
-        Ok(Self { address: node.address(), node: Mutex::new(node), things, broken })
+        let (address, node, ways) = (node.address(), Mutex::new(node), OnceCell::new());
+        Ok(Self { address, node, things, broken, ways, runtime })
     }
 
     fn node(&self) -> MutexGuard<'_, Node> {
