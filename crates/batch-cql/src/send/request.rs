@@ -87,6 +87,12 @@ impl CqlBackend {
         self.execute_rows(request, &cells, chunk, answers).await.0
     }
 
+    /// Whether a node is connected, as far as the driver has noticed.
+    fn is_reachable(&self) -> bool {
+        let cluster = self.session.get_cluster_state();
+        cluster.get_nodes_info().iter().any(|node| node.is_connected())
+    }
+
     /// Sends a request, once, and gives its statements back.
     pub(super) async fn execute_rows(
         &self,
@@ -110,6 +116,14 @@ impl CqlBackend {
                 ),
             );
             return (Err(error), request.statements);
+        }
+        if !self.is_reachable() {
+            // Known beforehand, so that nothing passes for sent.
+            let error = Error::new(
+                ErrorKind::Connection,
+                "no node is connected, so nothing was sent; connections are made anew by themselves once a node is up",
+            );
+            return (Err(error.transient()), request.statements);
         }
         let rows: Vec<WireRow<'_>> = cells.iter().map(|cells| WireRow { cells }).collect();
         let limit = chunk.deadline().saturating_duration_since(Instant::now());
