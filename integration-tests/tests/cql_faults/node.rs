@@ -210,7 +210,7 @@ async fn a_dead_node_gets_nothing_and_the_batch_is_committed_when_it_is_back(
     };
     let state = batch.state();
     world.node().start_again()?;
-    assert_eq!((refused.kind(), state), (ErrorKind::Connection, BatchState::Open), "{refused}");
+    assert_eq!((refused.kind(), state), (ErrorKind::Timeout, BatchState::Open), "{refused}");
     assert!(refused.is_retry_safe(), "nothing was sent: {refused}");
     // The session mends itself some seconds after the node is back.
     let report = loop {
