@@ -328,8 +328,9 @@ impl Commit {
         }
         let judgement = self.judge(&unit, answers, result);
         judgement.record(&span);
-        let Judgement { settle, cut, mut retry, stale, too_large, of_chunk } = judgement;
-        if too_large.is_some() {
+        let Judgement { settle, cut, mut retry, stale, divisible, of_chunk } = judgement;
+        let too_large = divisible.as_ref().is_some_and(|error| error.kind() == ErrorKind::TooLarge);
+        if too_large {
             // What was refused before the rest was sent did not count to the size.
             let size = if cut.is_empty() {
                 unit.bytes
@@ -341,13 +342,17 @@ impl Commit {
             learned.taken(&unit.mechanism.name, unit.bytes);
         }
         self.settle(number, settle, of_chunk.as_ref()).await?;
-        if let (Some(error), false) = (too_large, cut.is_empty()) {
+        if let (Some(error), false) = (divisible, cut.is_empty()) {
             self.work.note_retries(cut.iter().map(|(index, error)| (*index, error)));
             if self.stopped.is_some() {
                 self.ready.push_back(lane);
                 return Ok(());
             }
-            let limit = self.work.shared.learned.limit(&unit.mechanism.name);
+            // What is refused for another reason than its size is halved.
+            let limit = match too_large {
+                true => self.work.shared.learned.limit(&unit.mechanism.name),
+                false => u64::MAX,
+            };
             let operations = indices(&cut);
             let bytes = self.size(&operations, &unit.mechanism);
             let unit = Unit { operations, bytes, ..unit };

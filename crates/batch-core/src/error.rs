@@ -125,6 +125,7 @@ struct Cause {
     kind: ErrorKind,
     fate: Fate,
     transient: bool,
+    of_some: bool,
     message: Cow<'static, str>,
     details: Vec<(&'static str, serde_json::Value)>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -161,6 +162,7 @@ impl Error {
             kind,
             fate: Fate::NotApplied,
             transient: false,
+            of_some: false,
             message: message.into(),
             details: Vec::new(),
             source: None,
@@ -180,6 +182,7 @@ impl Error {
                     kind: shared.kind,
                     fate: shared.fate,
                     transient: shared.transient,
+                    of_some: shared.of_some,
                     message: shared.message.clone(),
                     details: shared.details.clone(),
                     source: Some(Box::new(Shared(shared))),
@@ -192,6 +195,7 @@ impl Error {
                     kind: inner.cause.kind,
                     fate: inner.cause.fate,
                     transient: inner.cause.transient,
+                    of_some: inner.cause.of_some,
                     message: inner.cause.message.clone(),
                     details: inner.cause.details.clone(),
                     source: Some(Box::new(Shared(Arc::clone(&inner.cause)))),
@@ -234,6 +238,14 @@ impl Error {
     #[must_use]
     pub fn lasting(self) -> Self {
         self.change(|cause| cause.transient = false)
+    }
+
+    /// Says that a chunk was refused because of some of its operations, that the store does not tell
+    /// which, and that none was applied. Unless the batch is all-or-nothing, the core sends the
+    /// chunk in halves, until those operations fail alone.
+    #[must_use]
+    pub fn of_some(self) -> Self {
+        self.change(|cause| cause.of_some = true)
     }
 
     /// Keeps the native error, to be reached by [`source`](StdError::source).
@@ -327,6 +339,11 @@ impl Error {
     }
 
     /// Whether both have one cause, wherever they were met.
+    /// Whether the store refused a chunk because of some of its operations, unknown which.
+    pub(crate) fn is_of_some(&self) -> bool {
+        self.0.cause.of_some
+    }
+
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0.cause, &other.0.cause)
     }

@@ -32,7 +32,7 @@ pub(super) struct Judgement {
     /// Is cut smaller and sent again.
     pub(super) cut: Vec<(u32, Error)>,
     /// The chunk's size was refused.
-    pub(super) too_large: Option<Error>,
+    pub(super) divisible: Option<Error>,
     /// The error of the chunk as a whole, which stands for every operation without an answer.
     pub(super) of_chunk: Option<Error>,
 }
@@ -73,9 +73,10 @@ fn protocol(message: &'static str) -> Error {
 /// Decides on every operation of a chunk. No answer is guessed: what is missing, doubled or
 /// surplus is unknown.
 pub(super) fn judge(chunk: &Sent<'_>, answers: Answers, result: Result<(), Error>) -> Judgement {
-    let too_large = match &result {
+    // What smaller chunks may not be refused for.
+    let divisible = match &result {
         Err(error)
-            if error.kind() == ErrorKind::TooLarge
+            if (error.kind() == ErrorKind::TooLarge || error.is_of_some())
                 && error.fate() == Fate::NotApplied
                 && answers.surplus == 0 =>
         {
@@ -85,21 +86,21 @@ pub(super) fn judge(chunk: &Sent<'_>, answers: Answers, result: Result<(), Error
     };
     let whole_error = result.as_ref().err().cloned();
     let outcomes = outcomes(chunk, answers, result);
-    let is_refused_size = |error: &Error| too_large.as_ref().is_some_and(|it| it.is_same(error));
+    let is_divisible = |error: &Error| divisible.as_ref().is_some_and(|it| it.is_same(error));
     let unanswered =
-        outcomes.iter().filter(|outcome| outcome.as_ref().is_err_and(is_refused_size)).count();
+        outcomes.iter().filter(|outcome| outcome.as_ref().is_err_and(is_divisible)).count();
     let cut = unanswered > 1 && !chunk.guarantee.is_all_or_nothing();
     let mut next: Vec<Next> = chunk
         .operations
         .iter()
         .zip(outcomes)
         .map(|(index, outcome)| match outcome {
-            Err(error) if cut && is_refused_size(&error) => Next::Cut(error),
+            Err(error) if cut && is_divisible(&error) => Next::Cut(error),
             outcome => next(chunk, *index, outcome),
         })
         .collect();
     forbid_overtaking(chunk, &mut next);
-    let mut judgement = Judgement { of_chunk: whole_error, too_large, ..Judgement::default() };
+    let mut judgement = Judgement { of_chunk: whole_error, divisible, ..Judgement::default() };
     for (index, next) in chunk.operations.iter().copied().zip(next) {
         match next {
             Next::Settle(verdict) => judgement.settle.push((index, verdict)),

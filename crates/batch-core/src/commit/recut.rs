@@ -8,7 +8,7 @@ use super::{
     work::Held,
 };
 use crate::{
-    Error, Guarantee, Result,
+    Error, ErrorKind, Guarantee, Result,
     backend::{MechanismId, Pooled, REFUSED, Routes},
     plan::{ChunkSpec, InOrder, cut_whole, refuse_oversized},
     table::Verdict,
@@ -25,8 +25,11 @@ impl Commit {
     ) {
         if let Some(error) = why {
             let (bytes, name) = (unit.bytes, unit.mechanism.name.clone());
-            self.work.ledger().note_split(|| {
-                format!("{name} refused {bytes} bytes as too large ({})", error.message())
+            self.work.ledger().note_split(|| match error.kind() {
+                ErrorKind::TooLarge => {
+                    format!("{name} refused {bytes} bytes as too large ({})", error.message())
+                }
+                _ => format!("{name} was refused because of some operation ({})", error.message()),
             });
         } else {
             let name = unit.mechanism.name.clone();

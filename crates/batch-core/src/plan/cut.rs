@@ -93,7 +93,8 @@ impl Cut {
         if routes.mechanisms.iter().all(|mechanism| mechanism.alone.is_none()) {
             return;
         }
-        let bounds: Vec<u64> = routes.mechanisms.iter().map(|m| limits.most_bytes(m)).collect();
+        // What is known to be refused by then is told when it would be sent, by its own name.
+        let bounds: Vec<u64> = routes.mechanisms.iter().map(|m| limits.fixed(m)).collect();
         let count = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
         for (place, chunk) in (0..count).zip(self.chunks.iter_mut()) {
             let operations = self.order.get(chunk.start as usize..chunk.end as usize);

@@ -3,7 +3,7 @@
 use std::{ops::Range, time::Duration};
 
 use batch_core::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Fate, Result,
     seam::{Answers, Chunk},
 };
 use scylla::{
@@ -172,7 +172,11 @@ impl CqlBackend {
                     conditional,
                     counter: request.kind == Kind::Counter,
                 };
-                Err(self.learn(errors::verdict(&error, asked)))
+                let error = self.learn(errors::verdict(&error, asked));
+                let refused = error.fate() == Fate::NotApplied && !error.is_transient();
+                let may_be_of_some = refused && !conditional && error.kind() != ErrorKind::Stale;
+                // One statement is enough for the server to refuse all of them.
+                Err(if may_be_of_some && rows.len() > 1 { error.of_some() } else { error })
             }
         };
         (result, request.statements)
