@@ -84,8 +84,8 @@ impl<'a> FreeChunks<'a> {
             && !several.has(spread(route))
         {
             self.add_lone(place, route);
-        } else if let Some(chunk) = self.chunk_for(route, u64::from(route.bytes)) {
-            self.put(place, chunk);
+        } else {
+            self.join(place, route, u64::from(route.bytes));
         }
     }
 
@@ -109,42 +109,42 @@ impl<'a> FreeChunks<'a> {
             }
             next
         });
-        if let Some(slot) = self.chunk_of.get_mut(place as usize) {
-            *slot = chunk + 1;
-        }
+        self.put(place, chunk);
     }
 
     /// Adds an operation whose key occurs more than once, to the chunk that takes all of them,
     /// together so many `bytes`. Says whether there can be one.
     pub(super) fn add_folded(&mut self, place: u32, route: &Route, key: KeyId, bytes: u64) -> bool {
-        let (chunk, again) = match self.folded.get(key.get()) {
-            Some(chunk) => (*chunk, true),
+        match self.folded.get(key.get()) {
             None => {
-                let chunk = self.chunk_for(route, bytes);
+                let chunk = self.join(place, route, bytes);
                 self.folded.insert(key.get(), chunk);
-                (chunk, false)
+                chunk.is_some()
             }
-        };
-        let Some(chunk) = chunk else { return false };
-        if again && let Some(more) = self.more.as_mut().and_then(|m| m.get_mut(chunk as usize)) {
-            more.folded += 1;
+            Some(None) => false,
+            Some(Some(chunk)) => {
+                let chunk = *chunk;
+                if let Some(more) = self.more.as_mut().and_then(|m| m.get_mut(chunk as usize)) {
+                    more.folded += 1;
+                }
+                if let Some(spec) = self.specs.get_mut(chunk as usize) {
+                    spec.end += 1;
+                }
+                self.put(place, chunk);
+                true
+            }
         }
-        self.put(place, chunk);
-        true
     }
 
     fn put(&mut self, place: u32, chunk: u32) {
-        if let Some(spec) = self.specs.get_mut(chunk as usize) {
-            spec.end += 1;
-        }
         if let Some(slot) = self.chunk_of.get_mut(place as usize) {
             *slot = chunk + 1;
         }
     }
 
-    /// The chunk for a write of so many bytes, which are counted to it; `None` if no chunk may
-    /// be as large.
-    fn chunk_for(&mut self, route: &Route, size: u64) -> Option<u32> {
+    /// Puts an operation into the open chunk of its group, with the bytes of all that are folded
+    /// into it; `None` if no chunk may be as large.
+    fn join(&mut self, place: u32, route: &Route, size: u64) -> Option<u32> {
         let Route { mechanism, group, .. } = *route;
         let id = usize::from(mechanism.0);
         let (most, most_bytes) = self.limits.get(id).copied()?;
@@ -177,7 +177,10 @@ impl<'a> FreeChunks<'a> {
                 chunk
             }
         };
-        self.specs.get_mut(chunk as usize)?.bytes += size;
+        let spec = self.specs.get_mut(chunk as usize)?;
+        spec.bytes += size;
+        spec.end += 1;
+        self.put(place, chunk);
         self.recent = Some((mechanism.0, group, chunk));
         Some(chunk)
     }
