@@ -109,6 +109,9 @@ impl Router<'_> {
     ) -> Result<Route> {
         let verb = operation.verb;
         encode_operation(known, operation, row)?;
+        if matches!(verb, Verb::Put | Verb::Insert | Verb::Replace) {
+            write_whole(known, row);
+        }
         if terms.batch_type == Some(BatchType::Counter) {
             return Err(invalid(format!(
                 "`{verb}` is no counter update, and the batch is forced to be of counters; use `Operation::cql` with `UPDATE … SET c = c + ?`"
@@ -291,6 +294,17 @@ const PER_PARTITION: u32 = 29;
 /// Tells tables apart; a collision only lets the server refuse what would be refused here.
 fn table_number(hash: u64) -> u16 {
     u16::try_from(hash & 0xFFFF).unwrap_or(0)
+}
+
+/// Gives no value to what a row that is written whole leaves out: the server counts that as well.
+fn write_whole(known: &Known, row: &mut Row) {
+    let table = &known.table;
+    let is_row = table.key == table.partition || !row.is_unset(table.partition);
+    for place in table.key..table.columns.len() {
+        if is_row && row.is_unset(place) && known.is_of_row(place) {
+            row.set_null(place);
+        }
+    }
 }
 
 /// A row's key and document as bytes, if they fit the table.

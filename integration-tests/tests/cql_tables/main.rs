@@ -4,8 +4,10 @@
 #![expect(clippy::needless_pass_by_value, reason = "JSON is written where it is used")]
 
 mod documents;
+mod guarantees;
 mod keys;
 mod options;
+mod sizes;
 mod statics;
 mod support;
 
@@ -19,7 +21,14 @@ use unibatch_integration_tests::{
 
 use crate::support::{Test, World};
 
-const AREAS: &[&[Test]] = &[keys::TESTS, statics::TESTS, documents::TESTS, options::TESTS];
+const AREAS: &[&[Test]] = &[
+    keys::TESTS,
+    statics::TESTS,
+    documents::TESTS,
+    options::TESTS,
+    guarantees::TESTS,
+    sizes::TESTS,
+];
 
 fn main() -> ExitCode {
     let tests = || AREAS.iter().copied().flatten();

@@ -200,7 +200,8 @@ pub(crate) async fn commit(
     let jobs = batch.queue_all(operations)?;
     let plan = batch.plan().await?;
     let report = batch.commit().await?;
-    if report.deviations() == 0 {
+    let stopped = report.errors().any(|error| error.kind() == ErrorKind::Skipped);
+    if report.deviations() == 0 && !stopped {
         let mut planned = BTreeMap::<&str, (u64, u64)>::new();
         for chunk in &plan.chunks {
             let (chunks, operations) = planned.entry(&chunk.mechanism).or_default();

@@ -1,0 +1,395 @@
+//! What is put together and how, for each guarantee and each forced kind of batch; what is refused
+//! before anything is sent; and what becomes of a batch of which one condition does not hold.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use batch_core::{
+    Batch as _, BatchExt as _, BatchOptions, BatchState, BatchType, ErrorKind, Guarantee, OnError,
+    Store as _,
+};
+use serde_json::{Value, json};
+use unibatch_integration_tests::Result;
+
+use crate::support::{
+    Done, ISOLATED, Place, WHOLE, World, Wrongs, operation, refusal, same, says, tests,
+};
+
+tests!["guarantees":
+    each_shape_has_its_mechanism,
+    what_cannot_be_whole_is_refused_before_anything_is_sent,
+    counters_share_no_batch_with_others_that_is_forced,
+    a_condition_that_fails_rolls_its_batch_back,
+    what_an_operation_makes_impossible_for_a_later_one_is_not_sent,
+    operations_on_one_key_are_whole_together,
+    an_ordered_batch_stops_at_its_first_refusal,
+];
+
+const ORDERED: Guarantee = Guarantee::Ordered { on_error: OnError::Continue };
+
+const ROWS: &str = "(p text, c int, v text, PRIMARY KEY (p, c))";
+
+async fn place(world: &World, name: &str) -> Result<Place> {
+    let tables = [
+        format!("CREATE TABLE k.{name} {ROWS}"),
+        format!("CREATE TABLE k.{name}_2 {ROWS}"),
+        format!("CREATE TABLE k.{name}_n (p text, c int, n counter, PRIMARY KEY (p, c))"),
+    ];
+    world.place(&tables.each_ref().map(String::as_str)).await
+}
+
+/// An operation on the row `pc`, such as `a1`, of a table.
+fn of(op: &str, table: &str, row: &str) -> Value {
+    let (p, c) = row.split_at(1);
+    let key = json!({"p": p, "c": c.parse::<i32>().unwrap_or_default()});
+    let mut form = json!({"op": op, "collection": table, "key": key});
+    if !op.starts_with("delete") {
+        form["doc"] = json!({"v": op});
+    }
+    form
+}
+
+fn count(table: &str, row: &str) -> Value {
+    let (p, c) = row.split_at(1);
+    let statement = format!("UPDATE {table}_n SET n = n + 1 WHERE p = ? AND c = ?");
+    json!({"op": "cql", "statement": statement, "values": [p, c.parse::<i32>().unwrap_or_default()]})
+}
+
+/// `put a1` is a put of that row; `put2 a1` one of the other table's row; `count a1` counts.
+fn operations(table: &str, words: &str) -> Vec<Value> {
+    let operation = |word: &str| {
+        let (op, row) = word.trim().split_once(' ').unwrap_or_default();
+        match op.strip_suffix('2') {
+            _ if op == "count" => count(table, row),
+            Some(op) => of(op, &format!("{table}_2"), row),
+            None => of(op, table, row),
+        }
+    };
+    words.split(',').map(operation).collect()
+}
+
+const SINGLE: &str = "single statement";
+const PARTITION: &str = "single-partition batch";
+const SPREAD: &str = "unlogged batch";
+const LOGGED: &str = "logged batch";
+const CONDITION: &str = "conditional statement";
+const CONDITIONS: &str = "conditional batch";
+const COUNTER: &str = "counter batch";
+
+/// What is asked for, the operations, and the mechanisms with the chunks of each.
+type Shape = (Guarantee, Option<BatchType>, &'static str, &'static [(&'static str, u64)]);
+
+const BEST: Guarantee = Guarantee::BestEffort;
+
+const SHAPES: &[Shape] = &[
+    // Each for itself.
+    (BEST, None, "put a1", &[(SINGLE, 1)]),
+    (BEST, None, "put a1, put a2, delete a3", &[(PARTITION, 1)]),
+    (BEST, None, "put a1, put a1, put a1", &[(SINGLE, 1)]),
+    (BEST, None, "put a1, put b1", &[(SPREAD, 1)]),
+    (BEST, None, "put a1, put2 a1", &[(PARTITION, 1)]),
+    (BEST, None, "insert a1, insert a2, insert b1", &[(CONDITION, 3)]),
+    (BEST, None, "insert a1, put a2, put a3", &[(CONDITION, 1), (PARTITION, 1)]),
+    (BEST, None, "insert a1, update a1, put a1", &[(CONDITION, 1)]),
+    (BEST, None, "count a1", &[(COUNTER, 1)]),
+    (BEST, None, "count a1, count a2", &[(COUNTER, 1)]),
+    (BEST, None, "count a1, count b1, put a1", &[(COUNTER, 2), (SINGLE, 1)]),
+    (BEST, Some(BatchType::Logged), "put a1, put b1, put c1", &[(LOGGED, 1)]),
+    (BEST, Some(BatchType::Logged), "put a1", &[(LOGGED, 1)]),
+    (BEST, Some(BatchType::Unlogged), "put a1, put b1, put c1", &[(SPREAD, 1)]),
+    (BEST, Some(BatchType::Unlogged), "put a1, put a2", &[(PARTITION, 1)]),
+    (BEST, Some(BatchType::Unlogged), "insert a1, put b1", &[(CONDITION, 1), (SINGLE, 1)]),
+    (BEST, Some(BatchType::Counter), "count a1, count a2", &[(COUNTER, 1)]),
+    // One after another.
+    (ORDERED, None, "put a1, put a2", &[(PARTITION, 1)]),
+    (ORDERED, None, "put a1, put b1", &[(SINGLE, 2)]),
+    (ORDERED, None, "insert a1, put a2, insert a3", &[(CONDITION, 2), (SINGLE, 1)]),
+    // The whole or nothing.
+    (WHOLE, None, "put a1", &[(SINGLE, 1)]),
+    (WHOLE, None, "insert a1", &[(CONDITION, 1)]),
+    (WHOLE, None, "put a1, put a2, upsert a3, delete a4", &[(PARTITION, 1)]),
+    (WHOLE, None, "put a1, put b1", &[(LOGGED, 1)]),
+    (WHOLE, None, "put a1, put2 a1", &[(PARTITION, 1)]),
+    (WHOLE, None, "put a1, put2 b1", &[(LOGGED, 1)]),
+    (WHOLE, None, "insert a1, insert a2", &[(CONDITIONS, 1)]),
+    (WHOLE, None, "insert a1, put a2, delete a3", &[(CONDITIONS, 1)]),
+    (WHOLE, Some(BatchType::Logged), "put a1, put a2", &[(LOGGED, 1)]),
+    (WHOLE, Some(BatchType::Unlogged), "put a1, put a2", &[(PARTITION, 1)]),
+    (ISOLATED, None, "put a1", &[(SINGLE, 1)]),
+    (ISOLATED, None, "put a1, put a2", &[(PARTITION, 1)]),
+    (ISOLATED, None, "insert a1, insert a2", &[(CONDITIONS, 1)]),
+];
+
+fn options(guarantee: Guarantee, forced: Option<BatchType>) -> BatchOptions {
+    let options = BatchOptions::new().guarantee(guarantee);
+    forced.into_iter().fold(options, BatchOptions::batch_type)
+}
+
+async fn each_shape_has_its_mechanism(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "shapes").await?;
+    let mut wrongs = Wrongs::default();
+    for (guarantee, forced, words, expected) in SHAPES {
+        place.run("TRUNCATE k.shapes").await?;
+        let forms = operations("shapes", words);
+        let part = format!("{words} ({guarantee}, {forced:?})");
+        let done = place.commit(options(*guarantee, *forced), forms).await;
+        let result = done.and_then(|done| {
+            same("ends", &vec!["applied".to_owned(); done.jobs.len()], &done.ends())?;
+            let sorted = |mut used: Vec<(&str, u64)>| {
+                used.sort_unstable();
+                used.into_iter().map(|(name, chunks)| (name.to_owned(), chunks)).collect::<Vec<_>>()
+            };
+            same("mechanisms", &sorted(expected.to_vec()), &sorted(done.mechanisms()))?;
+            same("guarantee", guarantee, &done.report.guarantee())
+        });
+        wrongs.note(part, result);
+    }
+    wrongs.into_result()
+}
+
+async fn what_cannot_be_whole_is_refused_before_anything_is_sent(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "never").await?;
+    let mut wrongs = Wrongs::default();
+    for (guarantee, forced, words, named) in [
+        (WHOLE, None, "insert a1, insert b1", "operation 2"),
+        (WHOLE, None, "put a1, put b1, insert b2", "operation 2"),
+        (WHOLE, None, "put a1, insert a2, update2 a1", "operation 3"),
+        // Also where the condition is known to hold.
+        (WHOLE, None, "put a1, update a1, put b1", "operation 3"),
+        (WHOLE, None, "insert a1, delete_existing2 a1", "operation 2"),
+        (WHOLE, None, "put a1, count a1", "operation 2"),
+        (WHOLE, None, "count a1", "operation 1"),
+        (WHOLE, None, "count a1, count a1", "operation 1"),
+        (WHOLE, Some(BatchType::Unlogged), "put a1, put b1", "operation 2"),
+        (WHOLE, Some(BatchType::Counter), "count a1", "counter"),
+        (ISOLATED, None, "put a1, put a2, put b1", "operation 3"),
+        (ISOLATED, None, "put a1, put2 a1", "operation 2"),
+        (ISOLATED, None, "insert a1, insert b1", "operation 2"),
+        (ISOLATED, Some(BatchType::Logged), "put a1, put b1", "operation 2"),
+    ] {
+        let tried = async {
+            let mut batch = place.store.batch(options(guarantee, forced))?;
+            for form in operations("never", words) {
+                batch.queue(operation(form)?)?;
+            }
+            let planned = batch.plan().await;
+            for error in [planned.err(), batch.commit().await.err()] {
+                let error = error.ok_or("it is not refused")?;
+                says(&error, ErrorKind::Unsupported, &["cql", named])?;
+            }
+            same("state", &BatchState::Open, &batch.state())?;
+            same("pending", &true, &batch.jobs().all(|job| job.is_pending()))
+        };
+        wrongs.note(format!("{words} ({guarantee}, {forced:?})"), tried.await);
+    }
+    for table in ["never", "never_2", "never_n"] {
+        let rows = place.rows(&format!("* FROM k.{table}")).await?;
+        wrongs.note(table, same("rows", &vec![], &rows));
+    }
+    wrongs.into_result()
+}
+
+async fn counters_share_no_batch_with_others_that_is_forced(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "forced").await?;
+    let mut wrongs = Wrongs::default();
+    for (forced, words, ends) in [
+        (BatchType::Counter, "count a1, put a1, count a1", "applied InvalidOperation applied"),
+        (BatchType::Counter, "put a1", "InvalidOperation"),
+        (BatchType::Counter, "insert a1, delete a2", "InvalidOperation InvalidOperation"),
+        (BatchType::Logged, "put a1, count a1, put b1", "applied InvalidOperation applied"),
+        (BatchType::Unlogged, "put a1, count a1, put a2", "applied applied applied"),
+    ] {
+        for table in ["forced", "forced_n"] {
+            place.run(&format!("TRUNCATE k.{table}")).await?;
+        }
+        let done = place.commit(options(BEST, Some(forced)), operations("forced", words)).await?;
+        let part = format!("{words} ({})", forced.as_str());
+        wrongs.note(&part, same("ends", ends, &*done.ends().join(" ")));
+        for (job, form) in done.jobs.iter().zip(operations("forced", words)) {
+            if let Ok(error) = refusal(job) {
+                wrongs.note(&part, says(&error, ErrorKind::InvalidOperation, &["counter"]));
+            }
+            let applied = job.status().is_applied();
+            let written = match form.get("values") {
+                Some(_) => !place.rows("n FROM k.forced_n").await?.is_empty(),
+                None => place.get("forced", &form["key"]).await?.is_some(),
+            };
+            wrongs.note(&part, same("written", &applied, &written));
+        }
+    }
+    wrongs.into_result()
+}
+
+/// The rows that are there, the operations of a whole batch, and how they end.
+const CULPRITS: &[(&str, &str, &str)] = &[
+    ("a2", "insert a1, insert a2, insert a3", "RolledBack AlreadyExists RolledBack"),
+    ("a1, a3", "insert a1, insert a2, insert a3", "AlreadyExists RolledBack AlreadyExists"),
+    ("a1", "update a1, update a2", "RolledBack NotFound"),
+    ("a1", "update a1, insert a2, replace a3", "RolledBack RolledBack NotFound"),
+    ("a1, a2", "update a1, insert a2, replace a3", "RolledBack AlreadyExists NotFound"),
+    ("", "delete_existing a1, insert a2", "NotFound RolledBack"),
+    ("a1", "put a2, insert a1, delete a3", "RolledBack AlreadyExists RolledBack"),
+    ("a1", "put a1, update a2", "RolledBack NotFound"),
+    ("", "update a1", "NotFound"),
+    ("a1", "insert a1", "AlreadyExists"),
+];
+
+async fn left(place: &Place, table: &str) -> Result<BTreeMap<String, String>> {
+    let rows = place.rows(&format!("* FROM k.{table}")).await?;
+    let row = |row: &Value| {
+        let name = format!("{}{}", row["p"].as_str().unwrap_or_default(), row["c"]);
+        (name, row["v"].as_str().unwrap_or_default().to_owned())
+    };
+    Ok(rows.iter().map(row).collect())
+}
+
+/// Makes these rows the only ones of the table, with `old` in them.
+async fn start(place: &Place, table: &str, rows: &str) -> Result<BTreeMap<String, String>> {
+    place.run(&format!("TRUNCATE k.{table}")).await?;
+    let names = rows.split(", ").filter(|name| !name.is_empty());
+    for name in names.clone() {
+        let (p, c) = name.split_at(1);
+        place.run(&format!("INSERT INTO k.{table} (p, c, v) VALUES ('{p}', {c}, 'old')")).await?;
+    }
+    Ok(names.map(|name| (name.to_owned(), "old".to_owned())).collect())
+}
+
+async fn a_condition_that_fails_rolls_its_batch_back(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "culprits").await?;
+    let mut wrongs = Wrongs::default();
+    for guarantee in [WHOLE, ISOLATED] {
+        for (there, words, ends) in CULPRITS {
+            let rows = start(&place, "culprits", there).await?;
+            let done =
+                place.commit(options(guarantee, None), operations("culprits", words)).await?;
+            let part = format!("{words} where {there} are ({guarantee})");
+            wrongs.note(&part, same("ends", *ends, &*done.ends().join(" ")));
+            wrongs.note(&part, same("rows", &rows, &left(&place, "culprits").await?));
+            wrongs.note(&part, details(&done));
+        }
+    }
+    wrongs.into_result()
+}
+
+/// Who found a row in the way shows it; who was rolled back tells because of whom.
+fn details(done: &Done) -> Result<()> {
+    for job in &done.jobs {
+        let error = refusal(job)?;
+        let row = error.details().find(|(name, _)| *name == "row").map(|(_, row)| row.clone());
+        let shown = row.as_ref().map(|row| (row["v"].clone(), row["p"].clone()));
+        let expected =
+            (error.kind() == ErrorKind::AlreadyExists).then(|| (json!("old"), json!("a")));
+        same("row", &expected, &shown)?;
+        if error.kind() == ErrorKind::RolledBack {
+            says(&error, ErrorKind::RolledBack, &["operation"])?;
+        }
+    }
+    Ok(())
+}
+
+async fn what_an_operation_makes_impossible_for_a_later_one_is_not_sent(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = place(&world, "impossible").await?;
+    let mut wrongs = Wrongs::default();
+    for (there, words, kind, named) in [
+        ("", "put a1, insert a1", ErrorKind::AlreadyExists, "operation 2"),
+        ("a1", "put a1, put a2, insert a2", ErrorKind::AlreadyExists, "operation 3"),
+        ("a1", "delete a1, update a1", ErrorKind::NotFound, "operation 2"),
+        ("a1", "put a2, delete a1, replace a1", ErrorKind::NotFound, "operation 3"),
+        ("a1", "delete a1, put a2, delete_existing a1", ErrorKind::NotFound, "operation 3"),
+    ] {
+        let rows = start(&place, "impossible", there).await?;
+        let tried = async {
+            let mut batch = place.store.batch(options(WHOLE, None))?;
+            for form in operations("impossible", words) {
+                batch.queue(operation(form)?)?;
+            }
+            let error = batch.commit().await.err().ok_or("it is sent")?;
+            says(&error, kind, &[named])?;
+            same("state", &BatchState::Open, &batch.state())
+        };
+        let part = format!("{words} where {there} is");
+        wrongs.note(&part, tried.await);
+        wrongs.note(&part, same("rows", &rows, &left(&place, "impossible").await?));
+    }
+    wrongs.into_result()
+}
+
+async fn operations_on_one_key_are_whole_together(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "whole_keys").await?;
+    let mut wrongs = Wrongs::default();
+    for (there, words, ends, after) in [
+        ("", "insert a1, delete a1", "applied applied", ""),
+        ("a1", "insert a1, delete a1", "AlreadyExists RolledBack", "a1 old"),
+        ("", "insert a1, update a1, put a2", "applied applied applied", "a1 update, a2 put"),
+        ("", "insert a1, delete a1, insert a1", "applied applied applied", "a1 insert"),
+        ("a1", "update a1, delete_existing a1, put a2", "applied applied applied", "a2 put"),
+        ("", "update a1, put a1", "NotFound RolledBack", ""),
+        ("a1", "delete a1, insert a1", "applied applied", "a1 insert"),
+        ("a1", "put a1, update a1, put a2", "applied applied applied", "a1 update, a2 put"),
+        (
+            "a1",
+            "delete_existing a1, insert a1, put a3",
+            "applied applied applied",
+            "a1 insert, a3 put",
+        ),
+        ("", "delete_existing a1, insert a1, put a3", "NotFound RolledBack RolledBack", ""),
+    ] {
+        for guarantee in [WHOLE, ISOLATED] {
+            if guarantee == ISOLATED && words.contains('b') {
+                continue;
+            }
+            start(&place, "whole_keys", there).await?;
+            let forms = operations("whole_keys", words);
+            let done = place.commit(options(guarantee, None), forms).await;
+            let part = format!("{words} where {there} is ({guarantee})");
+            match done {
+                Err(error) => wrongs.note(&part, Err(error)),
+                Ok(done) => wrongs.note(&part, same("ends", ends, &*done.ends().join(" "))),
+            }
+            let found = left(&place, "whole_keys").await?;
+            let found: Vec<_> = found.iter().map(|(row, v)| format!("{row} {v}")).collect();
+            wrongs.note(&part, same("rows", after, &*found.join(", ")));
+        }
+    }
+    wrongs.into_result()
+}
+
+async fn an_ordered_batch_stops_at_its_first_refusal(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "stops").await?;
+    let mut wrongs = Wrongs::default();
+    let stop = Guarantee::Ordered { on_error: OnError::Stop };
+    for (guarantee, there, words, ends, after) in [
+        (
+            stop,
+            "a2",
+            "put a1, insert a2, put a3",
+            "applied AlreadyExists Skipped",
+            "a1 put, a2 old",
+        ),
+        (
+            ORDERED,
+            "a2",
+            "put a1, insert a2, put a3",
+            "applied AlreadyExists applied",
+            "a1 put, a2 old, a3 put",
+        ),
+        (stop, "", "put a1, update b1, count a1", "applied NotFound Skipped", "a1 put"),
+        (
+            stop,
+            "a1",
+            "put a2, put b1, delete_existing a1, update a1, put a3",
+            "applied applied applied NotFound Skipped",
+            "a2 put, b1 put",
+        ),
+    ] {
+        start(&place, "stops", there).await?;
+        let done = place.commit(options(guarantee, None), operations("stops", words)).await?;
+        let part = format!("{words} where {there} is ({guarantee})");
+        wrongs.note(&part, same("ends", ends, &*done.ends().join(" ")));
+        let found = left(&place, "stops").await?;
+        let found: Vec<_> = found.iter().map(|(row, v)| format!("{row} {v}")).collect();
+        wrongs.note(&part, same("rows", after, &*found.join(", ")));
+    }
+    wrongs.into_result()
+}
