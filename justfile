@@ -82,6 +82,16 @@ bench *arguments:
 bench-steps *arguments:
     cargo bench --locked -p unibatch-benches --bench micro -- {{ arguments }}
 
+# CQL on a real server beside code by hand, as tables; `--soak` for memory, `--help` for the rest
+[group: 'measure']
+bench-cql *arguments:
+    cargo bench --locked -p unibatch-benches --bench cql -- {{ arguments }}
+
+# the program beside DSBulk, which Maven fetches once, and a loader made by hand
+[group: 'measure']
+bench-load *arguments:
+    scripts/bench-load {{ arguments }}
+
 # the program on the example data, or with arguments of your own
 [group: 'use']
 run *arguments='examples/data/students.ndjson':

@@ -1,0 +1,49 @@
+//! The same through unibatch.
+
+use batch_core::{Batch, BatchExt as _, BatchOptions, Operation, Store as _};
+
+use crate::{
+    Outcome,
+    bench::{Bench, TABLE},
+    rows::{Document, Row},
+};
+
+/// A `put` of each row, whose document serde writes.
+pub(crate) async fn put(bench: &Bench, rows: &[Row], results: bool) -> Outcome<()> {
+    let mut batch = bench.store.batch(BatchOptions::new().results(results))?;
+    for row in rows {
+        batch.queue(Operation::put(TABLE).at([("p", row.p), ("c", row.c)]).doc(row))?;
+    }
+    commit(&mut *batch, rows.len()).await
+}
+
+/// A `put` of each document, which is JSON text already.
+pub(crate) async fn put_documents(
+    bench: &Bench,
+    documents: &[Document],
+    results: bool,
+) -> Outcome<()> {
+    let mut batch = bench.store.batch(BatchOptions::new().results(results))?;
+    for Document { p, c, text } in documents {
+        batch.queue(Operation::put(TABLE).at([("p", *p), ("c", *c)]).doc_text(text))?;
+    }
+    commit(&mut *batch, documents.len()).await
+}
+
+/// A prepared statement of the user's with the values of each row.
+pub(crate) async fn bind(bench: &Bench, rows: &[Row], results: bool) -> Outcome<()> {
+    let mut batch = bench.store.batch(BatchOptions::new().results(results))?;
+    for row in rows {
+        batch.queue(bench.bound.bind(row))?;
+    }
+    commit(&mut *batch, rows.len()).await
+}
+
+async fn commit(batch: &mut dyn Batch, count: usize) -> Outcome<()> {
+    let report = batch.commit().await?;
+    let report = report.into_result()?;
+    if report.applied() != u64::try_from(count)? {
+        return Err(format!("not all {count} are applied: {report}").into());
+    }
+    Ok(())
+}
