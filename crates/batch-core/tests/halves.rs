@@ -77,7 +77,7 @@ async fn only_the_operations_at_fault_fail_unless_the_batch_is_all_or_nothing() 
         }
         let report = batch.commit().await.unwrap();
         assert_eq!((report.applied(), report.not_applied()), (fine, 100 - fine), "{guarantee}");
-        assert_eq!(memory.documents("free").len() as u64, fine as u64);
+        assert_eq!(memory.documents("free").len() as u64, fine);
         for job in [&jobs[17], &jobs[80]] {
             assert_eq!(job.outcome().unwrap_err().kind(), ErrorKind::Unauthorized, "{guarantee}");
         }
