@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use batch_core::{
-    Batch as _, BatchExt as _, BatchOptions, BatchState, ErrorKind, Job, Store as _,
-};
+use batch_core::{Batch as _, BatchExt as _, BatchOptions, BatchState, ErrorKind, Job, Store as _};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use unibatch_integration_tests::{Result, execute};
