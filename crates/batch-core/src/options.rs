@@ -271,7 +271,8 @@ impl StoreOptions {
         self
     }
 
-    /// The most operations in one chunk, below the store's own ceiling. Default: none.
+    /// The most operations in one chunk, below the store's own ceiling. Where a store makes one
+    /// write of all operations on a key, they count as one. Default: none.
     pub fn max_batch_operations(mut self, operations: usize) -> Self {
         self.max_batch_operations = clamp_one(operations);
         self
