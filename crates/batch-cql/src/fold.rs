@@ -9,7 +9,10 @@
 
 use batch_core::Verb;
 
-use crate::row::{CellRef, Row};
+use crate::{
+    row::{CellRef, Row},
+    schema::Known,
+};
 
 /// What an operation came to in a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,19 +52,20 @@ impl Walk {
         Self { exists, effect: Effect::Nothing, row, fates: Vec::new() }
     }
 
-    /// The next operation, with the columns that it gives.
-    pub(crate) fn step(&mut self, verb: Verb, columns: usize, given: &Row) {
+    /// The next operation, with the columns that it gives. Those that the partition's rows share
+    /// stay as an operation before it left them, whatever becomes of the row.
+    pub(crate) fn step(&mut self, verb: Verb, columns: usize, given: &Row, known: &Known) {
         let fate = match verb {
             Verb::Insert if self.exists => Fate::AlreadyExists,
             Verb::Replace | Verb::Update | Verb::DeleteExisting if !self.exists => Fate::NotFound,
             Verb::Insert | Verb::Put | Verb::Replace => {
-                self.row.clear(columns);
+                self.row.keep(|place| known.is_shared(place));
                 self.take(columns, given);
                 (self.exists, self.effect) = (true, Effect::Whole);
                 Fate::Applied
             }
             Verb::Delete | Verb::DeleteExisting => {
-                self.row.clear(columns);
+                self.row.keep(|place| known.is_shared(place));
                 (self.exists, self.effect) = (false, Effect::Delete);
                 Fate::Applied
             }
@@ -78,6 +82,11 @@ impl Walk {
             }
         };
         self.fates.push(fate);
+    }
+
+    /// Whether it writes columns that the partition's rows share.
+    pub(crate) fn writes_shared(&self, known: &Known) -> bool {
+        known.statics().any(|place| !self.row.is_unset(place))
     }
 
     fn take(&mut self, columns: usize, given: &Row) {

@@ -50,6 +50,15 @@ impl Row {
         self.cells.resize(columns, Cell::UNSET);
     }
 
+    /// Says nothing any more but of the columns that are kept.
+    pub(crate) fn keep(&mut self, kept: impl Fn(usize) -> bool) {
+        for (place, cell) in self.cells.iter_mut().enumerate() {
+            if !kept(place) {
+                *cell = Cell::UNSET;
+            }
+        }
+    }
+
     /// What the row says of the column at a place.
     pub(crate) fn cell(&self, place: usize) -> CellRef<'_> {
         match self.cells.get(place) {

@@ -133,6 +133,11 @@ impl Known {
         self.table.columns.get(column).is_some_and(|column| column.kind == ColumnKind::Regular)
     }
 
+    /// Whether a column belongs to the whole partition.
+    pub(crate) fn is_shared(&self, column: usize) -> bool {
+        self.table.columns.get(column).is_some_and(|column| column.kind == ColumnKind::Static)
+    }
+
     /// Whether all columns belong to the key: there is nothing to update.
     pub(crate) fn is_key_only(&self) -> bool {
         self.table.columns.len() == self.table.key
@@ -170,7 +175,7 @@ impl Known {
         before.chain(columns).chain(behind)
     }
 
-    fn statics(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn statics(&self) -> impl Iterator<Item = usize> {
         let columns = self.table.columns.iter().enumerate();
         columns.filter(|(_, column)| column.kind == ColumnKind::Static).map(|(place, _)| place)
     }

@@ -25,7 +25,7 @@ use crate::{
     fold::{Effect, Fate, Walk},
     route::encode_operation,
     row::Row,
-    schema::{Form, Using},
+    schema::{Form, Known, Using},
     way::Way,
 };
 
@@ -226,6 +226,29 @@ impl CqlBackend {
         let key = unit.first().copied().unwrap_or_default();
         let cells = entries.cells_of(key, &walk.row, &known, form, using, whole, None, stamp);
         request.add(statement, cells);
+        if form == Form::Delete {
+            self.write_shared(entries, key, walk, &known, stamp, request).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds what a walk that ends with a deletion leaves to the whole partition.
+    async fn write_shared(
+        &self,
+        entries: &mut Entries,
+        at: usize,
+        walk: &Walk,
+        known: &Known,
+        stamp: Option<i64>,
+        request: &mut Request,
+    ) -> Result<()> {
+        if !walk.writes_shared(known) {
+            return Ok(());
+        }
+        let (form, using) = (Form::InsertStatic, Using { ttl: false, timestamp: stamp.is_some() });
+        let statement = known.statement(form, using, &self.preparing()).await?;
+        let cells = entries.cells_of(at, &walk.row, known, form, using, false, None, stamp);
+        request.add(statement, cells);
         Ok(())
     }
 
@@ -337,7 +360,7 @@ fn walk(entries: &Entries, chunk: &Chunk<'_>, unit: &[usize], exists: bool) -> R
         let operation = entries.place(*at).and_then(|place| chunk.operation(place));
         let Some(operation) = operation else { continue };
         encode_operation(&known, &operation, &mut row)?;
-        walk.step(operation.verb, columns, &row);
+        walk.step(operation.verb, columns, &row, &known);
     }
     Ok(walk)
 }

@@ -358,7 +358,7 @@ async fn an_operation_over_the_frame_is_refused_and_harms_no_neighbour(
     };
     says(&rejected.error, ErrorKind::TooLarge, &[REQUEST])?;
     // Each number of the text is four times as long on the wire.
-    let wide = put("single", key(2), json!({"l": vec![1; 3 * MIB]}));
+    let wide = put("single", key(2), json!({"l": vec![1; 2_200_000]}));
     let mut jobs = Vec::new();
     for form in [put("single", key(3), json!({"v": "v"})), wide, megabyte("single", "p", 4)] {
         jobs.push(batch.queue(operation(form)?)?);
@@ -394,7 +394,7 @@ async fn conditions_are_kept_below_what_a_mutation_may_have(world: Arc<World>) -
     let insert = |c: usize, length: usize| json!({"op": "insert", "collection": "cas", "key": {"p": "p", "c": c}, "doc": {"v": "x".repeat(length)}});
     // The server would not answer it before its time is over.
     let wide = json!({"op": "insert", "collection": "cas", "key": {"p": "p", "c": 2},
-        "doc": {"l": vec![1; 3 * MIB]}});
+        "doc": {"l": vec![1; 2_200_000]}});
     let done = place.best_effort([insert(1, MIB), wide, insert(3, 10)]).await?;
     let ends = ["applied", "TooLarge", "applied"].map(str::to_owned);
     same("ends", &ends.to_vec(), &done.ends())?;

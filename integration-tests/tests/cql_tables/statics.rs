@@ -16,6 +16,7 @@ tests!["statics":
     a_partition_key_alone_names_no_row,
     rows_are_not_lost_with_what_is_static,
     rows_and_static_columns_of_a_partition_are_one_batch,
+    static_columns_stay_as_one_operation_after_another_leaves_them,
 ];
 
 const TABLE: &str = "CREATE TABLE k.NAME (p text, c int, s text static, t int static, v text, w int, \
@@ -218,4 +219,65 @@ async fn rows_and_static_columns_of_a_partition_are_one_batch(world: Arc<World>)
         same("rows", &vec![row(1, "one"), row(2, "two")], &rows)?;
     }
     Ok(())
+}
+
+/// Operations on one row, one after another: `doc` is null for those that have none.
+const SEQUENCES: &[(&str, &str)] = &[
+    (r#"[["put", {"s": "s", "v": "1"}], ["put", {"v": "2"}]]"#, r#"{"s": "s", "c": 1, "v": "2"}"#),
+    (
+        r#"[["put", {"s": "s", "v": "1"}], ["put", {"s": "t", "v": "2"}]]"#,
+        r#"{"s": "t", "c": 1, "v": "2"}"#,
+    ),
+    (r#"[["put", {"s": "s", "v": "1"}], ["put", {"s": null, "v": "2"}]]"#, r#"{"c": 1, "v": "2"}"#),
+    (r#"[["put", {"s": "s", "v": "1"}], ["delete", null]]"#, r#"{"s": "s"}"#),
+    (
+        r#"[["upsert", {"s": "s"}], ["delete", null], ["put", {"v": "2"}]]"#,
+        r#"{"s": "s", "c": 1, "v": "2"}"#,
+    ),
+    (r#"[["insert", {"s": "s"}], ["replace", {"v": "2"}]]"#, r#"{"s": "s", "c": 1, "v": "2"}"#),
+    (
+        r#"[["insert", {"s": "s"}], ["delete_existing", null], ["insert", {"v": "2"}]]"#,
+        r#"{"s": "s", "c": 1, "v": "2"}"#,
+    ),
+    (r#"[["insert", {"s": "s", "t": 1}], ["delete", null]]"#, r#"{"s": "s", "t": 1}"#),
+    (r#"[["delete", null], ["upsert", {"s": "s"}], ["delete", null]]"#, r#"{"s": "s"}"#),
+    (
+        r#"[["put", {"s": "s"}], ["update", {"s": "t", "v": "2"}], ["delete_existing", null]]"#,
+        r#"{"s": "t"}"#,
+    ),
+];
+
+async fn static_columns_stay_as_one_operation_after_another_leaves_them(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = place(&world, "sequences").await?;
+    let mut wrongs = Wrongs::default();
+    for (number, (operations, expected)) in SEQUENCES.iter().enumerate() {
+        let operations: Vec<(String, Option<Value>)> = serde_json::from_str(operations)?;
+        let expected: Value = serde_json::from_str(expected)?;
+        for (together, whole) in [(false, false), (true, false), (true, true)] {
+            let p = format!("{number} {together} {whole}");
+            let key = json!({"p": p, "c": 1});
+            let forms = operations.iter();
+            let forms = forms.map(|(op, doc)| of(op, "sequences", key.clone(), doc.clone()));
+            let part = format!("{operations:?}, together: {together}, whole: {whole}");
+            let ends = if together {
+                let options = BatchOptions::new();
+                let options = if whole { options.guarantee(WHOLE) } else { options };
+                place.commit(options, forms).await?.ends()
+            } else {
+                let mut ends = Vec::new();
+                for form in forms {
+                    ends.push(place.end(form).await?);
+                }
+                ends
+            };
+            wrongs.note(&part, same("ends", &vec!["applied".to_owned(); operations.len()], &ends));
+            let mut row = expected.clone();
+            row["p"] = json!(p);
+            let rows = place.rows(&format!("* FROM k.sequences WHERE p = '{p}'")).await?;
+            wrongs.note(&part, same("rows", &vec![row], &rows));
+        }
+    }
+    wrongs.into_result()
 }

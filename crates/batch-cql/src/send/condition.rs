@@ -32,9 +32,11 @@ enum Step {
     Nothing,
 }
 
-fn step(known: &Known, exists: bool, effect: Effect) -> Step {
-    match (exists, effect) {
+fn step(known: &Known, exists: bool, walk: &Walk) -> Step {
+    match (exists, walk.effect) {
         (false, Effect::Whole | Effect::Merge) => Step::Send(Form::InsertIfAbsent),
+        // Inserted and deleted, but the partition keeps what was given to it.
+        (false, Effect::Delete) if walk.writes_shared(known) => Step::Send(Form::InsertIfAbsent),
         (true, Effect::Delete) => Step::Send(Form::DeleteIfPresent),
         (true, Effect::Whole | Effect::Merge) if !known.is_key_only() => {
             Step::Send(Form::UpdateIfPresent)
@@ -90,12 +92,12 @@ impl CqlBackend {
         }
         let walks = [walk(entries, chunk, unit, false)?, walk(entries, chunk, unit, true)?];
         // The state in which the first operation does something.
-        let mut exists = matches!(step(&known, false, walks[0].effect), Step::Nothing);
+        let mut exists = matches!(step(&known, false, &walks[0]), Step::Nothing);
         self.guard_conditional(entries, unit).await;
         let (mut seen, mut sent): (Option<Found>, bool) = (None, false);
         for _ in 0..MOST_TURNS {
             let walk = &walks[usize::from(exists)];
-            let Step::Send(form) = step(&known, exists, walk.effect) else {
+            let Step::Send(form) = step(&known, exists, walk) else {
                 if sent {
                     settle(entries, unit, walk, seen.as_ref(), answers);
                     return Ok(());
@@ -142,6 +144,18 @@ impl CqlBackend {
         let cells = entries.cells_of(at, &walk.row, known, form, using, whole, ttl, None);
         let mut request = Request::new(Kind::Conditional, 1);
         request.add(statement, cells);
+        match form {
+            Form::InsertIfAbsent if walk.effect == Effect::Delete => {
+                let (form, using) = (Form::Delete, Using::default());
+                let statement = known.statement(form, using, &self.preparing()).await?;
+                let cells = entries.cells_of(at, &walk.row, known, form, using, false, None, None);
+                request.add(statement, cells);
+            }
+            Form::DeleteIfPresent => {
+                self.write_shared(entries, at, walk, known, None, &mut request).await?;
+            }
+            _ => {}
+        }
         Ok(request)
     }
 
@@ -177,7 +191,7 @@ impl CqlBackend {
             let walk = walk(entries, chunk, unit, exists)?;
             failed |= super::set_failed(entries, unit, &walk, answers);
             let Some(known) = unit.first().and_then(|at| entries.table(*at)) else { continue };
-            match step(&known, exists, walk.effect) {
+            match step(&known, exists, &walk) {
                 Step::Send(form) => {
                     let one = self.conditional_request(entries, unit, &known, form, &walk).await?;
                     request.join(one);
