@@ -338,12 +338,12 @@ impl Error {
         self.0.context.chunk
     }
 
-    /// Whether both have one cause, wherever they were met.
     /// Whether the store refused a chunk because of some of its operations, unknown which.
     pub(crate) fn is_of_some(&self) -> bool {
         self.0.cause.of_some
     }
 
+    /// Whether both have one cause, wherever they were met.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0.cause, &other.0.cause)
     }

@@ -146,7 +146,7 @@
 //! | `Batch too large`, an oversized request or mutation | `NotApplied(TooLarge)` if it cannot be cut smaller | in parts |
 //! | the schema changed since | the table is read and the operation routed anew | yes |
 //! | a condition that does not hold | `NotApplied`: `AlreadyExists`, `NotFound`, `ConditionFailed` | no |
-//! | no permission; any other refusal | `NotApplied`: `Unauthorized`, `InvalidOperation` | no |
+//! | no permission; any other refusal | `NotApplied`: `Unauthorized`, `InvalidOperation` | a batch in halves, until those at fault fail alone |
 //!
 //! `put`, `upsert` and `delete` are idempotent: a write keeps its timestamp in all attempts. Where
 //! it sets a whole list that is not frozen, each attempt takes the next timestamp instead, because
