@@ -1,6 +1,6 @@
 //! Keys: ordered lists of named parts, held as bytes that need no parsing to be compared.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, io::Write as _};
 
 use serde::{
     de::{self, Deserialize, Deserializer, MapAccess, Visitor},
@@ -150,7 +150,7 @@ impl Key {
             Some(KeyMistake::EmptyName)
         } else if parts.bare().is_some() {
             Some(KeyMistake::BareAndNamed)
-        } else if parts.parts().any(|(other, _)| other == name) {
+        } else if parts.string_parts().any(|(other, _)| other == name) {
             Some(KeyMistake::RepeatedName)
         } else {
             None
@@ -176,7 +176,12 @@ impl Key {
                 if *int < i128::from(i64::MIN) || *int > i128::from(u64::MAX) {
                     self.mistake = self.mistake.or(Some(KeyMistake::IntegerRange));
                 }
-                self.push_text(TAG_INT, name, &int.to_string());
+                // 128 bits are slow to write, and none but the largest need them.
+                let mut room = [0; LONGEST_INTEGER];
+                match i64::try_from(*int).ok().and_then(|int| digits(int, &mut room)) {
+                    Some(text) => self.push_text(TAG_INT, name, text),
+                    None => self.push_text(TAG_INT, name, &int.to_string()),
+                }
             }
         }
     }
@@ -292,6 +297,16 @@ const PART_OVERHEAD: usize = 1 + size_of::<u16>() + size_of::<u32>();
 /// The key's buffer becomes the operation's, so a small document finds room in it.
 pub(crate) const ROOM_FOR_DOCUMENT: usize = 64;
 
+/// The characters of `i64::MIN`.
+const LONGEST_INTEGER: usize = 20;
+
+fn digits(int: i64, room: &mut [u8; LONGEST_INTEGER]) -> Option<&str> {
+    let mut rest = room.as_mut_slice();
+    write!(rest, "{int}").ok()?;
+    let length = LONGEST_INTEGER - rest.len();
+    std::str::from_utf8(room.get(..length)?).ok()
+}
+
 const TAG_STR: u8 = b's';
 const TAG_INT: u8 = b'i';
 const TAG_BOOL: u8 = b'b';
@@ -336,7 +351,10 @@ impl<'a> KeyRef<'a> {
     pub fn parts(self) -> impl Iterator<Item = (&'a str, KeyValue<'a>)> {
         self.raw_parts().map(|(tag, name, text)| {
             let value = match tag {
-                TAG_INT => KeyValue::Int(text.parse().unwrap_or_default()),
+                TAG_INT => KeyValue::Int(match text.parse::<i64>() {
+                    Ok(int) => int.into(),
+                    Err(_) => text.parse().unwrap_or_default(),
+                }),
                 TAG_BOOL => KeyValue::Bool(text == "true"),
                 _ => KeyValue::Str(Cow::Borrowed(text)),
             };

@@ -334,7 +334,10 @@ impl Operation {
     }
 
     fn write_body(&mut self, value: &(impl Serialize + ?Sized)) {
-        self.text.reserve(ROOM_FOR_DOCUMENT);
+        if self.text.is_empty() {
+            // A key comes with room behind it.
+            self.text.reserve(ROOM_FOR_DOCUMENT);
+        }
         if let Err(error) = serde_json::to_writer(&mut self.text, value) {
             self.text.truncate(self.key_len);
             self.keep(
