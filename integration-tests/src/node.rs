@@ -122,13 +122,14 @@ impl Output {
         });
     }
 
-    /// Waits for a line that holds `text`, from line `since` on.
-    fn wait_for(&self, text: &str, since: usize, longest: Duration) -> Result<()> {
+    /// Waits for a line that holds `text`, from line `since` on, and gives the number of the next.
+    fn wait_for(&self, text: &str, since: usize, longest: Duration) -> Result<usize> {
         let until = Instant::now() + longest;
         let mut said = self.said();
         loop {
-            if said.lines.iter().skip(since).any(|line| line.contains(text)) {
-                return Ok(());
+            let mut from = said.lines.iter().enumerate().skip(since);
+            if let Some((number, _)) = from.find(|(_, line)| line.contains(text)) {
+                return Ok(number + 1);
             }
             let left = until.saturating_duration_since(Instant::now());
             if said.open == 0 || left.is_zero() {
@@ -232,7 +233,8 @@ impl Node {
     }
 
     pub(crate) fn wait_until_ready(&self) -> Result<()> {
-        self.wait_for(READY, 0, LONGEST_START)
+        self.wait_for(READY, 0, LONGEST_START)?;
+        Ok(())
     }
 
     /// Where clients find it.
@@ -295,11 +297,12 @@ impl Node {
         self.process.as_ref().map_or(0, |process| process.output.said().lines.len())
     }
 
-    /// Waits until the process has said a line that holds `text`, from line `since` on.
+    /// Waits until the process has said a line that holds `text`, from line `since` on, and gives
+    /// the number of the next line.
     ///
     /// # Errors
     /// The last lines, if it ends or takes too long.
-    pub fn wait_for(&self, text: &str, since: usize, longest: Duration) -> Result<()> {
+    pub fn wait_for(&self, text: &str, since: usize, longest: Duration) -> Result<usize> {
         self.running()?.output.wait_for(text, since, longest)
     }
 

@@ -115,19 +115,17 @@ async fn a_node_dies_in_a_commit_and_all_of_it_is_applied(world: &Arc<World>) ->
     let early = jobs[200].1.clone();
     let commit = tokio::spawn(async move { batch.commit().await });
     early.await;
-    world.ring().nodes_mut()[2].kill()?;
+    let (killer, starter) = (Arc::clone(world), Arc::clone(world));
+    tokio::task::spawn_blocking(move || killer.ring().kill(2)).await??;
     let report = commit.await??;
     assert_eq!(report.applied(), report.total(), "{report}: {:?}", report.errors().next());
 
-    let session = {
-        let first = world.ring().address(0)?;
-        connect(first, None, false).await?
-    };
+    let first = world.ring().address(0)?;
+    let session = connect(first, None, false).await?;
     let at_quorum =
         world.things.contradictions(&session, Consistency::Quorum, jobs.clone()).await?;
     assert!(at_quorum.is_empty(), "{at_quorum:#?}");
-    let reader = Arc::clone(world);
-    tokio::task::spawn_blocking(move || reader.ring().start_again(2)).await??;
+    tokio::task::spawn_blocking(move || starter.ring().start_again(2)).await??;
     let at_all = world.things.contradictions(&session, Consistency::All, jobs).await?;
     assert!(at_all.is_empty(), "{at_all:#?}");
     Ok(())
