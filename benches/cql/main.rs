@@ -20,6 +20,7 @@ use std::{path::PathBuf, time::Duration};
 use batch_core::StoreOptions;
 use clap::Parser;
 use comfy_table::Table;
+use unibatch_benches::Counting;
 use unibatch_integration_tests::{Cassandra, Settings, find_cassandra, remove_keyspace};
 
 use crate::{
@@ -32,6 +33,10 @@ use crate::{
     tables::{Measured, targets},
     ways::Way,
 };
+
+// It counts in the soak alone, and is the system's elsewhere.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// What CQL costs beside code by hand, as tables.
 #[derive(Debug, Parser)]
