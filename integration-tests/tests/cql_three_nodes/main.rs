@@ -73,7 +73,10 @@ async fn each_kind_of_write_times_out_and_no_answer_is_wrong(world: &Arc<World>)
     let timeouts = load.timeouts();
     let ledger = load.end().await?;
     ledger.holds(world).await?;
-    assert!(timeouts.is_superset(&wanted), "seen: {timeouts:?}");
+    // Whether a batch is caught between its log and its rows is luck, even in so many; `cql_faults`
+    // has that answer from a forged frame.
+    let sure: BTreeSet<&str> = wanted.into_iter().filter(|kind| *kind != "BATCH").collect();
+    assert!(timeouts.is_superset(&sure), "seen: {timeouts:?}");
     Ok(())
 }
 
