@@ -252,7 +252,8 @@ async fn commits_outlive_a_node_that_dies_and_comes_back(world: &Arc<World>) -> 
         let report = commit.await??;
         assert!(report.retries() > 0, "the node died too late: {report}");
         assert_eq!(report.not_applied() + report.accepted(), 0, "{report}");
-        assert_eq!(report.unknown() == 0, repeatable, "{report}");
+        // What may not be repeated is unknown if it was under way when the node died.
+        assert!(report.unknown() == 0 || !repeatable, "{report}");
         holds(world, jobs).await?;
     }
     Ok(())
