@@ -11,6 +11,9 @@ use scylla::{
 
 use crate::{Result, execute};
 
+/// How often a read is tried again; each takes its seconds to time out.
+const MORE_READS: usize = 20;
+
 /// A table of rows with a partition, a name and a number, for tests of what becomes of writes.
 #[derive(Clone, Debug)]
 pub struct Things {
@@ -81,7 +84,15 @@ impl Things {
         consistency: Consistency,
         jobs: impl IntoIterator<Item = (Write, Job)>,
     ) -> Result<Vec<String>> {
-        let rows = self.rows(session, consistency).await?;
+        // A read may time out too while a dead node is not yet known to be one.
+        let mut rows = self.rows(session, consistency).await;
+        for _ in 0..MORE_READS {
+            if rows.is_ok() {
+                break;
+            }
+            rows = self.rows(session, consistency).await;
+        }
+        let rows = rows?;
         let wrong = jobs.into_iter().filter_map(|(write, job)| {
             let Write { partition, id, number } = write;
             let found = rows.get(&(partition.clone(), id.clone()));
