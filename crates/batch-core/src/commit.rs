@@ -242,9 +242,9 @@ impl Commit {
             return mechanism;
         }
         let other = alone(&self.planned.routes, &mechanism, operations);
-        let other = other.and_then(|(id, _)| self.mechanism(id)).filter(|other| {
-            self.size(operations, other) <= self.work.shared.limits().most_bytes(other)
-        });
+        let other = other
+            .and_then(|(id, _)| self.mechanism(id))
+            .filter(|other| self.size(operations, other) <= self.work.shared.limits().fixed(other));
         other.unwrap_or(mechanism)
     }
 

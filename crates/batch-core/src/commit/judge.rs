@@ -31,7 +31,7 @@ pub(super) struct Judgement {
     pub(super) stale: Vec<(u32, Error)>,
     /// Is cut smaller and sent again.
     pub(super) cut: Vec<(u32, Error)>,
-    /// The chunk's size was refused.
+    /// Why the chunk was refused, if smaller ones may not be: its size, or some of its operations.
     pub(super) divisible: Option<Error>,
     /// The error of the chunk as a whole, which stands for every operation without an answer.
     pub(super) of_chunk: Option<Error>,

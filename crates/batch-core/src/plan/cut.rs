@@ -41,7 +41,8 @@ impl Limits<'_> {
         self.fixed(mechanism).min(self.learned.refused_from(&mechanism.name).saturating_sub(1))
     }
 
-    fn fixed(&self, mechanism: &Mechanism) -> u64 {
+    /// The most bytes, whatever the server was seen to take.
+    pub(crate) fn fixed(&self, mechanism: &Mechanism) -> u64 {
         u64::try_from(mechanism.max_bytes.min(self.max_bytes)).unwrap_or(u64::MAX)
     }
 }

@@ -29,6 +29,8 @@ pub(crate) enum Flaw {
     Contradicts,
     /// By planning: larger than any chunk.
     Large,
+    /// By the store, with its whole chunk, and it is not told which operation is at fault.
+    Forbidden,
 }
 
 /// Which store a case runs on.
@@ -95,14 +97,19 @@ impl Case {
     }
 }
 
-/// Operations of these verbs, and how many of twenty are `apart`.
+/// Operations of these verbs; how many of twenty are `apart`, and whether some are forbidden.
 pub(crate) fn steps(
     verbs: Vec<Verb>,
     apart: u32,
+    forbids: bool,
     longest: usize,
 ) -> impl Strategy<Value = Vec<Step>> {
-    let flaw =
-        prop_oneof![20 => Just(Flaw::None), 1 => Just(Flaw::Contradicts), 1 => Just(Flaw::Large)];
+    let flaw = prop_oneof![
+        20 => Just(Flaw::None),
+        1 => Just(Flaw::Contradicts),
+        1 => Just(Flaw::Large),
+        1 => Just(if forbids { Flaw::Forbidden } else { Flaw::None }),
+    ];
     let apart = (0..20_u32).prop_map(move |chance| chance < apart);
     let step = (select(verbs), 0..6_u8, flaw, apart).prop_map(|(verb, key, flaw, apart)| {
         let flaw = if verb.has_document() { flaw } else { Flaw::None };
@@ -120,10 +127,10 @@ pub(crate) fn kinds_and_steps(longest: usize) -> impl Strategy<Value = (Kind, Ve
     // Mostly plain ones, so that some keys have nothing else.
     let mixed = [plain.as_slice(), &plain, &writes].concat();
     prop_oneof![
-        2 => (Just(Kind::Memory), steps(all, 0, longest)),
-        2 => (kind(true), steps(writes, 2, longest)),
-        1 => (kind(true), steps(mixed, 0, longest)),
-        1 => (kind(false), steps(plain, 0, longest)),
+        2 => (Just(Kind::Memory), steps(all, 0, false, longest)),
+        2 => (kind(true), steps(writes, 2, true, longest)),
+        1 => (kind(true), steps(mixed, 0, true, longest)),
+        1 => (kind(false), steps(plain, 0, true, longest)),
     ]
 }
 
@@ -192,6 +199,7 @@ pub(crate) fn operation(index: usize, step: &Step) -> Operation {
         Flaw::None => {}
         Flaw::Contradicts => document["_key"] = json!("another"),
         Flaw::Large => document["large"] = json!("x".repeat(MOST_BYTES)),
+        Flaw::Forbidden => document["forbidden"] = json!(true),
     }
     if step.verb.has_document() { operation.doc(&document) } else { operation }
 }

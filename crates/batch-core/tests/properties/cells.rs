@@ -356,7 +356,7 @@ impl Backend for Cells {
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let folds = chunk.mechanism().repeats == Repeats::Folded;
         let mut writes: Vec<Write> = Vec::new();
-        let mut refuses = false;
+        let (mut refuses, mut forbidden) = (false, false);
         for (place, operation) in chunk.operations().enumerate() {
             let document: Map<String, Value> =
                 serde_json::from_slice(operation.body).unwrap_or_default();
@@ -366,6 +366,7 @@ impl Backend for Cells {
                 refuses = true;
                 continue;
             }
+            forbidden |= document.contains_key("forbidden");
             let key = key_number(operation.key);
             let step = (place, operation.verb, document);
             match writes.iter_mut().find(|write| folds && write.key == key) {
@@ -398,6 +399,10 @@ impl Backend for Cells {
         tokio::task::yield_now().await;
         if chunk.bytes() > self.habits.hidden_max_bytes {
             return Err(Error::new(ErrorKind::TooLarge, "more than this server takes"));
+        }
+        if forbidden {
+            let message = "some operation of the request is not for you";
+            return Err(Error::new(ErrorKind::Unauthorized, message).of_some());
         }
         if whole {
             self.apply_whole(&writes, answers);

@@ -38,10 +38,12 @@ proptest! {
         max_operations in 1..9_usize,
         max_in_flight in 1..5_usize,
     ) {
-        let mut kind = kind;
+        let (mut kind, mut steps) = (kind, steps);
         if let Kind::Cells(habits) = &mut kind {
             // Nothing that the plan cannot know of.
             (habits.hidden_max_bytes, habits.conflicts) = (u64::MAX, 0);
+            let forbidden = steps.iter_mut().filter(|step| step.flaw == Flaw::Forbidden);
+            forbidden.for_each(|step| step.flaw = Flaw::None);
         }
         let case = Case {
             kind, steps, guarantee, seed, max_operations, max_in_flight,
