@@ -6,6 +6,7 @@ use std::{
 };
 
 use batch_core::seam::KeyId;
+use foldhash::fast::FixedState;
 use scylla::{
     cluster::{ClusterState, metadata::Strategy},
     frame::response::result::TableSpec,
@@ -26,7 +27,7 @@ use crate::{
 pub(crate) struct Replicas {
     state: Arc<ClusterState>,
     /// For each keyspace, whether its partitions have different replicas.
-    differ: HashMap<Box<str>, bool>,
+    differ: HashMap<Box<str>, bool, FixedState>,
 }
 
 /// Keeps what was found out until the cluster changes.
