@@ -118,10 +118,9 @@ impl Drop for Container {
 }
 
 async fn probe(image: &Published) -> Result<()> {
-    let absent = || format!("needs a container engine that has {image} or can pull it");
-    let engine = Docker::connect_with_defaults().map_err(|_| absent())?;
+    let engine = Docker::connect_with_defaults()?;
     let answered = timeout(LONGEST_PROBE, engine.ping()).await;
-    answered.map_err(|_| absent())?.map_err(|_| absent())?;
+    answered.map_err(|_| format!("no engine answered within {LONGEST_PROBE:?}"))??;
     if engine.inspect_image(&image.to_string()).await.is_err() {
         tell(format_args!("the container engine pulls {image}"));
     }

@@ -147,7 +147,10 @@ fn named() -> Result<Option<Cassandra>> {
 }
 
 fn in_container(image: &Published) -> Result<Cassandra> {
-    let container = Container::start(image)?;
+    let container = Container::start(image).map_err(|error| {
+        tell(format_args!("{image} cannot be had: {error}"));
+        format!("needs a container engine that has {image} or can pull it")
+    })?;
     let address = container.address();
     Ok(Cassandra { source: Source::Container(Box::new(container)), address, login: None })
 }

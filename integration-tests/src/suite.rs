@@ -19,15 +19,20 @@ fn are_servers_required() -> bool {
     is_set("CI") || is_set("UNIBATCH_REQUIRE_SERVERS")
 }
 
-/// The trials of a suite that has no server: `ignored` ones, with the reason, or one that fails
-/// where servers are required.
+/// The trials of a suite that has no server: the `ignored` ones, with the reason; where servers are
+/// required each of them fails, so that no choice of tests passes for one that ran.
 #[must_use]
 pub fn missing(suite: &str, reason: &str, ignored: impl FnOnce(&str) -> Vec<Trial>) -> Vec<Trial> {
     if is_listing() || !are_servers_required() {
         return ignored(reason);
     }
-    let reason = reason.to_owned();
-    vec![Trial::test(format!("{suite}::has_a_server"), move || Err(reason.into()))]
+    let why = reason.to_owned();
+    let first = Trial::test(format!("{suite}::has_a_server"), move || Err(why.into()));
+    let failed = |trial: Trial| {
+        let why = format!("there is no server: {suite}::has_a_server says why");
+        Trial::test(trial.name(), move || Err(why.into()))
+    };
+    [first].into_iter().chain(ignored(reason).into_iter().map(failed)).collect()
 }
 
 /// Lists a trial as ignored, with the reason in front of its name.

@@ -6,7 +6,10 @@
 mod documents;
 mod guarantees;
 mod keys;
+mod native;
+mod neighbours;
 mod options;
+mod plans;
 mod sizes;
 mod statics;
 mod support;
@@ -28,6 +31,9 @@ const AREAS: &[&[Test]] = &[
     options::TESTS,
     guarantees::TESTS,
     sizes::TESTS,
+    native::TESTS,
+    neighbours::TESTS,
+    plans::TESTS,
 ];
 
 fn main() -> ExitCode {

@@ -9,12 +9,12 @@ use std::{
 
 use batch_core::{
     Batch, BatchExt as _, BatchOptions, ErrorKind, Guarantee, Job, JobStatus, Operation, Plan,
-    Report, Store as _, StoreExt as _, StoreOptions,
+    Report, Store as _, StoreExt as _,
 };
-use batch_cql::CqlStore;
+use batch_cql::{CqlBuilder, CqlStore, Translate};
 use scylla::client::session::Session;
 use serde_json::{Map, Value};
-use unibatch_integration_tests::{Cassandra, Result, connect_store, execute, make_keyspace};
+use unibatch_integration_tests::{Cassandra, Result, execute, make_keyspace};
 
 /// A test, and what it is listed as.
 pub(crate) struct Test {
@@ -59,6 +59,19 @@ impl World {
         self.keyspaces.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Settings of a store on the server.
+    pub(crate) fn builder(&self, keyspace: &str) -> CqlBuilder {
+        let mut builder =
+            CqlStore::builder().contact_point(self.server.address().to_string()).keyspace(keyspace);
+        if let Some((user, password)) = self.server.login() {
+            builder = builder.credentials(user, password);
+        }
+        if self.server.is_translated() {
+            builder = builder.translate(Translate::ContactPoints);
+        }
+        builder
+    }
+
     /// Makes a keyspace; `name` as CQL writes it.
     pub(crate) async fn keyspace(&self, session: &Session, name: &str) -> Result<()> {
         make_keyspace(session, name, 1).await?;
@@ -87,7 +100,7 @@ impl World {
         for definition in definitions {
             execute(&session, in_keyspace(definition, &keyspace)).await?;
         }
-        let store = connect_store(&self.server, own, StoreOptions::new()).await?;
+        let store = self.builder(own).connect().await?;
         Ok(Place { session, store, keyspace })
     }
 }
