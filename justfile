@@ -60,7 +60,7 @@ test:
 # the contract on Cassandra from one source: process, container, or the cluster of UNIBATCH_CQL_URL
 [group: 'test']
 test-cql source='process' *arguments:
-    UNIBATCH_REQUIRE_SERVERS=1 UNIBATCH_CQL_SERVER={{ source }} cargo test --locked -p unibatch-integration-tests --test cql -- {{ arguments }}
+    UNIBATCH_REQUIRE_SERVERS=1 UNIBATCH_CQL_SERVER={{ source }} cargo test --locked -p integration-tests --test cql -- {{ arguments }}
 
 # the examples: runs all of them and compares what they print
 [group: 'test']
@@ -100,7 +100,7 @@ run *arguments='examples/data/students.ndjson':
 # starts the Cassandra that the tests would run on, says its URL, and serves until Ctrl-D
 [group: 'use']
 serve:
-    cargo run --locked -p unibatch-integration-tests --example serve
+    cargo run --locked -p integration-tests --example serve
 
 # lays the code out
 [group: 'use']

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use batch_core::StoreOptions;
 use batch_cql::{CqlStatement, CqlStore};
+use integration_tests::{Cassandra, execute, make_keyspace};
 use scylla::{
     client::session::Session,
     statement::{
@@ -11,7 +12,6 @@ use scylla::{
         prepared::PreparedStatement,
     },
 };
-use unibatch_integration_tests::{Cassandra, execute, make_keyspace};
 
 use crate::{Outcome, rows::COLUMNS};
 

@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use integration_tests::Cassandra;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde_json::json;
-use unibatch_integration_tests::Cassandra;
 
 use crate::{
     Outcome,

@@ -20,8 +20,8 @@ use std::{path::PathBuf, time::Duration};
 use batch_core::StoreOptions;
 use clap::Parser;
 use comfy_table::Table;
+use integration_tests::{Cassandra, Settings, find_cassandra, remove_keyspace};
 use unibatch_benches::Counting;
-use unibatch_integration_tests::{Cassandra, Settings, find_cassandra, remove_keyspace};
 
 use crate::{
     bench::Bench,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use batch_core::{BatchExt as _, BatchOptions, Operation, Store as _, StoreOptions};
 use comfy_table::Table;
-use unibatch_integration_tests::Cassandra;
+use integration_tests::Cassandra;
 
 use crate::{
     Outcome,

@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, stdin};
 
-use unibatch_integration_tests::{Result, Settings, find_cassandra};
+use integration_tests::{Result, Settings, find_cassandra};
 
 fn main() -> Result<()> {
     let cassandra = find_cassandra(&Settings::new())?;

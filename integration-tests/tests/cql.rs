@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use batch_conformance::{absent, conclude, trials};
-use unibatch_integration_tests::{
+use integration_tests::{
     CqlHarness, Settings, find_cassandra, find_scylla, is_listing, missing, remove_keyspace,
 };
 

@@ -15,6 +15,10 @@ use batch_core::{
     StoreExt as _, StoreOptions, SystemClock,
 };
 use batch_cql::{Compression, CqlBuilder, CqlStore, Session, Translate, rustls};
+use integration_tests::{
+    Node, Result, Settings, conclude_serially, execute, find_process, ignored, is_listing, missing,
+    trial,
+};
 use libtest_mimic::Trial;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
@@ -23,10 +27,6 @@ use rustls::{
 };
 use serde_json::json;
 use tempfile::TempDir;
-use unibatch_integration_tests::{
-    Node, Result, Settings, conclude_serially, execute, find_process, ignored, is_listing, missing,
-    trial,
-};
 
 /// Of no network: what a node tells that is behind a port mapping.
 const NOWHERE: &str = "192.0.2.1";

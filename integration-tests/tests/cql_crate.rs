@@ -8,10 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use libtest_mimic::Trial;
-use unibatch_integration_tests::{
+use integration_tests::{
     Cassandra, Result, Settings, conclude_serially, find_cassandra, ignored, is_listing, missing,
 };
+use libtest_mimic::Trial;
 
 const NAME: &str = "what_the_crate_says_of_the_server_holds_on_a_server";
 

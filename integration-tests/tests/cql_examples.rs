@@ -4,11 +4,11 @@ use std::{process::ExitCode, sync::Arc};
 
 use batch_core::StoreOptions;
 use batch_memory::MemoryStore;
-use libtest_mimic::Trial;
-use unibatch_integration_tests::{
+use integration_tests::{
     Cassandra, Result, Settings, conclude_serially, connect_store, execute, find_cassandra,
     ignored, is_listing, make_keyspace, missing, remove_keyspace, trial,
 };
+use libtest_mimic::Trial;
 
 #[expect(
     dead_code,

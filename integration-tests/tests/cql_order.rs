@@ -9,13 +9,13 @@ use batch_core::{
 };
 use batch_cql::CqlStore;
 use fastrand::Rng;
-use libtest_mimic::Trial;
-use scylla::client::session::Session;
-use serde_json::{Map, Value, json};
-use unibatch_integration_tests::{
+use integration_tests::{
     Cassandra, Result, Settings, conclude_serially, connect_store, execute, find_cassandra,
     ignored, is_listing, make_keyspace, missing, remove_keyspace, trial,
 };
+use libtest_mimic::Trial;
+use scylla::client::session::Session;
+use serde_json::{Map, Value, json};
 
 /// How far a client's clock is ahead of the server's.
 const SKEWS: [(&str, i64); 3] =

@@ -12,15 +12,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use integration_tests::{
+    Node, Result, Settings, Things, conclude_serially, connect, execute, find_process, ignored,
+    is_listing, make_keyspace, missing,
+};
 use libtest_mimic::Trial;
 use scylla::client::session::Session;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::OnceCell,
-};
-use unibatch_integration_tests::{
-    Node, Result, Settings, Things, conclude_serially, connect, execute, find_process, ignored,
-    is_listing, make_keyspace, missing,
 };
 
 use crate::outcomes::Ways;
@@ -56,7 +56,7 @@ impl World {
             execute(&session, counters).await?;
             let things = Things::make(&session, KEYSPACE, "things").await?;
             let broken = Things::make(&session, BROKEN, "things").await?;
-            Ok::<_, unibatch_integration_tests::Error>((things, broken))
+            Ok::<_, integration_tests::Error>((things, broken))
         })?;
         let (address, node, ways) = (node.address(), Mutex::new(node), OnceCell::new());
         Ok(Self { address, node, things, broken, ways, runtime })

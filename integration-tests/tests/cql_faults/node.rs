@@ -10,9 +10,9 @@ use batch_core::{
     Store as _, StoreOptions, Verb,
 };
 use batch_cql::CqlStore;
+use integration_tests::{Result, Write, execute, trial};
 use libtest_mimic::Trial;
 use scylla::statement::Consistency;
-use unibatch_integration_tests::{Result, Write, execute, trial};
 
 use crate::{KEYSPACE, World, outcomes::check, shapes::Shape};
 

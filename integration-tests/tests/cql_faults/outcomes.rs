@@ -6,6 +6,7 @@ use std::sync::Arc;
 use batch_core::{Job, JobStatus, Store as _, StoreOptions};
 use batch_cql::CqlStore;
 use futures_util::future::{join_all, try_join, try_join_all};
+use integration_tests::{Error, FaultyNode, Result, Write, execute};
 use libtest_mimic::Trial;
 use scylla::{client::session::Session, errors::DbError, statement::Consistency, value::Counter};
 use scylla_proxy::{
@@ -16,7 +17,6 @@ use tokio::sync::{
     Mutex,
     mpsc::{UnboundedReceiver, unbounded_channel},
 };
-use unibatch_integration_tests::{Error, FaultyNode, Result, Write, execute};
 
 use crate::{
     KEYSPACE, World,

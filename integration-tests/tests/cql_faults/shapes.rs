@@ -3,7 +3,7 @@
 use std::fmt;
 
 use batch_core::{Batch, BatchExt as _, BatchOptions, BatchType, Guarantee, Job, Operation, Verb};
-use unibatch_integration_tests::{Result, Things, Write};
+use integration_tests::{Result, Things, Write};
 
 use crate::KEYSPACE;
 

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use batch_core::{BatchExt as _, BatchOptions, ErrorKind, Store as _, StoreExt as _};
+use integration_tests::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use unibatch_integration_tests::Result;
 
 use crate::support::{World, Wrongs, end, merged, operation, refusal, same, says, tests};
 

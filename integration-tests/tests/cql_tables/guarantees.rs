@@ -7,8 +7,8 @@ use batch_core::{
     Batch as _, BatchExt as _, BatchOptions, BatchState, BatchType, ErrorKind, Guarantee, OnError,
     Store as _,
 };
+use integration_tests::Result;
 use serde_json::{Value, json};
-use unibatch_integration_tests::Result;
 
 use crate::support::{
     Done, ISOLATED, Place, WHOLE, World, Wrongs, operation, refusal, same, says, tests,

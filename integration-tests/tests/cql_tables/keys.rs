@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use batch_core::{BatchExt as _, BatchOptions, ErrorKind, Store as _};
+use integration_tests::Result;
 use serde_json::{Map, Value, json};
-use unibatch_integration_tests::Result;
 
 use crate::support::{Place, World, Wrongs, end, merged, operation, refusal, same, says, tests};
 

@@ -16,11 +16,11 @@ mod support;
 
 use std::{process::ExitCode, sync::Arc};
 
-use libtest_mimic::Trial;
-use unibatch_integration_tests::{
+use integration_tests::{
     Settings, conclude_serially, find_cassandra, ignored, is_listing, missing, remove_keyspace,
     trial,
 };
+use libtest_mimic::Trial;
 
 use crate::support::{Test, World};
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use batch_core::{BatchExt as _, BatchOptions, ErrorKind, Guarantee, Operation};
 use batch_cql::CqlStatement;
+use integration_tests::Result;
 use scylla::value::Counter;
 use serde_json::{Value, json};
-use unibatch_integration_tests::Result;
 
 use crate::support::{Place, WHOLE, World, Wrongs, commit, end, refusal, same, says, tests};
 

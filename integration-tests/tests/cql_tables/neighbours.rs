@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use batch_core::{Batch as _, BatchExt as _, BatchOptions, BatchState, ErrorKind, Store as _};
+use integration_tests::Result;
 use serde_json::{Value, json};
-use unibatch_integration_tests::Result;
 
 use crate::support::{Place, WHOLE, World, Wrongs, end, operation, refusal, same, says, tests};
 

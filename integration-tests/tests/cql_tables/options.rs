@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use batch_core::{BatchExt as _, BatchOptions, Clock as _, Store as _, SystemClock};
+use integration_tests::Result;
 use serde_json::{Value, json};
-use unibatch_integration_tests::Result;
 
 use crate::support::{World, Wrongs, operation, same, tests};
 

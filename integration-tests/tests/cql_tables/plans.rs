@@ -11,10 +11,10 @@ use batch_core::{
     StoreOptions,
 };
 use batch_cql::CqlStore;
+use integration_tests::{FaultyNode, Result};
 use scylla_proxy::{Condition, Reaction as _, RequestOpcode, RequestReaction, RequestRule};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::unbounded_channel;
-use unibatch_integration_tests::{FaultyNode, Result};
 
 use crate::support::{Done, WHOLE, World, Wrongs, commit, same, tests};
 

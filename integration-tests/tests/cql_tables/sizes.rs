@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use batch_core::{Batch as _, BatchExt as _, BatchOptions, BatchState, ErrorKind, Job, Store as _};
 use futures_util::future::try_join_all;
+use integration_tests::{Result, execute};
 use serde_json::{Value, json};
-use unibatch_integration_tests::{Result, execute};
 
 use crate::support::{
     ISOLATED, Place, WHOLE, World, Wrongs, end, operation, refusal, same, says, tests,
@@ -311,7 +311,7 @@ async fn beside<T>(place: &Place, table: &str, work: impl Future<Output = Result
             let report = batch.commit().await?;
             same("applied", &1, &report.applied())?;
         }
-        Ok::<_, unibatch_integration_tests::Error>(jobs)
+        Ok::<_, integration_tests::Error>(jobs)
     });
     let (done, jobs) = futures_util::future::try_join(work, try_join_all(writers)).await?;
     let ends: Vec<String> = jobs.iter().flatten().map(end).collect();

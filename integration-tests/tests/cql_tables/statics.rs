@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use batch_core::{BatchOptions, ErrorKind, StoreExt as _};
+use integration_tests::Result;
 use serde_json::{Value, json};
-use unibatch_integration_tests::Result;
 
 use crate::support::{Place, WHOLE, World, Wrongs, refusal, same, says, tests};
 

@@ -12,9 +12,9 @@ use batch_core::{
     Report, Store as _, StoreExt as _,
 };
 use batch_cql::{CqlBuilder, CqlStore, Translate};
+use integration_tests::{Cassandra, Result, execute, make_keyspace};
 use scylla::client::session::Session;
 use serde_json::{Map, Value};
-use unibatch_integration_tests::{Cassandra, Result, execute, make_keyspace};
 
 /// A test, and what it is listed as.
 pub(crate) struct Test {

@@ -4,12 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use batch_core::{Job, JobStatus};
 use futures_util::TryStreamExt as _;
+use integration_tests::{Result, Write, connect};
 use scylla::{
     client::session::Session,
     statement::{Consistency, Statement},
     value::Counter,
 };
-use unibatch_integration_tests::{Result, Write, connect};
 
 use crate::{KEYSPACE, World};
 

@@ -16,12 +16,12 @@ use batch_core::{
     StoreOptions, Verb,
 };
 use batch_cql::{CqlStore, Translate};
+use integration_tests::{Result, Write};
 use scylla::{
     errors::{DbError, ExecutionError, RequestAttemptError},
     statement::Consistency,
 };
 use tokio::{sync::watch, task::JoinSet};
-use unibatch_integration_tests::{Result, Write};
 
 use crate::{KEYSPACE, World, ledger::Ledger};
 

@@ -13,13 +13,13 @@ use std::{
 
 use batch_core::{BatchExt as _, BatchOptions, Store as _, StoreOptions, Verb};
 use batch_cql::CqlStore;
-use libtest_mimic::Trial;
-use scylla::statement::Consistency;
-use tokio::runtime::Builder;
-use unibatch_integration_tests::{
+use integration_tests::{
     Result, Ring, Settings, Things, Write, conclude_serially, connect, execute, ignored,
     is_listing, make_keyspace, missing, trial,
 };
+use libtest_mimic::Trial;
+use scylla::statement::Consistency;
+use tokio::runtime::Builder;
 
 use crate::load::Load;
 
