@@ -468,6 +468,8 @@ impl Commit {
         } else {
             self.pause(unit.pauses)
         };
+        let asked_for = retry.iter().filter_map(|(_, error)| error.retry_after()).max();
+        let pause = pause.max(asked_for.unwrap_or_default());
         let operations: Vec<u32> = retry.into_iter().map(|(index, _)| index).collect();
         let mechanism = self.travels(&operations, unit.mechanism);
         lane.first.push_front(Unit {

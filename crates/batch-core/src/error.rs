@@ -1,6 +1,6 @@
 //! One error type for every store: what went wrong, and what it says about the operation's fate.
 
-use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
+use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 /// The result of this library's fallible calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -125,6 +125,8 @@ struct Cause {
     kind: ErrorKind,
     fate: Fate,
     transient: bool,
+    /// The pause that the store asked for.
+    retry_after: Option<Duration>,
     of_some: bool,
     message: Cow<'static, str>,
     details: Vec<(&'static str, serde_json::Value)>,
@@ -162,6 +164,7 @@ impl Error {
             kind,
             fate: Fate::NotApplied,
             transient: false,
+            retry_after: None,
             of_some: false,
             message: message.into(),
             details: Vec::new(),
@@ -182,6 +185,7 @@ impl Error {
                     kind: shared.kind,
                     fate: shared.fate,
                     transient: shared.transient,
+                    retry_after: shared.retry_after,
                     of_some: shared.of_some,
                     message: shared.message.clone(),
                     details: shared.details.clone(),
@@ -195,6 +199,7 @@ impl Error {
                     kind: inner.cause.kind,
                     fate: inner.cause.fate,
                     transient: inner.cause.transient,
+                    retry_after: inner.cause.retry_after,
                     of_some: inner.cause.of_some,
                     message: inner.cause.message.clone(),
                     details: inner.cause.details.clone(),
@@ -231,6 +236,13 @@ impl Error {
     #[must_use]
     pub fn transient(self) -> Self {
         self.change(|cause| cause.transient = true)
+    }
+
+    /// Says that the same request may succeed after this time, and not before: what the store asked
+    /// for.
+    #[must_use]
+    pub fn transient_after(self, pause: Duration) -> Self {
+        self.change(|cause| (cause.transient, cause.retry_after) = (true, Some(pause)))
     }
 
     /// Says that the same request must not be sent again, whatever the operation says of itself:
@@ -293,6 +305,12 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.0.cause.transient
+    }
+
+    /// The pause that the store asked for before the same request is sent again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.cause.retry_after
     }
 
     /// Whether the operation can be sent again without the danger of applying it twice:

@@ -20,6 +20,8 @@ pub enum Fault {
     Refuse(ErrorKind),
     /// The server refuses the whole request because it is busy. Transient.
     Busy,
+    /// The same, and it says how long it will be. Transient.
+    BusyFor(Duration),
     /// The request leaves and is lost before the server applies it.
     DropBefore,
     /// The server applies the request, and its answer is lost.

@@ -73,10 +73,14 @@ impl Instrumented {
                 chunk.sent();
                 Err(Error::new(kind, "the server refused the request, by an injected fault"))
             }
-            Fault::Busy => {
+            Fault::Busy | Fault::BusyFor(_) => {
                 chunk.sent();
                 let message = "the server is busy; the same request may succeed later";
-                Err(Error::new(ErrorKind::Overloaded, message).transient())
+                let error = Error::new(ErrorKind::Overloaded, message);
+                Err(match fault {
+                    Fault::BusyFor(pause) => error.transient_after(pause),
+                    _ => error.transient(),
+                })
             }
             Fault::DropBefore => {
                 chunk.sent();

@@ -1,6 +1,6 @@
 //! Retries: what is sent again, what never is, and what stays in doubt.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use batch_core::{
     BatchExt as _, BatchOptions, Error, ErrorKind, Fate, Guarantee, JobStatus, Operation, Verb,
@@ -19,6 +19,12 @@ pub(super) const CASES: &[Case] = &[
         what_was_certainly_not_applied_and_may_succeed_is_sent_again,
         [Faults],
         "Definitely-not-applied and transient: retried with jittered backoff inside the deadline."
+    ),
+    case!(
+        retries,
+        a_store_that_says_how_long_it_is_busy_is_not_asked_before,
+        [Faults],
+        "Definitely-not-applied and transient: retried with backoff inside the deadline, and not before the time that the store asks for."
     ),
     case!(
         retries,
@@ -118,6 +124,18 @@ async fn what_was_certainly_not_applied_and_may_succeed_is_sent_again(context: C
             let attempts = wrapped.log.chunks().into_iter().map(|chunk| chunk.attempt);
             assert_eq!(attempts.collect::<Vec<_>>(), [1, 2, 3]);
         }
+    }
+}
+
+async fn a_store_that_says_how_long_it_is_busy_is_not_asked_before(context: Context) {
+    let pause = Duration::from_millis(300);
+    for guarantee in context.guarantees() {
+        let wrapped = context.wrap([Fault::BusyFor(pause)], quick()).await;
+        let operations = [context.put("a", &aged(1))];
+        let (jobs, report) = commit_on(&*wrapped.store, asking(guarantee), operations).await;
+        assert_applied(&jobs);
+        assert_eq!(report.retries(), 1, "{guarantee}: {report}");
+        assert!(report.elapsed() >= pause, "{guarantee}: {:?}", report.elapsed());
     }
 }
 

@@ -109,14 +109,17 @@ pub(crate) async fn prepare(
         // An empty commit does no I/O.
         while !queue.is_empty() {
             let view = View::range(queue, 0, queue.len());
-            match shared.backend.resolve(view, false).await {
+            let pause = shared.options.pause(before, before.into());
+            let pause = match shared.backend.resolve(view, false).await {
                 Err(error) if waits && error.is_transient() && error.is_retry_safe() => {
+                    let asked_for = error.retry_after().unwrap_or_default();
                     again(error);
+                    pause.max(asked_for)
                 }
                 Err(error) => return Err(error),
                 Ok(()) => break,
-            }
-            tokio::time::sleep(shared.options.pause(before, before.into())).await;
+            };
+            tokio::time::sleep(pause).await;
             before += 1;
         }
         plan(&*shared.backend, queue, terms, &shared.limits()).await
