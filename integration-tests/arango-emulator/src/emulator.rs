@@ -1,0 +1,185 @@
+//! The emulator as tests use it.
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use rustls::ServerConfig;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use crate::{
+    auth::Auth, connection, log::Seen, server::Server, state::State, storage::Scope,
+    version::Version,
+};
+
+/// How an emulator is started.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    version: String,
+    auth: Option<(String, String)>,
+    listen: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Builder {
+    /// The release that is emulated, such as `3.11.14`, `3.12.2` or `3.12.10`.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Lets in this user alone. Without, everybody is let in.
+    pub fn auth(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.auth = Some((user.into(), password.into()));
+        self
+    }
+
+    /// Where to listen. By default that is a free port of 127.0.0.1.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Speaks TLS, as this says. For HTTP/2 its `alpn_protocols` have to name `h2`.
+    pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// If the version is none, or the address is not to be had.
+    pub async fn start(self) -> io::Result<Emulator> {
+        let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
+        let version = Version::parse(&self.version).map_err(wrong)?;
+        let state = State::new(version).map_err(|failure| wrong(failure.message))?;
+        let server = Arc::new(Server::new(state, Auth::new(self.auth)));
+        let mut emulator =
+            Emulator { server, address: self.listen, tls: self.tls, listening: None };
+        emulator.start().await?;
+        Ok(emulator)
+    }
+}
+
+/// A server with ArangoDB's HTTP interface. It stops when it is dropped, and what it stored is gone.
+pub struct Emulator {
+    server: Arc<Server>,
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator").field("url", &self.url()).finish_non_exhaustive()
+    }
+}
+
+impl Emulator {
+    /// An emulator of 3.11.14, without authentication, until the builder is told otherwise.
+    pub fn builder() -> Builder {
+        Builder {
+            version: "3.11.14".into(),
+            auth: None,
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            tls: None,
+        }
+    }
+
+    /// Where it listens, such as `http://127.0.0.1:35001`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Listens again after [`stop`](Self::stop), on the same port, with all that was stored.
+    ///
+    /// # Errors
+    /// If somebody else has the port by now.
+    pub async fn start(&mut self) -> io::Result<()> {
+        if self.listening.is_some() {
+            return Ok(());
+        }
+        let (listener, address) = connection::listen(self.address).await?;
+        self.address = address;
+        let accepting = connection::accept(listener, Arc::clone(&self.server), self.tls.clone());
+        self.listening = Some(tokio::spawn(accepting));
+        Ok(())
+    }
+
+    /// Ends all connections and refuses new ones. What was stored stays, and requests that run end
+    /// by themselves; transactions are gone, as with a process that ends.
+    pub async fn stop(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            listening.abort();
+            // It was cancelled: that is what it says.
+            let _ = listening.await;
+        }
+        self.server.state().store.transactions.expire_all();
+        self.server.wake();
+    }
+
+    /// The documents of a collection as a reader outside of transactions sees them, in the order of
+    /// their last writes. None where there is no such database or collection.
+    #[must_use]
+    pub fn documents(&self, database: &str, collection: &str) -> Option<Vec<Value>> {
+        let state = self.server.state();
+        let scope = Scope { database: database.to_owned(), transaction: None };
+        let found = state.store.known(&scope, collection).ok()?;
+        Some(found.data.iter().map(|document| document.show(&found.name).into()).collect())
+    }
+
+    /// The requests that were seen since the last [`forget_requests`](Self::forget_requests).
+    #[must_use]
+    pub fn requests(&self) -> Vec<Seen> {
+        self.server.log.all()
+    }
+
+    /// Starts the log of requests anew.
+    pub fn forget_requests(&self) {
+        self.server.log.clear();
+    }
+
+    /// Returns when the requests that were seen are enough.
+    pub async fn until_seen(&self, enough: impl FnMut(&[Seen]) -> bool) {
+        self.server.log.until(enough).await;
+    }
+
+    /// Ids of the stream transactions that run.
+    #[must_use]
+    pub fn running_transactions(&self) -> Vec<String> {
+        let state = self.server.state();
+        state.store.transactions.running().map(|(id, _)| id.to_string()).collect()
+    }
+
+    /// Ends all stream transactions, as their idle time does.
+    pub fn expire_transactions(&self) {
+        self.server.state().store.transactions.expire_all();
+        self.server.wake();
+    }
+
+    /// Ends all tokens that were given out, as their time does.
+    pub fn expire_tokens(&self) {
+        self.server.auth.end_tokens();
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            listening.abort();
+        }
+    }
+}

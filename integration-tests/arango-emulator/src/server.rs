@@ -1,0 +1,194 @@
+//! What all connections share, and the way of a request from its bytes to its answer.
+
+use std::{
+    io::Read as _,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use flate2::read::{GzDecoder, ZlibDecoder};
+use tokio::{sync::Notify, time::timeout};
+
+use crate::{
+    api,
+    auth::{Auth, Caller},
+    errors::Failure,
+    log::Log,
+    reply::{Answer, Reply},
+    request::Request,
+    state::State,
+    version::BatchRoute,
+};
+
+/// How long a request waits for what another transaction has.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The server behind all its connections.
+#[derive(Debug)]
+pub(crate) struct Server {
+    state: Mutex<State>,
+    /// Something ended that others may wait for.
+    changed: Notify,
+    connections: AtomicU64,
+    pub(crate) auth: Auth,
+    pub(crate) log: Log,
+}
+
+impl Server {
+    pub(crate) fn new(state: State, auth: Auth) -> Self {
+        Self {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            connections: AtomicU64::new(0),
+            auth,
+            log: Log::default(),
+        }
+    }
+
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The state, for a moment: nothing waits while it is held.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // A handler that panicked has failed its test; what it left is still there to be seen.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one request within its database, without what only the envelope is looked at for.
+    pub(crate) async fn answer(&self, request: &Request) -> Reply {
+        let answer = timeout(LOCK_TIMEOUT, self.patiently(request)).await;
+        answer.unwrap_or_else(|_| Err(Failure::new(18))).unwrap_or_else(Reply::from)
+    }
+
+    async fn patiently(&self, request: &Request) -> Answer {
+        loop {
+            // Registered before the state is looked at, so that no change is missed.
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let answer = api::handle(&mut self.state(), request);
+            match answer {
+                Err(failure) if failure.waits => changed.await,
+                answer => {
+                    self.changed.notify_waiters();
+                    return answer;
+                }
+            }
+        }
+    }
+
+    /// Runs a request as it came over a connection.
+    pub(crate) async fn execute(
+        self: Arc<Self>,
+        mut request: Request,
+        queue_full: Option<usize>,
+    ) -> Reply {
+        if request.method == "OPTIONS" {
+            return Reply::nothing(200)
+                .header("allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT");
+        }
+        if let Some(reply) = self.refused(&request) {
+            return reply;
+        }
+        match decoded(&request) {
+            Ok(body) => request.body = body,
+            Err(reply) => return reply,
+        }
+        match request.headers.remove("x-arango-async").as_deref() {
+            Some("store") => self.in_background(request, true),
+            Some("true") => self.in_background(request, false),
+            _ => self.route(request, queue_full).await,
+        }
+    }
+
+    async fn route(self: Arc<Self>, request: Request, queue_full: Option<usize>) -> Reply {
+        if request.path == "/_open/auth" {
+            return self.auth.open(&self.state(), &request).unwrap_or_else(Reply::from);
+        }
+        let batch = request.path == "/_api/batch";
+        if batch && self.state().batch_route() != BatchRoute::Gone {
+            return api::run_batch(self, request, queue_full).await;
+        }
+        self.answer(&request).await
+    }
+
+    /// What the layer that speaks HTTP refuses by itself: it looks at who asks, and for which database.
+    fn refused(&self, request: &Request) -> Option<Reply> {
+        let state = self.state();
+        if state.settings.starting
+            && !matches!(request.path.as_str(), "/_api/version" | "/_admin/status")
+        {
+            return Some(Reply::of_connection(503, 503, "service unavailable"));
+        }
+        match self.auth.check(request) {
+            Caller::Allowed => {}
+            Caller::Unknown => {
+                let text = "not authorized to execute this request";
+                let reply = Reply::of_connection(401, 11, text);
+                let told = request.header("x-omit-www-authenticate").is_none();
+                return Some(if told { with_challenges(reply) } else { reply });
+            }
+        }
+        let limit = request.header("x-arango-queue-time-seconds");
+        // The queue is always empty here; a limit that no queue keeps is for tests to ask for.
+        if limit.and_then(|limit| limit.trim().parse::<f64>().ok()).is_some_and(|limit| limit < 0.0)
+        {
+            return Some(Reply::of_connection(412, 21004, "queue time violated"));
+        }
+        if !state.store.databases.contains_key(&request.database) {
+            return Some(Reply::of_connection(404, 1228, "database not found"));
+        }
+        None
+    }
+
+    fn in_background(self: Arc<Self>, request: Request, stored: bool) -> Reply {
+        let reply = Reply::nothing(202);
+        if !stored {
+            tokio::spawn(self.route(request, None));
+            return reply;
+        }
+        let id = {
+            let mut state = self.state();
+            let id = state.store.clock.tick();
+            state.jobs.start(id);
+            id
+        };
+        tokio::spawn(async move {
+            let reply = Arc::clone(&self).route(request, None).await;
+            self.state().jobs.finish(id, reply);
+        });
+        reply.header("x-arango-async-id", id.to_string())
+    }
+
+    /// Something changed from outside of requests.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+}
+
+fn with_challenges(reply: Reply) -> Reply {
+    reply
+        .header("www-authenticate", "Basic, realm=\"ArangoDB\"")
+        .header("www-authenticate", "Bearer, token_type=\"JWT\", realm=\"ArangoDB\"")
+}
+
+/// The body without its Content-Encoding, which is named exactly.
+fn decoded(request: &Request) -> Result<Bytes, Reply> {
+    let mut body = Vec::new();
+    let read = match request.header("content-encoding") {
+        Some("gzip") => GzDecoder::new(&*request.body).read_to_end(&mut body),
+        Some("deflate") => ZlibDecoder::new(&*request.body).read_to_end(&mut body),
+        _ => return Ok(request.body.clone()),
+    };
+    match read {
+        Ok(_) => Ok(body.into()),
+        Err(_) => {
+            Err(Reply::of_connection(400, 10, "decoding error: a corrupted message was received"))
+        }
+    }
+}
