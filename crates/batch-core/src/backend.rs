@@ -85,10 +85,14 @@ pub struct Mechanism {
     pub name: Cow<'static, str>,
     /// The most operations in a chunk.
     pub max_operations: usize,
-    /// The most bytes in a chunk, as [`Route::bytes`] and [`overhead`](Self::overhead) count them.
+    /// The most bytes in a chunk, as [`Route::bytes`], [`overhead`](Self::overhead) and
+    /// [`per_operation`](Self::per_operation) count them.
     pub max_bytes: usize,
     /// The bytes that a chunk has over the sum of its operations.
     pub overhead: u32,
+    /// The bytes that each operation has over its [`Route::bytes`] when it travels so: the head of a
+    /// part. Not where operations are folded.
+    pub per_operation: u32,
     /// Whether the bytes are exact; else they are an upper bound.
     pub exact_bytes: bool,
     /// Whether operations on one key may share a chunk.
@@ -114,6 +118,7 @@ impl Mechanism {
             max_operations: usize::MAX,
             max_bytes: usize::MAX,
             overhead: 0,
+            per_operation: 0,
             exact_bytes: true,
             repeats: Repeats::Apart,
             atomic: false,
@@ -121,6 +126,13 @@ impl Mechanism {
             alone: None,
             pooled: None,
         }
+    }
+}
+
+impl Mechanism {
+    /// The bytes that a chunk of so many operations has over the sum of their routes'.
+    pub(crate) fn added(&self, operations: u64) -> u64 {
+        u64::from(self.overhead) + u64::from(self.per_operation) * operations
     }
 }
 

@@ -250,7 +250,7 @@ impl Commit {
 
     fn size(&self, operations: &[u32], mechanism: &Mechanism) -> u64 {
         let sum: u64 = operations.iter().map(|index| self.bytes_of(*index)).sum();
-        sum + u64::from(mechanism.overhead)
+        sum + mechanism.added(u64::try_from(operations.len()).unwrap_or(u64::MAX))
     }
 
     /// Takes in what an attempt came to, and puts its lane back.

@@ -478,6 +478,22 @@ impl Operation {
         Ok(())
     }
 
+    /// The operation as a backend reads it in a queue of its own, where its place and its shape
+    /// are 0: for tests of encoders.
+    #[must_use]
+    pub fn as_ref(&self) -> OperationRef<'_> {
+        OperationRef {
+            index: 0,
+            verb: self.verb,
+            collection: &self.collection,
+            shape: 0,
+            key: self.key_parts(),
+            body: self.body(),
+            statement: self.statement.as_ref(),
+            options: self.options(),
+        }
+    }
+
     /// What the operation does.
     #[must_use]
     pub fn verb(&self) -> Verb {

@@ -38,9 +38,10 @@ impl Commit {
             });
         }
         let overhead = u64::from(unit.mechanism.overhead);
+        let each = u64::from(unit.mechanism.per_operation);
         let mut pieces: Vec<(Vec<u32>, u64)> = Vec::new();
         for index in &unit.operations {
-            let bytes = self.bytes_of(*index);
+            let bytes = self.bytes_of(*index) + each;
             match pieces.last_mut() {
                 Some((piece, size)) if *size + bytes <= limit => {
                     piece.push(*index);

@@ -36,6 +36,11 @@ impl Limits<'_> {
         all.map(|mechanism| (self.operations(mechanism), self.bytes(mechanism))).collect()
     }
 
+    /// The bytes that the server was seen to take, for each mechanism.
+    pub(super) fn learned_of_each(&self, routes: &Routes) -> Vec<u64> {
+        routes.mechanisms.iter().map(|mechanism| self.learned.limit(&mechanism.name)).collect()
+    }
+
     /// The most bytes that may be tried: below what the server is known to refuse.
     pub(crate) fn most_bytes(&self, mechanism: &Mechanism) -> u64 {
         self.fixed(mechanism).min(self.learned.refused_from(&mechanism.name).saturating_sub(1))
@@ -102,7 +107,8 @@ impl Cut {
             if let Some(own) = routes.mechanisms.get(usize::from(chunk.mechanism.0))
                 && let Some((alone, other)) = alone(routes, own, operations.unwrap_or_default())
             {
-                let bytes = chunk.bytes - u64::from(own.overhead) + u64::from(other.overhead);
+                let count = u64::from(chunk.end - chunk.start);
+                let bytes = chunk.bytes - own.added(count) + other.added(count);
                 if bounds.get(usize::from(alone.0)).is_some_and(|bound| bytes <= *bound) {
                     self.bytes = self.bytes - chunk.bytes + bytes;
                     *chunk = ChunkSpec { mechanism: alone, bytes, ..*chunk };
@@ -155,7 +161,7 @@ pub(crate) async fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
     for (place, route) in (0..all).zip(&mut routes.routes) {
         let id = usize::from(route.mechanism.0);
         if let (Some(mechanism), Some(bound)) = (routes.mechanisms.get(id), bounds.get(id)) {
-            let bytes = u64::from(route.bytes) + u64::from(mechanism.overhead);
+            let bytes = u64::from(route.bytes) + mechanism.added(1);
             if bytes > *bound {
                 routes.refused.push((place, oversized(mechanism, bytes, *bound)));
                 route.mechanism = REFUSED;
@@ -184,7 +190,7 @@ pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
         return refuse(0, ErrorKind::Unsupported, &reason);
     }
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
-    let mut bytes = u64::from(mechanism.overhead);
+    let mut bytes = mechanism.added(all.into());
     let mut counted = u64::from(all);
     let mut repeated = Repeated::among(routes.routes.len());
     let mut keys = ShardedMap::with_room(routes.routes.len());
@@ -341,7 +347,7 @@ impl<'a> InOrder<'a> {
         let (most, most_bytes) = limits.copied().unwrap_or((1, u64::MAX));
         let alone = self.stop && !mechanism.stops;
         let most = if alone { 1 } else { most };
-        let size = u64::from(route.bytes);
+        let size = u64::from(route.bytes) + u64::from(mechanism.per_operation);
         let again = matches!(mechanism.repeats, Repeats::Apart | Repeats::Folded)
             && route.key.is_some_and(|key| !self.keys.insert(key.get()));
         let repeats = again && mechanism.repeats == Repeats::Apart;

@@ -20,6 +20,8 @@ use crate::backend::{KeyId, MechanismId, Pooled, REFUSED, Repeats, Route, Routes
 pub(super) struct FreeChunks<'a> {
     routes: &'a Routes,
     limits: Vec<(u64, u64)>,
+    /// The most bytes that the server was seen to take, by mechanism.
+    learned: Vec<u64>,
     /// For each mechanism, the chunk of a group that may still take operations.
     open: Vec<ShardedMap<u32>>,
     /// The last one that took one: operations come in runs of one group.
@@ -67,6 +69,7 @@ impl<'a> FreeChunks<'a> {
         Self {
             routes,
             limits: limits.of_each(routes),
+            learned: limits.learned_of_each(routes),
             open,
             recent: None,
             chunk_of: vec![0; all],
@@ -97,8 +100,7 @@ impl<'a> FreeChunks<'a> {
     fn add_lone(&mut self, place: u32, route: &Route) {
         let Route { mechanism, pool, .. } = *route;
         let own = self.routes.mechanisms.get(usize::from(mechanism.0));
-        let overhead = own.map_or(0, |own| u64::from(own.overhead));
-        let bytes = overhead + u64::from(route.bytes);
+        let bytes = own.map_or(0, |own| own.added(1)) + u64::from(route.bytes);
         let spec = ChunkSpec { start: 0, end: 1, mechanism, bytes };
         let more = More { folded: 0, pool, together: false };
         let next = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
@@ -148,6 +150,9 @@ impl<'a> FreeChunks<'a> {
         let Route { mechanism, group, .. } = *route;
         let id = usize::from(mechanism.0);
         let (most, most_bytes) = self.limits.get(id).copied()?;
+        let own = self.routes.mechanisms.get(id);
+        let folds = size > u64::from(route.bytes);
+        let size = size + own.map_or(0, |own| u64::from(own.per_operation));
         let open = self.open.get_mut(id)?;
         let counted = |chunk: u32, spec: &ChunkSpec| {
             let more = self.more.as_ref().and_then(|more| more.get(chunk as usize));
@@ -164,8 +169,8 @@ impl<'a> FreeChunks<'a> {
         let chunk = match chunk.filter(takes) {
             Some(chunk) => chunk,
             None => {
-                let overhead = self.routes.mechanisms.get(id).map_or(0, |m| u64::from(m.overhead));
-                if size > u64::from(route.bytes) && overhead + size > most_bytes {
+                let overhead = own.map_or(0, |own| u64::from(own.overhead));
+                if folds && overhead + size > most_bytes {
                     return None;
                 }
                 let chunk = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
@@ -217,9 +222,9 @@ impl<'a> FreeChunks<'a> {
     /// The chunk that takes another one in, which would else get the place `left`; `None` if that
     /// stays by itself.
     fn take_in(&mut self, spec: ChunkSpec, more: More, left: u32) -> Option<u32> {
-        let overhead_of = |id: MechanismId| {
+        let added = |id: MechanismId, operations: u64| {
             let mechanism = self.routes.mechanisms.get(usize::from(id.0));
-            mechanism.map_or(0, |mechanism| u64::from(mechanism.overhead))
+            mechanism.map_or(0, |mechanism| mechanism.added(operations))
         };
         let pooled = self.pooled(spec.mechanism)?;
         let counted = u64::from(spec.end - more.folded);
@@ -228,7 +233,11 @@ impl<'a> FreeChunks<'a> {
         }
         let limits = self.limits.get(usize::from(pooled.mechanism.0));
         let (most, most_bytes) = limits.copied().unwrap_or_default();
-        let bytes = spec.bytes - overhead_of(spec.mechanism);
+        // What was cut smaller because of its size is not put together again.
+        let learned = self.learned.get(usize::from(spec.mechanism.0)).copied();
+        let most_bytes = most_bytes.min(learned.unwrap_or(u64::MAX));
+        let count = u64::from(spec.end);
+        let bytes = spec.bytes - added(spec.mechanism, count);
         let begun = Taker { chunk: left, groups: 1, counted };
         let pool = (pooled.mechanism, more.pool);
         let Some(taker) = self.takers.get_mut(&pool) else {
@@ -239,10 +248,11 @@ impl<'a> FreeChunks<'a> {
             && taker.groups < pooled.max_groups
             && taker.counted + counted <= most
         {
-            let before = into.bytes - overhead_of(into.mechanism) + overhead_of(pooled.mechanism);
-            if before + bytes <= most_bytes {
+            let before = into.bytes - added(into.mechanism, into.end.into());
+            let together = before + bytes + added(pooled.mechanism, u64::from(into.end) + count);
+            if together <= most_bytes {
                 into.mechanism = pooled.mechanism;
-                into.bytes = before + bytes;
+                into.bytes = together;
                 into.end += spec.end;
                 if let Some(more) = self.more.as_mut().and_then(|m| m.get_mut(taker.chunk as usize))
                 {

@@ -54,6 +54,32 @@ async fn a_chunk_takes_at_most_so_many_groups() {
 }
 
 #[tokio::test]
+async fn what_each_operation_has_over_its_own_bytes_is_counted_by_the_way_it_travels() {
+    let store = |most_bytes| {
+        Routed::new(move |routes, _| {
+            let mut several = mechanism("several", Repeats::Apart, 100, most_bytes);
+            (several.overhead, several.per_operation) = (5, 20);
+            let several = routes.mechanism(several);
+            let mut plain = mechanism("plain", Repeats::Apart, 4, 1000);
+            plain.per_operation = 2;
+            plain.pooled = Some(Pooled::new(several, 9, 3));
+            vec![routes.mechanism(plain)]
+        })
+        .open(StoreOptions::new())
+        .1
+    };
+    let bytes = |plan: &batch_core::Plan| plan.chunks.iter().map(|c| c.bytes).collect::<Vec<_>>();
+    let plan = plan_of(&store(1000), groups(3)).await;
+    assert_eq!(chunks(&plan), [(1, "several", vec![1, 2, 3])]);
+    assert_eq!(bytes(&plan), [5 + 3 * (10 + 20)]);
+    // 5 + 2 × 30 bytes fit, 5 + 3 × 30 do not.
+    let plan = plan_of(&store(94), groups(3)).await;
+    assert_eq!(chunks(&plan), [(1, "several", vec![1, 2]), (2, "plain", vec![3])]);
+    assert_eq!(bytes(&plan), [65, 1 + 10 + 2]);
+    assert_eq!(plan.bytes(), 78);
+}
+
+#[tokio::test]
 async fn the_ceilings_are_those_of_the_way_they_travel_together() {
     let in_pairs = || (1..=8_u64).map(|n| put(&format!("k{n}")).group(n.div_ceil(2)));
     let (_, store) = pooling(9, 5, 1000).open(StoreOptions::new());

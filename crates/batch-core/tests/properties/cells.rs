@@ -28,6 +28,9 @@ use crate::{
 };
 
 /// The server's clock, by which the client stamps too: no two looks at it are the same.
+/// What an operation that travels by itself has over its own bytes.
+pub(crate) const PER_OPERATION_OF_OWN: u32 = 3;
+
 #[derive(Debug, Default)]
 pub(crate) struct Ticking(AtomicI64);
 
@@ -150,7 +153,8 @@ impl Cells {
             (mechanism.overhead, mechanism.repeats) = (overhead, repeats);
             mechanism
         };
-        let own = made("own", 7, Repeats::Apart);
+        let mut own = made("own", 7, Repeats::Apart);
+        own.per_operation = PER_OPERATION_OF_OWN;
         if anew % 2 == 1 {
             // Comes first, so that all others have other numbers than before.
             routes.mechanism(own.clone());
@@ -205,7 +209,13 @@ impl Cells {
             (in_order, "operations on a key are not in program order"),
             (mechanism.repeats != Repeats::Apart || keys.len() == all.len(), "a key stands twice"),
             (counted <= mechanism.max_operations.min(self.most), "too many operations"),
-            (chunk.bytes() == bytes + u64::from(mechanism.overhead), "bytes do not add up"),
+            (
+                chunk.bytes()
+                    == bytes
+                        + u64::from(mechanism.overhead)
+                        + u64::from(mechanism.per_operation) * all.len() as u64,
+                "bytes do not add up",
+            ),
             (chunk.bytes() <= mechanism.max_bytes as u64, "too many bytes"),
             // Groups are others after metadata was read anew.
             (one_group || state.anew > 0, "groups are mixed"),

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use batch_core::{Plan, PlannedChunk};
 
-use crate::case::{Case, Habits, operation};
+use crate::{
+    case::{Case, Habits, operation},
+    cells::PER_OPERATION_OF_OWN,
+};
 
 fn overhead(mechanism: &str) -> u64 {
     match mechanism {
@@ -52,7 +55,10 @@ impl Planned<'_> {
 
     fn check_chunk(&self, chunk: &PlannedChunk) {
         let sum: u64 = chunk.operations.iter().map(|job| self.size(*job)).sum();
-        assert_eq!(chunk.bytes, sum + overhead(&chunk.mechanism), "{chunk:?}");
+        let each = if chunk.mechanism == "own" { PER_OPERATION_OF_OWN } else { 0 };
+        let all = chunk.operations.len() as u64;
+        let added = overhead(&chunk.mechanism) + u64::from(each) * all;
+        assert_eq!(chunk.bytes, sum + added, "{chunk:?}");
         if let ("several", Some((_, below, most, most_bytes))) =
             (chunk.mechanism.as_str(), self.habits.pooled)
         {
