@@ -18,6 +18,7 @@ const LONGEST_PROBE: Duration = Duration::from_secs(5);
 const LONGEST_START: Duration = Duration::from_secs(400);
 
 const CQL: u16 = 9042;
+const ARANGO: u16 = 8529;
 
 /// A published image, how its server is started, and what it says when clients may come.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Published {
     tag: &'static str,
     variables: Vec<(&'static str, String)>,
     arguments: &'static [&'static str],
+    port: u16,
     ready: WaitFor,
 }
 
@@ -43,7 +45,19 @@ impl Published {
                 ("JVM_EXTRA_OPTS", java.join(" ")),
             ],
             arguments: &[],
+            port: CQL,
             ready: WaitFor::message_on_stdout(READY),
+        }
+    }
+
+    pub(crate) fn arango(tag: &'static str, password: &str) -> Self {
+        Self {
+            name: "arangodb",
+            tag,
+            variables: vec![("ARANGO_ROOT_PASSWORD", password.to_owned())],
+            arguments: &[],
+            port: ARANGO,
+            ready: WaitFor::message_on_either_std("is ready for business"),
         }
     }
 
@@ -59,6 +73,7 @@ impl Published {
                 "--developer-mode=1",
                 "--broadcast-rpc-address=127.0.0.1",
             ],
+            port: CQL,
             ready: WaitFor::message_on_either_std("init - serving"),
         }
     }
@@ -129,7 +144,7 @@ async fn probe(image: &Published) -> Result<()> {
 
 async fn run(image: &Published) -> Result<(ContainerAsync<GenericImage>, SocketAddr)> {
     let mut request = GenericImage::new(image.name, image.tag)
-        .with_exposed_port(CQL.tcp())
+        .with_exposed_port(image.port.tcp())
         .with_wait_for(image.ready.clone())
         .with_startup_timeout(LONGEST_START)
         .with_cmd(image.arguments.iter().copied());
@@ -138,7 +153,7 @@ async fn run(image: &Published) -> Result<(ContainerAsync<GenericImage>, SocketA
     }
     let container = request.start().await?;
     let host = container.get_host().await?.to_string();
-    let port = container.get_host_port_ipv4(CQL).await?;
+    let port = container.get_host_port_ipv4(image.port).await?;
     // The port is mapped on the engine's IPv4 addresses.
     let address = lookup_host((host, port)).await?.find(SocketAddr::is_ipv4);
     Ok((container, address.ok_or("the engine's host has no IPv4 address")?))

@@ -14,8 +14,14 @@
 //! suites are listed as ignored, with what to install; under `CI` or with
 //! `UNIBATCH_REQUIRE_SERVERS=1` they fail. Suites that stop and kill nodes start processes, always.
 //!
+//! ArangoDB is published as images alone, so its suites run on an emulator: [`ArangoServer`]. The same
+//! suites run on the images where an engine has them or can pull them, and on the server that
+//! `UNIBATCH_ARANGO_URL` names.
+//!
 //! Whatever is started ends with the program that started it, however that ends, and its data with it.
 
+mod arango;
+mod arango_harness;
 mod container;
 mod driver;
 mod harness;
@@ -29,6 +35,8 @@ mod suite;
 mod truth;
 mod watchdog;
 
+pub use arango::ArangoServer;
+pub use arango_harness::ArangoHarness;
 pub use container::Container;
 pub use driver::{connect, execute};
 pub use harness::{CqlHarness, connect_store, make_keyspace, remove_keyspace};

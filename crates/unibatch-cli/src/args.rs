@@ -51,13 +51,14 @@ Examples:
   unibatch check --store 'cql://localhost,[::1]:9043/school?local_dc=dc1' --output json";
 
 const STORE: &str =
-    "The store: memory:, arango://user:pass@host:8529/db, cql://user:pass@host,host2/keyspace";
+    "The store: memory:, arango://user:pass@host,host2/db, cql://user:pass@host,host2/keyspace";
 
 const STORE_MORE: &str = "\
 Also arango+https:// and cql+tls://. Parameters, as in memory:?timeout=3s: timeout, max_in_flight, \
-max_batch_bytes and max_batch_operations on every store; auth=basic|jwt on ArangoDB; consistency, \
+max_batch_bytes and max_batch_operations on every store; auth=basic|jwt, protocol=http1|http2, \
+compression=gzip and sharded_transactions=accept on ArangoDB; consistency, \
 serial_consistency, local_dc, translate=contact-points and compression=lz4|snappy on CQL; \
-tls_ca=FILE and tls_name=NAME on cql+tls. The password may be in the environment \
+tls_ca=FILE on arango+https and cql+tls, tls_name=NAME on cql+tls. The password may be in the environment \
 variable UNIBATCH_PASSWORD instead, where other users of the machine cannot see it.";
 
 /// Commit batches of operations, and tell for each one whether it is in the store.

@@ -69,14 +69,7 @@ async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>> {
         )),
         #[cfg(feature = "arango")]
         Scheme::Arango | Scheme::ArangoHttps => {
-            let protocol = if url.scheme() == Scheme::Arango { "http" } else { "https" };
-            let endpoint = url.hosts().first().map(|host| format!("{protocol}://{host}"));
-            match batch_arango::ArangoStore::connect(
-                &endpoint.unwrap_or_default(),
-                url.path().unwrap_or("_system"),
-                url.parameters().store_options(),
-            )
-            .await? {}
+            Ok(Arc::new(arango::builder(url)?.connect().await?))
         }
         #[cfg(feature = "cql")]
         Scheme::Cql | Scheme::CqlTls => Ok(Arc::new(cql::builder(url)?.connect().await?)),
@@ -93,6 +86,8 @@ async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>> {
     }
 }
 
+#[cfg(feature = "arango")]
+mod arango;
 #[cfg(feature = "cql")]
 mod cql;
 
@@ -137,13 +132,12 @@ mod tests {
 
     #[cfg(feature = "arango")]
     #[tokio::test]
-    async fn a_backend_that_does_not_connect_yet_says_so_and_what_to_use() {
-        for url in
-            ["arango://root:hunter2@localhost/school", "arango+https://root:hunter2@localhost"]
-        {
-            let error = refusal(url).await;
-            assert_eq!(error.kind(), ErrorKind::Unsupported, "{url}");
-            assert!(error.to_string().contains("use the store `memory:`"), "{url}: {error}");
+    async fn a_database_that_cannot_be_reached_is_named_without_the_password() {
+        for parameters in ["", "?auth=jwt", "?protocol=http2&compression=gzip"] {
+            let url = format!("arango://root:hunter2@127.0.0.1:1,[::1]:2/school{parameters}");
+            let error = refusal(&url).await;
+            assert_eq!(error.kind(), ErrorKind::Connection, "{url}: {error}");
+            assert!(error.to_string().contains("cannot connect to"), "{url}: {error}");
             assert!(!format!("{error:?}{error}").contains("hunter2"), "{url}: {error:?}");
         }
     }
@@ -165,12 +159,27 @@ mod tests {
         assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
     }
 
-    #[cfg(all(feature = "cql", not(feature = "tls")))]
+    #[cfg(all(feature = "arango", feature = "tls"))]
+    #[tokio::test]
+    async fn the_authorities_of_an_arango_url_are_read_from_its_file() {
+        let error = refusal("arango+https://127.0.0.1:1?tls_ca=/nowhere/ca.pem").await;
+        assert_eq!(error.kind(), ErrorKind::InvalidOperation, "{error}");
+        assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
+    }
+
+    #[cfg(all(any(feature = "arango", feature = "cql"), not(feature = "tls")))]
     #[tokio::test]
     async fn tls_that_is_off_is_named() {
-        let error = refusal("cql+tls://root:hunter2@127.0.0.1:1").await;
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains("feature `tls`"), "{error}");
+        for url in [
+            #[cfg(feature = "arango")]
+            "arango+https://root:hunter2@127.0.0.1:1",
+            #[cfg(feature = "cql")]
+            "cql+tls://root:hunter2@127.0.0.1:1",
+        ] {
+            let error = refusal(url).await;
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("feature `tls`"), "{error}");
+        }
     }
 
     #[cfg(not(all(feature = "memory", feature = "arango", feature = "cql")))]

@@ -38,9 +38,9 @@
 //! | name | enables | brings |
 //! |---|---|---|
 //! | `memory` (default) | `memory:`, the embedded store, and the module `memory` with its switches for tests | nothing more |
-//! | `arango` | `arango://…` and `arango+https://…`; refused with `Unsupported` in this release | nothing yet; an HTTP client later |
+//! | `arango` | `arango://…`, and the module `arango` with what only ArangoDB has | the HTTP client `reqwest` |
 //! | `cql` | `cql://…`, and the module `cql` with what only CQL has | the driver `scylla` |
-//! | `tls` | `cql+tls://…`, with `cql` | rustls with AWS-LC, which needs a C compiler to build |
+//! | `tls` | `arango+https://…` with `arango`, `cql+tls://…` with `cql` | rustls with AWS-LC, which needs a C compiler to build |
 //!
 //! A URL whose feature is off is refused with an error that names the feature.
 

@@ -92,13 +92,14 @@ impl fmt::Display for Host {
 /// | URL | store |
 /// |---|---|
 /// | `memory:` | the embedded store |
-/// | `arango://user:pass@host:8529/db`, `arango+https://…` | a database of ArangoDB |
+/// | `arango://user:pass@host:8529,host2:8529/db`, `arango+https://…` | a database of ArangoDB |
 /// | `cql://user:pass@host:9042,host2:9042/keyspace`, `cql+tls://…` | a keyspace of Cassandra or ScyllaDB |
 ///
 /// User, port and path may be left out. An IPv6 address stands in brackets. In the user's name, the
-/// password and the path, `% @ : / ? #` are percent-encoded (`@` as `%40`). The hosts of a `cql://`
-/// URL are where to begin; the other nodes are found through them. Without a keyspace a collection
-/// is named as `keyspace.table`.
+/// password and the path, `% @ : / ? #` are percent-encoded (`@` as `%40`). The hosts of an
+/// `arango://` URL are coordinators of one cluster: the next is asked when one cannot be reached. Those
+/// of a `cql://` URL are where to begin; the other nodes are found through them. Without a keyspace a
+/// collection is named as `keyspace.table`.
 ///
 /// | parameter | on | means |
 /// |---|---|---|
@@ -106,13 +107,16 @@ impl fmt::Display for Host {
 /// | `max_in_flight=N` | every store | the most chunks in flight at once |
 /// | `max_batch_bytes=N` | every store | the most bytes in a chunk |
 /// | `max_batch_operations=N` | every store | the most operations in a chunk |
-/// | `auth=basic`, `auth=jwt` | ArangoDB | how the user is authenticated |
+/// | `auth=basic`, `auth=jwt` | ArangoDB | how the user is authenticated; `basic` if not given |
+/// | `protocol=http1`, `=http2` | ArangoDB | how requests travel; `http1` if not given |
+/// | `sharded_transactions=accept` | ArangoDB | take a transaction over several shards for all-or-nothing |
 /// | `consistency=quorum` … | CQL | the consistency of writes, such as `one`, `each_quorum`, `all`; `local_quorum` if not given |
 /// | `serial_consistency=serial` | CQL | the consistency at which conditions are decided; `local_serial` if not given |
 /// | `local_dc=NAME` | CQL | the datacenter whose nodes are asked, and no others; all of them if not given |
 /// | `translate=contact-points` | CQL | reach the nodes by the URL's hosts alone: behind a port mapping or a tunnel |
+/// | `compression=gzip` | ArangoDB | compress requests and answers |
 /// | `compression=lz4`, `=snappy` | CQL | compress requests and answers |
-/// | `tls_ca=FILE` | CQL over TLS | trust the authorities in a PEM file, not the machine's |
+/// | `tls_ca=FILE` | ArangoDB and CQL over TLS | trust the authorities in a PEM file, not the machine's |
 /// | `tls_name=NAME` | CQL over TLS | the name in the servers' certificates; without it each is to name the server's address |
 ///
 /// Neither `Debug` nor `Display` shows the password, and no error does.
@@ -326,15 +330,7 @@ fn split_hosts(scheme: Scheme, text: &str) -> Result<Vec<Host>> {
     if text.is_empty() {
         return Err(wrong("it names no host, such as `localhost`"));
     }
-    let hosts = text
-        .split(',')
-        .enumerate()
-        .map(|(place, host)| read_host(scheme, place + 1, host))
-        .collect::<Result<Vec<_>>>()?;
-    if hosts.len() > 1 && scheme.feature() == "arango" {
-        return Err(wrong("an ArangoDB URL names one host; only `cql://` takes several"));
-    }
-    Ok(hosts)
+    text.split(',').enumerate().map(|(place, host)| read_host(scheme, place + 1, host)).collect()
 }
 
 fn read_host(scheme: Scheme, place: usize, text: &str) -> Result<Host> {

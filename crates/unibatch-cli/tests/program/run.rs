@@ -47,7 +47,7 @@ fn the_exit_code_tells_what_came_of_it() {
         ("an unknown guarantee", ABBY, &["--guarantee", "exactly-once"], 2),
         ("an unknown option", ABBY, &["--fast"], 2),
         ("a store that cannot be reached", ABBY, &["--store", "cql://127.0.0.1:1/school"], 4),
-        ("another one", ABBY, &["--store", "arango://root@localhost:8529/school"], 4),
+        ("another one", ABBY, &["--store", "arango://root@127.0.0.1:1/school"], 4),
         ("a guarantee over the ceiling", &refused, &["--guarantee", "all-or-nothing"], 4),
     ] {
         let place = Place::new();

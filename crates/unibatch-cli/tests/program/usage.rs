@@ -84,7 +84,7 @@ fn no_message_shows_a_password() {
     place.write("f.ndjson", "");
     for url in [
         "cql://abby:hunter2@127.0.0.1:1/school",
-        "arango://abby:hunter2@localhost:8529/school",
+        "arango://abby:hunter2@127.0.0.1:1/school",
         "arango+https://abby:hunter2@localhost:port/school",
         "cql://abby:hun@hunter2@localhost",
         "cql://abby:hun/hunter2@localhost",

@@ -8,16 +8,20 @@ use super::{Scheme, decode, wrong};
 
 const EVERYWHERE: &[&str] =
     &["timeout", "max_in_flight", "max_batch_bytes", "max_batch_operations"];
-const ARANGO: &[&str] = &["auth"];
+const ARANGO: &[&str] = &["auth", "protocol", "sharded_transactions", "compression"];
+const ARANGO_HTTPS: &[&str] = &["tls_ca"];
 const CQL: &[&str] = &["consistency", "serial_consistency", "local_dc", "translate", "compression"];
 const CQL_TLS: &[&str] = &["tls_ca", "tls_name"];
 
 const AUTH: &[&str] = &["basic", "jwt"];
+const PROTOCOL: &[&str] = &["http1", "http2"];
+const ACCEPT: &[&str] = &["accept"];
 const CONSISTENCY: &[&str] =
     &["any", "one", "two", "three", "quorum", "all", "local_quorum", "each_quorum", "local_one"];
 const SERIAL_CONSISTENCY: &[&str] = &["serial", "local_serial"];
 const TRANSLATE: &[&str] = &["contact-points"];
 const COMPRESSION: &[&str] = &["lz4", "snappy"];
+const HTTP_COMPRESSION: &[&str] = &["gzip"];
 
 /// The parameters of a [`StoreUrl`](crate::StoreUrl), which has their meanings. What the URL does
 /// not give is `None`.
@@ -34,6 +38,10 @@ pub struct Parameters {
     pub max_batch_operations: Option<usize>,
     /// `basic` or `jwt`; ArangoDB.
     pub auth: Option<&'static str>,
+    /// `http1` or `http2`; ArangoDB.
+    pub protocol: Option<&'static str>,
+    /// `accept`; ArangoDB.
+    pub sharded_transactions: Option<&'static str>,
     /// `any`, `one`, `two`, `three`, `quorum`, `all`, `local_quorum`, `each_quorum` or `local_one`; CQL.
     pub consistency: Option<&'static str>,
     /// `serial` or `local_serial`; CQL.
@@ -42,9 +50,9 @@ pub struct Parameters {
     pub local_dc: Option<String>,
     /// `contact-points`; CQL.
     pub translate: Option<&'static str>,
-    /// `lz4` or `snappy`; CQL.
+    /// `lz4` or `snappy`; CQL. `gzip`; ArangoDB.
     pub compression: Option<&'static str>,
-    /// The file with the certificates of authorities; CQL over TLS.
+    /// The file with the certificates of authorities; ArangoDB and CQL over TLS.
     pub tls_ca: Option<String>,
     /// The name that the servers' certificates bear; CQL over TLS.
     pub tls_name: Option<String>,
@@ -57,7 +65,11 @@ impl Parameters {
             Scheme::Arango | Scheme::ArangoHttps => ARANGO,
             Scheme::Cql | Scheme::CqlTls => CQL,
         };
-        let tls = if scheme == Scheme::CqlTls { CQL_TLS } else { &[] };
+        let tls = match scheme {
+            Scheme::ArangoHttps => ARANGO_HTTPS,
+            Scheme::CqlTls => CQL_TLS,
+            Scheme::Memory | Scheme::Arango | Scheme::Cql => &[],
+        };
         let known: Vec<&str> = EVERYWHERE.iter().chain(own).chain(tls).copied().collect();
         let mut parameters = Self::default();
         let mut given: Vec<&str> = Vec::new();
@@ -74,25 +86,35 @@ impl Parameters {
                 return Err(wrong(format!("the parameter `{name}` has no value")));
             }
             let value = decode(&format!("the value of the parameter `{name}`"), value)?;
-            parameters.set(name, value)?;
+            parameters.set(scheme, name, value)?;
         }
         Ok(parameters)
     }
 
-    fn set(&mut self, name: &str, value: String) -> Result<()> {
+    fn set(&mut self, scheme: Scheme, name: &str, value: String) -> Result<()> {
         match name {
             "timeout" => self.timeout = Some(duration(name, &value)?),
             "max_in_flight" => self.max_in_flight = Some(count(name, &value)?),
             "max_batch_bytes" => self.max_batch_bytes = Some(count(name, &value)?),
             "max_batch_operations" => self.max_batch_operations = Some(count(name, &value)?),
             "auth" => self.auth = Some(word(name, &value, AUTH)?),
+            "protocol" => self.protocol = Some(word(name, &value, PROTOCOL)?),
+            "sharded_transactions" => {
+                self.sharded_transactions = Some(word(name, &value, ACCEPT)?);
+            }
             "consistency" => self.consistency = Some(word(name, &value, CONSISTENCY)?),
             "serial_consistency" => {
                 self.serial_consistency = Some(word(name, &value, SERIAL_CONSISTENCY)?);
             }
             "local_dc" => self.local_dc = Some(value),
             "translate" => self.translate = Some(word(name, &value, TRANSLATE)?),
-            "compression" => self.compression = Some(word(name, &value, COMPRESSION)?),
+            "compression" => {
+                let words = match scheme {
+                    Scheme::Arango | Scheme::ArangoHttps => HTTP_COMPRESSION,
+                    Scheme::Memory | Scheme::Cql | Scheme::CqlTls => COMPRESSION,
+                };
+                self.compression = Some(word(name, &value, words)?);
+            }
             "tls_ca" => self.tls_ca = Some(value),
             "tls_name" => self.tls_name = Some(value),
             _ => unreachable!("the parameter `{name}` is listed, but not read"),

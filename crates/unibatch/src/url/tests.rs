@@ -88,9 +88,18 @@ fn every_parameter_is_read() {
         ..Parameters::default()
     };
     assert_eq!(*read(&format!("memory:?{everywhere}")).parameters(), common);
+    let arango = "auth=jwt&protocol=http2&sharded_transactions=accept&compression=gzip";
+    let plain = Parameters {
+        auth: Some("jwt"),
+        protocol: Some("http2"),
+        sharded_transactions: Some("accept"),
+        compression: Some("gzip"),
+        ..common.clone()
+    };
+    assert_eq!(*read(&format!("arango://h/db?{arango}&{everywhere}")).parameters(), plain);
     assert_eq!(
-        *read(&format!("arango://h/db?auth=jwt&{everywhere}")).parameters(),
-        Parameters { auth: Some("jwt"), ..common.clone() }
+        *read(&format!("arango+https://h,i/db?{arango}&{everywhere}&tls_ca=ca.pem")).parameters(),
+        Parameters { tls_ca: Some("ca.pem".to_owned()), ..plain }
     );
     let cql = "consistency=local_quorum&serial_consistency=serial&local_dc=dc%261&translate=contact-points&compression=lz4";
     let plain = Parameters {
@@ -159,7 +168,6 @@ fn a_mistake_is_refused_with_what_was_expected() {
         ("cql://h/a/", "the path is one name"),
         ("cql://h/a%", "the path has a `%`"),
         ("cql://h/a#b", "has no `#`"),
-        ("arango://h1,h2/db", "an ArangoDB URL names one host"),
         (
             "memory:?",
             "there is an empty parameter; a `memory` store has timeout, max_in_flight, max_batch_bytes, max_batch_operations",
@@ -168,7 +176,7 @@ fn a_mistake_is_refused_with_what_was_expected() {
         ("memory:?auth=jwt", "there is no parameter `auth`; a `memory` store has timeout"),
         (
             "arango://h?local_dc=x",
-            "there is no parameter `local_dc`; a `arango` store has timeout, max_in_flight, max_batch_bytes, max_batch_operations, auth",
+            "there is no parameter `local_dc`; a `arango` store has timeout, max_in_flight, max_batch_bytes, max_batch_operations, auth, protocol, sharded_transactions, compression",
         ),
         (
             "cql://h?auth=jwt",
@@ -196,6 +204,10 @@ fn a_mistake_is_refused_with_what_was_expected() {
         ),
         ("memory:?max_batch_bytes=%", "the value of the parameter `max_batch_bytes` has a `%`"),
         ("arango://h?auth=digest", "`auth` is one of basic, jwt"),
+        ("arango://h?protocol=http3", "`protocol` is one of http1, http2"),
+        ("arango://h?sharded_transactions=yes", "`sharded_transactions` is one of accept"),
+        ("arango://h?compression=lz4", "`compression` is one of gzip"),
+        ("arango://h?tls_ca=ca.pem", "there is no parameter `tls_ca`"),
         ("cql://h?consistency=QUORUM", "`consistency` is one of any, one, two"),
         (
             "cql://h?serial_consistency=quorum",

@@ -1,0 +1,199 @@
+//! The results of a query, whole: further pages are fetched, and no cursor is left behind.
+
+use std::{sync::Arc, time::Duration};
+
+use batch_core::{Error, ErrorKind, Result, seam::Answers};
+use bytes::{Bytes, BytesMut};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use crate::{
+    backend::ArangoBackend,
+    errors::{self, Scope},
+    http::{Call, Client},
+    server::answered,
+};
+
+/// The longest that is waited for the server to forget a cursor or a transaction.
+pub(super) const LONGEST_CLEANING: Duration = Duration::from_secs(1);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    #[serde(borrow)]
+    result: &'a RawValue,
+    has_more: bool,
+    #[serde(borrow)]
+    id: Option<&'a str>,
+    #[serde(default)]
+    extra: Extra,
+}
+
+#[derive(Default, Deserialize)]
+struct Extra {
+    #[serde(default)]
+    warnings: Vec<Warning>,
+    #[serde(default)]
+    stats: Stats,
+}
+
+#[derive(Deserialize)]
+struct Warning {
+    code: u32,
+    message: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    /// Told by every server; without it nothing is taken for a mere read.
+    writes_executed: Option<u64>,
+}
+
+/// A cursor on the server, which is removed there unless it has come to its end.
+struct Cursor {
+    client: Arc<Client>,
+    server: usize,
+    id: String,
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        let client = Arc::clone(&self.client);
+        let (server, id) = (self.server, std::mem::take(&mut self.id));
+        if id.is_empty() {
+            return;
+        }
+        // Without a runtime nobody can be told; the server forgets it by itself, after half a minute.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let path = format!("/_api/cursor/{id}");
+                let call = Call::new(Method::DELETE, &path, Bytes::new()).at(server);
+                let _ = timeout(LONGEST_CLEANING, client.call(&call, &|| ())).await;
+            });
+        }
+    }
+}
+
+impl ArangoBackend {
+    /// The results of a query as one array, from its first page on.
+    pub(super) async fn whole_result(
+        &self,
+        first: Bytes,
+        server: usize,
+        transaction: Option<&str>,
+        answers: &mut Answers,
+    ) -> Result<Bytes> {
+        let page: Page<'_> = serde_json::from_slice(&first).map_err(|error| {
+            let message =
+                "the answer to the query cannot be read; look at the data to know what it did";
+            Error::new(ErrorKind::Protocol, message).unknown().with_source(error)
+        })?;
+        for warning in &page.extra.warnings {
+            answers.warn(format!("AQL warning {}: {}", warning.code, warning.message));
+        }
+        let result = first.slice_ref(page.result.get().as_bytes());
+        if !page.has_more {
+            return within(result, self.max_result_bytes, &page);
+        }
+        let Some(id) = page.id else {
+            return Err(lost(&page, "the server has more results, and did not say where"));
+        };
+        let mut cursor = Cursor { client: Arc::clone(&self.client), server, id: id.to_owned() };
+        let mut all = BytesMut::from(&*result);
+        loop {
+            if all.len() > self.max_result_bytes {
+                return Err(too_large(self.max_result_bytes, &page));
+            }
+            let path = format!("/_api/cursor/{}", cursor.id);
+            let mut call = Call::new(Method::POST, &path, Bytes::new()).at(server);
+            call.transaction = transaction;
+            call.max_answer = self.max_result_bytes.saturating_add(1 << 20);
+            let reply = self.client.call(&call, &|| ()).await;
+            let reply = reply.map_err(|error| of_page(&page, error))?;
+            if reply.status != 200 {
+                let error = errors::refused(&answered(&reply, Scope::Cursor, false));
+                return Err(of_page(&page, error));
+            }
+            let next: Page<'_> = serde_json::from_slice(&reply.body)
+                .map_err(|_| lost(&page, "a further page of the results cannot be read"))?;
+            join(&mut all, next.result.get().as_bytes());
+            if !next.has_more {
+                // The last page ended it.
+                cursor.id.clear();
+                break;
+            }
+        }
+        within(all.freeze(), self.max_result_bytes, &page)
+    }
+}
+
+/// Appends the elements of one array to another.
+fn join(all: &mut BytesMut, page: &[u8]) {
+    let inner = page.strip_prefix(b"[").and_then(|page| page.strip_suffix(b"]"));
+    let inner = inner.unwrap_or_default().trim_ascii();
+    if inner.is_empty() {
+        return;
+    }
+    all.truncate(all.len().saturating_sub(1));
+    if all.len() > 1 {
+        all.extend_from_slice(b",");
+    }
+    all.extend_from_slice(inner);
+    all.extend_from_slice(b"]");
+}
+
+fn within(result: Bytes, most: usize, page: &Page<'_>) -> Result<Bytes> {
+    if result.len() > most { Err(too_large(most, page)) } else { Ok(result) }
+}
+
+/// A query that wrote nothing is not done if its results are not there; one that wrote is.
+fn after(page: &Page<'_>, error: Error) -> Error {
+    match page.extra.stats.writes_executed {
+        Some(0) => error,
+        _ => error.unknown(),
+    }
+}
+
+fn too_large(most: usize, page: &Page<'_>) -> Error {
+    let what = match page.extra.stats.writes_executed {
+        Some(0) | None => String::new(),
+        Some(writes) => format!(" The query was carried out, and wrote {writes} documents."),
+    };
+    let message = format!(
+        "the results are larger than {most} bytes; raise `ArangoBuilder::max_result_bytes`, or return less.{what}"
+    );
+    after(page, Error::new(ErrorKind::TooLarge, message))
+}
+
+fn lost(page: &Page<'_>, what: &str) -> Error {
+    let message = format!("{what}; the query itself was carried out");
+    after(page, Error::new(ErrorKind::Protocol, message))
+}
+
+fn of_page(page: &Page<'_>, error: Error) -> Error {
+    let message =
+        format!("the query was carried out, and not all of its results came: {}", error.message());
+    after(page, Error::new(error.kind(), message).with_source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_joined_to_one_array() {
+        for (pages, whole) in [
+            (&["[1,2]", "[3]"][..], "[1,2,3]"),
+            (&["[]", "[3]", "[]"], "[3]"),
+            (&["[1]", "[ ]", "[ 2 ]"], "[1,2]"),
+            (&["[]"], "[]"),
+        ] {
+            let mut all = BytesMut::from(pages[0].as_bytes());
+            pages[1..].iter().for_each(|page| join(&mut all, page.as_bytes()));
+            assert_eq!(&all[..], whole.as_bytes());
+        }
+    }
+}

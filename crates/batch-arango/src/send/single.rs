@@ -1,0 +1,24 @@
+//! One operation, one request.
+
+use batch_core::{
+    Result,
+    seam::{Answers, Chunk},
+};
+
+use super::run;
+use crate::{backend::ArangoBackend, http::Call};
+
+impl ArangoBackend {
+    pub(crate) async fn send_single(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
+        let mut body = Vec::new();
+        let Some(run) = run::encode(chunk, 0..1, &mut body, answers) else { return Ok(()) };
+        let mut call = Call::new(run.request.method.clone(), &run.request.path, body);
+        call.if_match = run.request.if_match.as_deref();
+        let reply = self.client.call(&call, &|| chunk.sent()).await?;
+        if let Some(page) = run::decode(chunk, &run, &reply, answers) {
+            let answer = self.whole_result(page, reply.server, None, answers).await;
+            answers.set(0, answer);
+        }
+        Ok(())
+    }
+}
