@@ -6,6 +6,20 @@
 //! [`Operation::aql`](batch_core::Operation::aql) can be built and written as NDJSON, and
 //! `batch-memory` can take on the capabilities of an ArangoDB store for tests.
 
+#[cfg_attr(
+    not(any(test, feature = "fuzzing")),
+    expect(dead_code, reason = "wire forms stand before what connects and sends")
+)]
+mod array;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg_attr(
+    not(any(test, feature = "fuzzing")),
+    expect(dead_code, unused_imports, reason = "as above")
+)]
+mod multipart;
+
 use batch_core::{Error, ErrorKind, Result, StoreOptions};
 
 /// A connection to an ArangoDB database. In this release nobody can have one: the type has no value.
