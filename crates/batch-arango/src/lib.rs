@@ -14,6 +14,8 @@ mod array;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg_attr(not(test), expect(dead_code, reason = "as above"))]
+mod key;
 #[cfg_attr(
     not(any(test, feature = "fuzzing")),
     expect(dead_code, unused_imports, reason = "as above")
