@@ -11,6 +11,8 @@
     expect(dead_code, reason = "wire forms stand before what connects and sends")
 )]
 mod array;
+#[cfg_attr(not(test), expect(dead_code, reason = "as above"))]
+mod errors;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
