@@ -4,41 +4,25 @@ use batch_core::ErrorKind as Kind;
 
 use super::{Says, Verdict};
 
+/// Numbers that come with the HTTP status 400.
+const BAD_REQUEST: &[u32] = &[
+    10, 400, 600, 601, 1204, 1205, 1208, 1216, 1221, 1222, 1226, 1227, 1233, 1466, 1468, 1469,
+    1501, 1502, 1551, 1552, 1553, 1579, 1620, 1651, 1652, 1653,
+];
+
 /// The HTTP status that comes with a number where the server answers for one document alone.
-pub(super) const fn status(number: u32, has_revision: bool) -> u16 {
+pub(super) fn status(number: u32, has_revision: bool) -> u16 {
     match number {
-        1200 if has_revision => 412,
-        1200 | 1207 | 1210 | 1601 => 409,
-        10
-        | 600
-        | 601
-        | 1204
-        | 1205
-        | 1208
-        | 1216
-        | 1221
-        | 1222
-        | 1226
-        | 1227
-        | 1233
-        | 1466
-        | 1468
-        | 1469
-        | 1501
-        | 1502
-        | 1551
-        | 1552
-        | 1553
-        | 1579
-        | 1620
-        | 1651..=1653 => 400,
+        401 => 401,
         11 | 1004 => 403,
         404 | 1202 | 1203 | 1228 | 1591 | 1600 | 1655 => 404,
-        1500 | 1654 => 410,
-        30 | 503 | 1429 | 1478 | 1491 | 1495 | 1496 | 21003 => 503,
-        401 => 401,
         405 => 405,
+        1200 if has_revision => 412,
+        1200 | 1207 | 1210 | 1601 => 409,
+        1500 | 1654 => 410,
         412 | 21004 => 412,
+        30 | 503 | 1429 | 1478 | 1491 | 1495 | 1496 | 21003 => 503,
+        _ if BAD_REQUEST.contains(&number) => 400,
         _ => 500,
     }
 }
