@@ -51,14 +51,17 @@ pub(crate) fn read(
     Ok(())
 }
 
+/// What JSON may have between its tokens.
+const BLANK: [char; 4] = [' ', '\n', '\r', '\t'];
+
 /// The elements with what is known of each; one more than `most` if there are more.
 fn elements(text: &str, most: usize) -> Result<Vec<(&str, Attributes<'_>)>, Error> {
     let no_array = || doubtful("it is no array");
-    let mut rest = text.trim_ascii_start().strip_prefix('[').ok_or_else(no_array)?;
+    let mut rest = text.trim_start_matches(BLANK).strip_prefix('[').ok_or_else(no_array)?;
     // An element has at least one byte, and one behind it.
     let mut elements = Vec::with_capacity(most.min(rest.len() / 2));
-    if let Some(rest) = rest.trim_ascii_start().strip_prefix(']') {
-        return if rest.trim_ascii().is_empty() { Ok(elements) } else { Err(no_array()) };
+    if let Some(rest) = rest.trim_start_matches(BLANK).strip_prefix(']') {
+        return if rest.trim_matches(BLANK).is_empty() { Ok(elements) } else { Err(no_array()) };
     }
     loop {
         let mut json = serde_json::Deserializer::from_str(rest).into_iter();
@@ -68,14 +71,14 @@ fn elements(text: &str, most: usize) -> Result<Vec<(&str, Attributes<'_>)>, Erro
             None => return Err(doubtful("it breaks off").transient()),
         };
         let (element, after) = rest.split_at_checked(json.byte_offset()).ok_or_else(no_array)?;
-        elements.push((element.trim_ascii_start(), attributes));
+        elements.push((element.trim_start_matches(BLANK), attributes));
         if elements.len() > most {
             return Ok(elements);
         }
-        let after = after.trim_ascii_start();
+        let after = after.trim_start_matches(BLANK);
         match after.as_bytes().first() {
             Some(b',') => rest = after.get(1..).unwrap_or_default(),
-            Some(b']') if after.trim_ascii_end().len() == 1 => return Ok(elements),
+            Some(b']') if after.trim_end_matches(BLANK).len() == 1 => return Ok(elements),
             None => return Err(doubtful("it breaks off").transient()),
             Some(_) => return Err(no_array()),
         }
@@ -406,6 +409,9 @@ mod tests {
             (r#"[{"_key":"a"]"#, 1),
             ("[] []", 0),
             ("<html>", 1),
+            ("\u{c}[1]", 1),
+            ("[1]\u{c}", 1),
+            ("[1\u{a0}]", 1),
         ] {
             let error = elements_of(text, expected, false).expect_err(text);
             assert_eq!(

@@ -111,16 +111,20 @@ fn damage(script: &mut Script<'_>, answer: &mut Vec<(usize, Vec<u8>)>, known: &[
             answer.swap(at, other);
         }
         3 => {
-            // The end of a body is lost within the answer.
+            // The end of a body is lost within the answer. Together with another length, as the
+            // next kind may make of it, that would look like none.
             let (of, text) = &mut answer[at];
             let body = known[*of].at.clone();
-            if text.len() == known[*of].text.len() && !body.is_empty() {
+            if *text == known[*of].text && !body.is_empty() {
                 let from = body.start + script.below(body.len());
                 text.drain(from..body.end);
             }
         }
         _ => {
             let (of, text) = &mut answer[at];
+            if text.len() != known[*of].text.len() {
+                return;
+            }
             let frame = script.pick(&(0..known[*of].frame.len()).collect::<Vec<_>>());
             let range = known[*of].frame[frame].clone();
             let place = range.start + script.below(range.len());

@@ -259,8 +259,8 @@ impl<'a> Frames<'a> {
             Ok(Status::Complete(length)) => {
                 let (head, status) = (Head::of(response.headers), response.code);
                 self.framed(id, start + length, head, |framed| match status {
-                    Some(status) => Ok(framed.into_part(self.body, status)),
-                    None => Err(unreadable("a part has no status")),
+                    Some(status @ 100..) => Ok(framed.into_part(self.body, status)),
+                    _ => Err(unreadable("a part has no status")),
                 })
             }
             Ok(Status::Partial) => {

@@ -190,6 +190,7 @@ fn one_part_that_cannot_be_read_leaves_its_neighbours_alone() {
     for (what, head, rest) in [
         ("a garbage status", "HTPP 20", "{}"),
         ("a garbage status with a length", "what?\r\nContent-Length: 2", "{}"),
+        ("no class of status", "HTTP/1.1 002 A\r\nContent-Length: 2", "{}"),
         ("a status of words", "HTTP/1.1 fine\r\nContent-Length: 2", "{}"),
         ("too long a length", "HTTP/1.1 202 A\r\nContent-Length: 3", "{}"),
         ("far too long a length", "HTTP/1.1 202 A\r\nContent-Length: 18446744073709551615", "{}"),
