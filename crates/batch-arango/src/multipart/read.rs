@@ -49,7 +49,7 @@ pub(crate) fn read(
     let frames = Frames { body, bytes: body, delimiter, line_end };
     let mut placing = Placing { parts, seen: 0, unplaced: 0, held: Vec::new(), visit };
     let mut next = frames.delimiter_at(blank);
-    if next.is_none() {
+    if next.is_none() && !frames.is_cut_in_delimiter(blank) {
         return Err(unreadable("it does not begin with the boundary that was sent"));
     }
     loop {

@@ -269,7 +269,7 @@ fn wherever_an_answer_breaks_off_what_was_whole_before_stands() {
         assert_eq!(fine, stands.iter().filter(|end| **end <= length).count(), "{length} bytes");
         let error = outcome.expect_err("an answer without an end is not whole");
         assert_eq!((error.kind(), error.fate()), (ErrorKind::Protocol, Fate::Unknown));
-        assert!(error.is_transient() || length < BOUNDARY.len() + 4, "{length} bytes: {error}");
+        assert!(error.is_transient(), "{length} bytes: {error}");
     }
 }
 
