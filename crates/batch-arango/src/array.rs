@@ -38,14 +38,13 @@ pub(crate) fn read(
     visit: &mut dyn FnMut(usize, Element),
 ) -> Result<(), Error> {
     let text = std::str::from_utf8(body).map_err(|error| unreadable("it is not UTF-8", error))?;
-    let elements = elements(text, expected)?;
+    let elements = elements(text, expected, reading)?;
     if elements.len() != expected {
         let relation = if elements.len() > expected { "more" } else { "fewer" };
         let why = format!("it has {relation} elements than the {expected} that were sent");
         return Err(doubtful(&why));
     }
-    for (place, (text, attributes)) in elements.into_iter().enumerate() {
-        let what = attributes.into_what(reading);
+    for (place, (text, what)) in elements.into_iter().enumerate() {
         visit(place, Element { text: body.slice_ref(text.as_bytes()), what });
     }
     Ok(())
@@ -54,28 +53,36 @@ pub(crate) fn read(
 /// What JSON may have between its tokens.
 const BLANK: [char; 4] = [' ', '\n', '\r', '\t'];
 
-/// The elements with what is known of each; one more than `most` if there are more.
-fn elements(text: &str, most: usize) -> Result<Vec<(&str, Attributes<'_>)>, Error> {
+/// Nearly always there is none.
+fn skip_blank(text: &str) -> &str {
+    match text.as_bytes().first() {
+        Some(b' ' | b'\n' | b'\r' | b'\t') => text.trim_start_matches(BLANK),
+        _ => text,
+    }
+}
+
+/// The elements with what each is; one more than `most` if there are more.
+fn elements(text: &str, most: usize, reading: bool) -> Result<Vec<(&str, What)>, Error> {
     let no_array = || doubtful("it is no array");
-    let mut rest = text.trim_start_matches(BLANK).strip_prefix('[').ok_or_else(no_array)?;
+    let mut rest = skip_blank(text).strip_prefix('[').ok_or_else(no_array)?;
     // An element has at least one byte, and one behind it.
     let mut elements = Vec::with_capacity(most.min(rest.len() / 2));
-    if let Some(rest) = rest.trim_start_matches(BLANK).strip_prefix(']') {
+    if let Some(rest) = skip_blank(rest).strip_prefix(']') {
         return if rest.trim_matches(BLANK).is_empty() { Ok(elements) } else { Err(no_array()) };
     }
     loop {
         let mut json = serde_json::Deserializer::from_str(rest).into_iter();
-        let attributes = match json.next() {
+        let attributes: Attributes<'_> = match json.next() {
             Some(Ok(attributes)) => attributes,
             Some(Err(error)) => return Err(unreadable("an element is not JSON", error)),
             None => return Err(doubtful("it breaks off").transient()),
         };
         let (element, after) = rest.split_at_checked(json.byte_offset()).ok_or_else(no_array)?;
-        elements.push((element.trim_start_matches(BLANK), attributes));
+        elements.push((skip_blank(element), attributes.into_what(reading)));
         if elements.len() > most {
             return Ok(elements);
         }
-        let after = after.trim_start_matches(BLANK);
+        let after = skip_blank(after);
         match after.as_bytes().first() {
             Some(b',') => rest = after.get(1..).unwrap_or_default(),
             Some(b']') if after.trim_end_matches(BLANK).len() == 1 => return Ok(elements),
@@ -432,7 +439,11 @@ mod tests {
             format!(r#"[{{"_key":"a","new":{}{}}}]"#, "[".repeat(200_000), "]".repeat(200_000));
         assert_eq!(elements_of(&deep, 1, false).unwrap().remove(0).what, What::Document);
         let many = format!("[{}1]", "1,".repeat(100_000));
-        assert_eq!(elements(&many, 10).unwrap().len(), 11, "it stops where there are too many");
+        assert_eq!(
+            elements(&many, 10, false).unwrap().len(),
+            11,
+            "it stops where there are too many"
+        );
     }
 
     #[test]
