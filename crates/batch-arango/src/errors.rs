@@ -32,7 +32,8 @@ pub(crate) enum Scope {
     Commit,
     /// The abort of one.
     Abort,
-    /// A query, or the next page of its result.
+    /// A query, or the next page of its result. The table trusts that a failed query is undone: who
+    /// sends one must rule out intermediate commits (`intermediateCommitCount`, `…Size`).
     Cursor,
 }
 
@@ -182,7 +183,7 @@ pub(crate) fn element(number: u32, message: &str, has_revision: bool) -> Error {
 }
 
 fn judge(answered: &Answered<'_>, native: &ServerError) -> Verdict {
-    if let 200..400 = answered.status {
+    if (200..400).contains(&answered.status) {
         return in_scope(answered, native, status::not_an_error(answered));
     }
     let verdict = match (answered.scope, native.number) {

@@ -233,6 +233,66 @@ fn every_answer_without_a_number_has_the_verdict_of_its_row() {
 }
 
 #[test]
+fn recorded_errors_are_read_whatever_the_order_of_their_attributes() {
+    use ErrorKind as K;
+    use Says::{Later, Refused, Unknown};
+    for (scope, status, body, kind, expected) in [
+        (
+            Single,
+            412,
+            r#"{"_id":"products/1","_key":"1","_rev":"_l6zhVHK---","code":412,"error":true,"errorMessage":"conflict, _rev values do not match","errorNum":1200}"#,
+            K::ConditionFailed,
+            Refused,
+        ),
+        (
+            Envelope,
+            401,
+            r#"{"error":true,"errorNum":11,"errorMessage":"not authorized to execute this request","code":401}"#,
+            K::Unauthorized,
+            Refused,
+        ),
+        (
+            Envelope,
+            404,
+            r#"{"error":true,"code":404,"errorNum":404,"errorMessage":"unknown path '/_api/batch'"}"#,
+            K::Stale,
+            Refused,
+        ),
+        (
+            Call,
+            404,
+            r#"{"code":404,"error":true,"errorMessage":"collection or view not found: products","errorNum":1203}"#,
+            K::NotFound,
+            Refused,
+        ),
+        (
+            Begin,
+            409,
+            r#"{"code":409,"error":true,"errorMessage":"write-write conflict","errorNum":1200}"#,
+            K::Conflict,
+            Later,
+        ),
+        (
+            Cursor,
+            500,
+            r#"{"code":500,"error":true,"errorMessage":"AQL: query would use more memory than allowed (while executing)","errorNum":32}"#,
+            K::TooLarge,
+            Refused,
+        ),
+        (
+            Cursor,
+            404,
+            r#"{"code":404,"error":true,"errorMessage":"cursor not found","errorNum":1600}"#,
+            K::NotFound,
+            Unknown,
+        ),
+    ] {
+        let error = refused(&answered(scope, status, body));
+        assert_eq!((error.kind(), says(&error)), (kind, expected), "{error}");
+    }
+}
+
+#[test]
 fn an_envelope_without_parts_proves_that_none_was_run() {
     let words = "invalid content-type or boundary received";
     let error = refused(&answered(Envelope, 400, &body(400, 400, words)));
