@@ -18,14 +18,19 @@ const PASSWORD: &str = "passwd";
 
 /// What a server runs as.
 enum Source {
-    Emulator { emulator: Box<Emulator>, _runtime: Runtime },
-    Container(Box<Container>),
+    Emulator(Box<Emulator>),
+    /// Held for its end.
+    Container {
+        _container: Box<Container>,
+    },
     Url,
 }
 
 /// An ArangoDB that can be had here. What was started for it ends when it is dropped.
 pub struct ArangoServer {
     source: Source,
+    /// Where an emulator runs.
+    runtime: Option<Runtime>,
     /// Scheme, host and port.
     base: String,
     login: Option<(String, String)>,
@@ -34,6 +39,15 @@ pub struct ArangoServer {
 impl fmt::Debug for ArangoServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ArangoServer").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl Drop for ArangoServer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // The last handle may be dropped in a test's own runtime, which must not wait.
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -48,8 +62,13 @@ impl ArangoServer {
         let emulator = Emulator::builder().version(version).auth(USER, PASSWORD);
         let emulator = runtime.block_on(emulator.start())?;
         let base = emulator.url();
-        let source = Source::Emulator { emulator: Box::new(emulator), _runtime: runtime };
-        Ok(Self { source, base, login: Some((USER.to_owned(), PASSWORD.to_owned())) })
+        let source = Source::Emulator(Box::new(emulator));
+        Ok(Self {
+            source,
+            runtime: Some(runtime),
+            base,
+            login: Some((USER.to_owned(), PASSWORD.to_owned())),
+        })
     }
 
     /// A published image in a container.
@@ -63,8 +82,13 @@ impl ArangoServer {
             format!("needs a container engine that has {image} or can pull it")
         })?;
         let base = format!("http://{}", container.address());
-        let source = Source::Container(Box::new(container));
-        Ok(Self { source, base, login: Some((USER.to_owned(), PASSWORD.to_owned())) })
+        let source = Source::Container { _container: Box::new(container) };
+        Ok(Self {
+            source,
+            runtime: None,
+            base,
+            login: Some((USER.to_owned(), PASSWORD.to_owned())),
+        })
     }
 
     /// The server that the environment variable `UNIBATCH_ARANGO_URL` names, if it is set.
@@ -79,15 +103,15 @@ impl ArangoServer {
         };
         let login =
             url.user().map(|user| (user.to_owned(), url.password().unwrap_or("").to_owned()));
-        Ok(Some(Self { source: Source::Url, base: format!("http://{host}"), login }))
+        Ok(Some(Self { source: Source::Url, runtime: None, base: format!("http://{host}"), login }))
     }
 
     /// The emulator, if it is one.
     #[must_use]
     pub fn as_emulator(&self) -> Option<&Emulator> {
         match &self.source {
-            Source::Emulator { emulator, .. } => Some(emulator),
-            Source::Container(_) | Source::Url => None,
+            Source::Emulator(emulator) => Some(emulator),
+            Source::Container { .. } | Source::Url => None,
         }
     }
 

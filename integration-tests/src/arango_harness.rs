@@ -31,8 +31,11 @@ impl ArangoHarness {
     async fn connect(&self, options: StoreOptions) -> Result<ArangoStore> {
         let made = self.made.get_or_try_init(|| self.server.make_database(&self.database));
         made.await.map_err(failure)?;
-        let mut builder =
-            ArangoStore::builder().server(self.server.base()).database(&self.database);
+        let mut builder = ArangoStore::builder()
+            .server(self.server.base())
+            .database(&self.database)
+            // A case writes a document of that size, and there are many cases.
+            .max_request_bytes(16 << 20);
         if let Some((user, password)) = self.server.login() {
             builder = builder.credentials(user, password);
         }

@@ -15,15 +15,24 @@ use bytes::Bytes;
 use crate::{
     encode,
     http::Client,
-    route::{ARRAY, LARGEST_REQUEST, MULTIPART, Router, SINGLE, TRANSACTION},
+    route::{ARRAY, MULTIPART, Router, SINGLE, TRANSACTION},
     server::Facts,
     statement::STORE,
 };
 
+/// The most bytes of what is sent and what comes back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ceilings {
+    /// Of a request's body.
+    pub(crate) request: usize,
+    /// Of the results of a query.
+    pub(crate) result: usize,
+}
+
 /// A connection to a database, as the core uses it.
 pub(crate) struct ArangoBackend {
     pub(crate) client: Arc<Client>,
-    pub(crate) max_result_bytes: usize,
+    pub(crate) ceilings: Ceilings,
     accepts_sharded: bool,
     facts: RwLock<Arc<Facts>>,
 }
@@ -38,11 +47,11 @@ impl ArangoBackend {
     /// Asks the server what it is, and whether the database is there.
     pub(crate) async fn connect(
         client: Client,
-        max_result_bytes: usize,
+        ceilings: Ceilings,
         accepts_sharded: bool,
     ) -> Result<Self> {
         let facts = RwLock::new(Arc::new(Facts::ask(&client).await?));
-        Ok(Self { client: Arc::new(client), max_result_bytes, accepts_sharded, facts })
+        Ok(Self { client: Arc::new(client), ceilings, accepts_sharded, facts })
     }
 
     pub(crate) fn facts(&self) -> Arc<Facts> {
@@ -78,7 +87,7 @@ impl Backend for ArangoBackend {
         });
         can.all_or_nothing = (whole || self.accepts_sharded).then(|| TRANSACTION.into());
         can.isolated = whole.then(|| TRANSACTION.into());
-        can.max_operation_bytes = Some(LARGEST_REQUEST);
+        can.max_operation_bytes = Some(self.ceilings.request);
         can
     }
 
@@ -101,7 +110,11 @@ impl Backend for ArangoBackend {
 
     fn route(&self, operations: View<'_>, terms: Terms, routes: &mut Routes) -> Result<()> {
         let facts = self.facts();
-        let router = Router { facts: &facts, accepts_sharded: self.accepts_sharded };
+        let router = Router {
+            facts: &facts,
+            accepts_sharded: self.accepts_sharded,
+            most_bytes: self.ceilings.request,
+        };
         router.route(operations, terms, routes)
     }
 

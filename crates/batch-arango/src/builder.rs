@@ -9,9 +9,10 @@ use reqwest::{Url, redirect};
 
 use crate::{
     ArangoStore,
-    backend::ArangoBackend,
+    backend::{ArangoBackend, Ceilings},
     http::{Auth, Client, Credentials},
     key,
+    route::LARGEST_REQUEST,
 };
 
 const PORT: u16 = 8529;
@@ -55,7 +56,7 @@ pub struct ArangoBuilder {
     http2: bool,
     compresses: bool,
     connect_timeout: Duration,
-    max_result_bytes: usize,
+    ceilings: Ceilings,
     accepts_sharded: bool,
     options: StoreOptions,
 }
@@ -85,7 +86,7 @@ impl ArangoBuilder {
             http2: false,
             compresses: false,
             connect_timeout: CONNECT_TIMEOUT,
-            max_result_bytes: MAX_RESULT_BYTES,
+            ceilings: Ceilings { request: LARGEST_REQUEST, result: MAX_RESULT_BYTES },
             accepts_sharded: false,
             options: StoreOptions::new(),
         }
@@ -172,7 +173,15 @@ impl ArangoBuilder {
     /// The most bytes that the results of one query may have: they are fetched whole. Above it the
     /// job's error is [`TooLarge`](ErrorKind::TooLarge). Default: 64 MiB.
     pub fn max_result_bytes(mut self, bytes: usize) -> Self {
-        self.max_result_bytes = bytes;
+        self.ceilings.result = bytes;
+        self
+    }
+
+    /// The most bytes of a request's body: what the server, or a proxy before it, takes. A document
+    /// that is larger is refused when it is queued. Default: the server's own limit of 1 GiB, less a
+    /// megabyte for what is around it.
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.ceilings.request = bytes.clamp(1, LARGEST_REQUEST);
         self
     }
 
@@ -200,9 +209,9 @@ impl ArangoBuilder {
     pub async fn connect(self) -> Result<ArangoStore> {
         let timeout = self.options.default_timeout();
         let options = self.options.clone();
-        let (most, accepts) = (self.max_result_bytes, self.accepts_sharded);
+        let (ceilings, accepts) = (self.ceilings, self.accepts_sharded);
         let client = self.to_client()?;
-        let connecting = ArangoBackend::connect(client, most, accepts);
+        let connecting = ArangoBackend::connect(client, ceilings, accepts);
         let backend = tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
             let message = format!(
                 "no answer to what a store has to know within {timeout:?}; look whether the server is up"

@@ -45,6 +45,9 @@ mod batch;
 mod builder;
 mod encode;
 mod errors;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod key;
 mod multipart;

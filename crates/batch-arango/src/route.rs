@@ -32,6 +32,8 @@ pub(crate) struct Router<'a> {
     pub(crate) facts: &'a Facts,
     /// Whether a transaction over several shards will do.
     pub(crate) accepts_sharded: bool,
+    /// Of a request's body.
+    pub(crate) most_bytes: usize,
 }
 
 /// The ways of one batch.
@@ -57,9 +59,9 @@ impl Router<'_> {
         }
         if whole && operations.is_last() && operations.len() == 1 && routes.iter().count() == 1 {
             // One request is applied whole by itself.
-            let mut alone = single();
+            let mut alone = self.single();
             alone.atomic = true;
-            if !routes.iter().any(|(_, route)| route.bytes as usize > LARGEST_REQUEST) {
+            if !routes.iter().any(|(_, route)| route.bytes as usize > self.most_bytes) {
                 let first = operations.iter().next();
                 if first.is_some_and(|operation| is_whole_alone(operation)) {
                     routes.replace(ways.main, alone);
@@ -70,7 +72,7 @@ impl Router<'_> {
     }
 
     fn ways(&self, guarantee: Guarantee, routes: &mut Routes) -> Result<Ways> {
-        let single_id = routes.mechanism(single());
+        let single_id = routes.mechanism(self.single());
         let main = match guarantee {
             Guarantee::AllOrNothing { .. } => {
                 if !self.facts.has_whole_transactions() && !self.accepts_sharded {
@@ -85,15 +87,15 @@ impl Router<'_> {
             }
             // A call runs on after a failure.
             Guarantee::Ordered { on_error: OnError::Stop } => single_id,
-            Guarantee::Ordered { .. } if self.facts.multipart => routes.mechanism(multipart()),
+            Guarantee::Ordered { .. } if self.facts.multipart => routes.mechanism(self.multipart()),
             Guarantee::Ordered { .. } if !self.facts.writes_arrays_at_once() => single_id,
             Guarantee::Ordered { .. } => {
-                let mut array = call(ARRAY);
+                let mut array = self.call(ARRAY);
                 array.alone = Some(single_id);
                 routes.mechanism(array)
             }
             _ => {
-                let mut array = call(ARRAY);
+                let mut array = self.call(ARRAY);
                 array.alone = Some(single_id);
                 array.pooled = self.pooled(routes);
                 routes.mechanism(array)
@@ -102,7 +104,7 @@ impl Router<'_> {
         let single = match guarantee {
             Guarantee::AllOrNothing { .. } => main,
             Guarantee::BestEffort if self.facts.multipart => {
-                let mut lone = single();
+                let mut lone = self.single();
                 lone.pooled = self.pooled(routes);
                 routes.mechanism(lone)
             }
@@ -115,7 +117,7 @@ impl Router<'_> {
         if !self.facts.multipart {
             return None;
         }
-        let multipart = routes.mechanism(multipart());
+        let multipart = routes.mechanism(self.multipart());
         Some(Pooled::new(multipart, u32::MAX, SMALL_GROUP))
     }
 
@@ -136,17 +138,47 @@ impl Router<'_> {
                 Ok(Route::new(ways.main, 0, key, bytes))
             }
             Guarantee::Ordered { on_error: OnError::Continue }
-                if self.facts.multipart && size <= MOST_BYTES =>
+                if self.facts.multipart && size <= self.call_bytes() =>
             {
                 Ok(Route::new(ways.main, 0, key, bytes))
             }
             _ => match form {
-                Some(form) if size <= MOST_BYTES => {
+                Some(form) if size <= self.call_bytes() => {
                     Ok(Route::new(ways.main, group_of(operation, form), key, bytes))
                 }
                 _ => Ok(Route::new(ways.single, alone, key, bytes)),
             },
         }
+    }
+
+    fn call_bytes(&self) -> usize {
+        MOST_BYTES.min(self.most_bytes)
+    }
+
+    fn call(&self, name: &'static str) -> Mechanism {
+        let mut mechanism = Mechanism::new(name);
+        mechanism.max_operations = MOST_OPERATIONS;
+        mechanism.max_bytes = self.call_bytes();
+        // The brackets of the array.
+        mechanism.overhead = 2;
+        mechanism.exact_bytes = false;
+        mechanism
+    }
+
+    fn multipart(&self) -> Mechanism {
+        let mut mechanism = self.call(MULTIPART);
+        mechanism.overhead = u32::try_from(ENVELOPE_OVERHEAD).unwrap_or(u32::MAX);
+        // Neighbours may share a part, which takes less.
+        mechanism.per_operation = u32::try_from(PART_OVERHEAD + LONGEST_HEAD).unwrap_or(u32::MAX);
+        mechanism
+    }
+
+    fn single(&self) -> Mechanism {
+        let mut mechanism = Mechanism::new(SINGLE);
+        mechanism.max_operations = 1;
+        mechanism.max_bytes = self.most_bytes;
+        mechanism.exact_bytes = false;
+        mechanism
     }
 }
 
@@ -158,32 +190,6 @@ fn group_of(operation: OperationRef<'_>, form: Form) -> u64 {
         Some(Returning::Old) => 2,
     };
     u64::from(operation.shape) << 3 | returning << 1 | u64::from(form.has_revision)
-}
-
-fn call(name: &'static str) -> Mechanism {
-    let mut mechanism = Mechanism::new(name);
-    mechanism.max_operations = MOST_OPERATIONS;
-    mechanism.max_bytes = MOST_BYTES;
-    // The brackets of the array.
-    mechanism.overhead = 2;
-    mechanism.exact_bytes = false;
-    mechanism
-}
-
-fn multipart() -> Mechanism {
-    let mut mechanism = call(MULTIPART);
-    mechanism.overhead = u32::try_from(ENVELOPE_OVERHEAD).unwrap_or(u32::MAX);
-    // Neighbours may share a part, which takes less.
-    mechanism.per_operation = u32::try_from(PART_OVERHEAD + LONGEST_HEAD).unwrap_or(u32::MAX);
-    mechanism
-}
-
-fn single() -> Mechanism {
-    let mut mechanism = Mechanism::new(SINGLE);
-    mechanism.max_operations = 1;
-    mechanism.max_bytes = LARGEST_REQUEST;
-    mechanism.exact_bytes = false;
-    mechanism
 }
 
 fn sharded() -> Error {

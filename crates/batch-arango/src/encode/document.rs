@@ -199,7 +199,7 @@ fn is_same(value: &RawValue, key: &KeyValue<'_>) -> bool {
     match serde_json::from_str::<serde_json::Value>(value.get()) {
         Ok(serde_json::Value::Null) => true,
         Ok(serde_json::Value::String(text)) => text == key.to_string(),
-        Ok(other) => other.to_string() == key.to_string(),
+        Ok(other) => format!("{other}") == format!("{key}"),
         Err(_) => false,
     }
 }

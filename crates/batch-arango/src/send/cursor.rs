@@ -96,7 +96,7 @@ impl ArangoBackend {
         }
         let result = first.slice_ref(page.result.get().as_bytes());
         if !page.has_more {
-            return within(result, self.max_result_bytes, &page);
+            return within(result, self.ceilings.result, &page);
         }
         let Some(id) = page.id else {
             return Err(lost(&page, "the server has more results, and did not say where"));
@@ -104,13 +104,13 @@ impl ArangoBackend {
         let mut cursor = Cursor { client: Arc::clone(&self.client), server, id: id.to_owned() };
         let mut all = BytesMut::from(&*result);
         loop {
-            if all.len() > self.max_result_bytes {
-                return Err(too_large(self.max_result_bytes, &page));
+            if all.len() > self.ceilings.result {
+                return Err(too_large(self.ceilings.result, &page));
             }
             let path = format!("/_api/cursor/{}", cursor.id);
             let mut call = Call::new(Method::POST, &path, Bytes::new()).at(server);
             call.transaction = transaction;
-            call.max_answer = self.max_result_bytes.saturating_add(1 << 20);
+            call.max_answer = self.ceilings.result.saturating_add(1 << 20);
             let reply = self.client.call(&call, &|| ()).await;
             let reply = reply.map_err(|error| of_page(&page, error))?;
             if reply.status != 200 {
@@ -126,7 +126,7 @@ impl ArangoBackend {
                 break;
             }
         }
-        within(all.freeze(), self.max_result_bytes, &page)
+        within(all.freeze(), self.ceilings.result, &page)
     }
 }
 

@@ -1,0 +1,7 @@
+//! A multipart answer whose parts are known, damaged.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| batch_arango::fuzzing::mutated_multipart(data));
