@@ -170,6 +170,17 @@ impl Emulator {
         self.server.wake();
     }
 
+    /// How many cursors wait to be asked for more.
+    #[must_use]
+    pub fn open_cursors(&self) -> usize {
+        self.server.state().cursors.count()
+    }
+
+    /// Ends all cursors, as their lifetime does.
+    pub fn expire_cursors(&self) {
+        self.server.state().cursors.expire_all();
+    }
+
     /// Ends all tokens that were given out, as their time does.
     pub fn expire_tokens(&self) {
         self.server.auth.end_tokens();
