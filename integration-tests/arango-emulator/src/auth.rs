@@ -105,7 +105,7 @@ impl Auth {
         if (name, password) != (user.0.as_str(), user.1.as_str()) {
             return Err(Failure::new(401).says("Wrong credentials"));
         }
-        let lifetime = state.settings.token_lifetime.as_secs_f64();
+        let lifetime = state.settings.token_seconds;
         Ok(Reply::json(200, json!({"jwt": self.token(name, lifetime)})))
     }
 

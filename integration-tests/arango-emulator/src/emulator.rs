@@ -11,7 +11,13 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::{
-    auth::Auth, connection, log::Seen, server::Server, state::State, storage::Scope,
+    auth::Auth,
+    connection,
+    fault::{Armed, Rule},
+    log::Seen,
+    server::Server,
+    state::{Settings, State},
+    storage::Scope,
     version::Version,
 };
 
@@ -139,6 +145,48 @@ impl Emulator {
         let scope = Scope { database: database.to_owned(), transaction: None };
         let found = state.store.known(&scope, collection).ok()?;
         Some(found.data.iter().map(|document| document.show(&found.name).into()).collect())
+    }
+
+    /// Adds a fault. Rules are asked in the order in which they came; the first that has a fault for a
+    /// request counts.
+    #[must_use = "a test says that its fault has happened"]
+    pub fn fault(&self, rule: Rule) -> Armed {
+        self.server.faults.add(rule)
+    }
+
+    /// Removes all faults, and all conflicts.
+    pub fn clear_faults(&self) {
+        self.server.faults.clear();
+        self.server.state().store.conflicts.clear();
+    }
+
+    /// The next `times` writes of a key meet another one: 409 with error 1200.
+    pub fn conflict(&self, collection: impl Into<String>, key: impl Into<String>, times: u32) {
+        self.server.state().store.conflicts.push((collection.into(), key.into(), times));
+    }
+
+    /// What is switched now.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.server.state().settings.clone()
+    }
+
+    /// Switches what `change` changes.
+    pub fn switch(&self, change: impl FnOnce(&mut Settings)) {
+        let mut state = self.server.state();
+        let mut settings = state.settings.clone();
+        change(&mut settings);
+        state.change(settings);
+    }
+
+    /// Becomes another release, with all that is stored: a server that is changed under its clients.
+    ///
+    /// # Errors
+    /// If `version` is none.
+    pub fn become_version(&self, version: &str) -> io::Result<()> {
+        let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
+        self.server.state().version = Version::parse(version).map_err(wrong)?;
+        Ok(())
     }
 
     /// The requests that were seen since the last [`forget_requests`](Self::forget_requests).

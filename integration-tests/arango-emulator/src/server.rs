@@ -17,6 +17,7 @@ use crate::{
     api,
     auth::{Auth, Caller},
     errors::Failure,
+    fault::Faults,
     log::Log,
     reply::{Answer, Reply},
     request::Request,
@@ -36,6 +37,16 @@ pub(crate) struct Server {
     connections: AtomicU64,
     pub(crate) auth: Auth,
     pub(crate) log: Log,
+    pub(crate) faults: Faults,
+}
+
+/// Where a batch ends early, because of a fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StopAt {
+    /// Counted from one.
+    pub(crate) part: usize,
+    /// Whether that part is executed too.
+    pub(crate) executed: bool,
 }
 
 impl Server {
@@ -46,6 +57,7 @@ impl Server {
             connections: AtomicU64::new(0),
             auth,
             log: Log::default(),
+            faults: Faults::default(),
         }
     }
 
@@ -86,7 +98,7 @@ impl Server {
     pub(crate) async fn execute(
         self: Arc<Self>,
         mut request: Request,
-        queue_full: Option<usize>,
+        stop: Option<StopAt>,
     ) -> Reply {
         if request.method == "OPTIONS" {
             return Reply::nothing(200)
@@ -102,17 +114,17 @@ impl Server {
         match request.headers.remove("x-arango-async").as_deref() {
             Some("store") => self.in_background(request, true),
             Some("true") => self.in_background(request, false),
-            _ => self.route(request, queue_full).await,
+            _ => self.route(request, stop).await,
         }
     }
 
-    async fn route(self: Arc<Self>, request: Request, queue_full: Option<usize>) -> Reply {
+    async fn route(self: Arc<Self>, request: Request, stop: Option<StopAt>) -> Reply {
         if request.path == "/_open/auth" {
             return self.auth.open(&self.state(), &request).unwrap_or_else(Reply::from);
         }
         let batch = request.path == "/_api/batch";
         if batch && self.state().batch_route() != BatchRoute::Gone {
-            return api::run_batch(self, request, queue_full).await;
+            return api::run_batch(self, request, stop).await;
         }
         self.answer(&request).await
     }
@@ -127,17 +139,11 @@ impl Server {
         }
         match self.auth.check(request) {
             Caller::Allowed => {}
-            Caller::Unknown => {
-                let text = "not authorized to execute this request";
-                let reply = Reply::of_connection(401, 11, text);
-                let told = request.header("x-omit-www-authenticate").is_none();
-                return Some(if told { with_challenges(reply) } else { reply });
-            }
+            Caller::Unknown => return Some(unauthorized(request)),
         }
         let limit = request.header("x-arango-queue-time-seconds");
-        // The queue is always empty here; a limit that no queue keeps is for tests to ask for.
-        if limit.and_then(|limit| limit.trim().parse::<f64>().ok()).is_some_and(|limit| limit < 0.0)
-        {
+        let limit = limit.and_then(|limit| limit.trim().parse::<f64>().ok());
+        if limit.is_some_and(|limit| limit > 0.0 && state.settings.queue_seconds > limit) {
             return Some(Reply::of_connection(412, 21004, "queue time violated"));
         }
         if !state.store.databases.contains_key(&request.database) {
@@ -171,7 +177,12 @@ impl Server {
     }
 }
 
-fn with_challenges(reply: Reply) -> Reply {
+/// 401, with the ways to say who one is.
+pub(crate) fn unauthorized(request: &Request) -> Reply {
+    let reply = Reply::of_connection(401, 11, "not authorized to execute this request");
+    if request.header("x-omit-www-authenticate").is_some() {
+        return reply;
+    }
     reply
         .header("www-authenticate", "Basic, realm=\"ArangoDB\"")
         .header("www-authenticate", "Bearer, token_type=\"JWT\", realm=\"ArangoDB\"")

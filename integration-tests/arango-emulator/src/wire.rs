@@ -3,9 +3,8 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
-    sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -19,14 +18,37 @@ use tokio_rustls::server::TlsStream;
 pub(crate) enum Trouble {
     /// The connection is reset instead.
     Reset,
-    /// Other bytes come first, instead of the first ones.
+    /// Other bytes come instead, and then the connection is closed.
     Instead(Vec<u8>),
-    /// So many bytes go out, then the connection is closed.
-    Close { after: usize },
-    /// So many bytes go out, then nothing more.
-    Stall { after: usize },
+    /// So many bytes go out, counted from the end of the head if it is `within` it still; and `then`.
+    Until { head: Option<Head>, left: usize, then: Then },
     /// One byte at a time.
-    Drip,
+    Drip { rested: bool },
+}
+
+/// What happens when enough bytes went out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Close,
+    Stall,
+}
+
+/// The last bytes of a head that is not over yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head([u8; 4]);
+
+impl Head {
+    /// Where the head ends in `bytes`: behind its empty line.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (place, byte) in bytes.iter().enumerate() {
+            self.0.rotate_left(1);
+            self.0[3] = *byte;
+            if &self.0 == b"\r\n\r\n" {
+                return Some(place + 1);
+            }
+        }
+        None
+    }
 }
 
 /// A connection's number, and the trouble that it has.
@@ -48,6 +70,14 @@ impl Line {
     /// From the next byte on that is written.
     pub(crate) fn arm(&self, trouble: Trouble) {
         *self.lock() = Some(trouble);
+    }
+
+    /// Whether nothing more can be said here.
+    fn is_over(&self) -> bool {
+        matches!(
+            *self.lock(),
+            Some(Trouble::Reset | Trouble::Until { head: None, left: 0, then: Then::Close })
+        )
     }
 }
 
@@ -74,6 +104,15 @@ pub(crate) struct Wire {
     line: Arc<Line>,
 }
 
+trait Both: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
+
+fn gone() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
+
+type Written = Poll<io::Result<usize>>;
+
 impl Wire {
     pub(crate) fn new(stream: Stream, line: Arc<Line>) -> Self {
         Self { stream, line }
@@ -85,13 +124,56 @@ impl Wire {
             Stream::Tls(stream) => Pin::new(&mut **stream),
         }
     }
-}
 
-trait Both: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
+    /// Writes other bytes for those that were to be written, and then closes the connection.
+    fn write_instead(&mut self, context: &mut Context<'_>, other: &[u8]) -> Written {
+        let count = ready!(self.inner().poll_write(context, other))?;
+        let rest = other[count..].to_vec();
+        let over = Trouble::Until { head: None, left: 0, then: Then::Close };
+        self.line.arm(if rest.is_empty() { over } else { Trouble::Instead(rest) });
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
 
-fn gone() -> io::Error {
-    io::ErrorKind::ConnectionReset.into()
+    fn write_until(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+        mut head: Option<Head>,
+        left: usize,
+        then: Then,
+    ) -> Written {
+        let before = head;
+        // Of what is written now, so much belongs to the head.
+        let in_head = head.as_mut().map_or(0, |head| head.end(bytes).unwrap_or(bytes.len()));
+        let over = before.is_none() || head.is_some_and(|head| &head.0 == b"\r\n\r\n");
+        let most = if over { bytes.len().min(in_head.saturating_add(left)) } else { bytes.len() };
+        if most == 0 {
+            ready!(self.inner().poll_flush(context))?;
+            return match then {
+                Then::Close => Poll::Ready(Err(gone())),
+                // Nothing wakes this up again but the end of the connection.
+                Then::Stall => Poll::Pending,
+            };
+        }
+        let count = ready!(self.inner().poll_write(context, &bytes[..most]))?;
+        let behind = count.saturating_sub(in_head);
+        let head = match before {
+            // Less was written than was looked at: what was not will be looked at again.
+            Some(mut head) if count < in_head || !over => {
+                head.end(&bytes[..count]);
+                Some(head)
+            }
+            _ => None,
+        };
+        let left = left - behind;
+        self.line.arm(Trouble::Until { head, left, then });
+        if head.is_none() && left == 0 {
+            // Who reads now learns that the connection is over.
+            context.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(count))
+    }
 }
 
 impl AsyncRead for Wire {
@@ -100,36 +182,35 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.line.is_over() {
+            ready!(self.inner().poll_flush(context))?;
+            return Poll::Ready(Ok(()));
+        }
         self.inner().poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Written {
         let trouble = self.line.lock().clone();
         match trouble {
             None => self.inner().poll_write(context, bytes),
-            Some(Trouble::Reset | Trouble::Close { after: 0 }) => Poll::Ready(Err(gone())),
-            Some(Trouble::Instead(other)) => self.write_instead(context, &other, bytes),
-            Some(Trouble::Close { after }) => {
-                let most = &bytes[..bytes.len().min(after)];
-                let written = self.inner().poll_write(context, most);
-                self.count(&written, |count| Trouble::Close { after: after - count });
-                written
+            Some(Trouble::Reset) => Poll::Ready(Err(gone())),
+            Some(Trouble::Instead(other)) => self.write_instead(context, &other),
+            Some(Trouble::Until { head, left, then }) => {
+                self.write_until(context, bytes, head, left, then)
             }
-            // Nothing wakes this up again but the end of the connection.
-            Some(Trouble::Stall { after: 0 }) => Poll::Pending,
-            Some(Trouble::Stall { after }) => {
-                let most = &bytes[..bytes.len().min(after)];
-                let written = self.inner().poll_write(context, most);
-                self.count(&written, |count| Trouble::Stall { after: after - count });
-                written
+            Some(Trouble::Drip { rested: false }) => {
+                // Others run between two bytes: the client has time to read the one before.
+                self.line.arm(Trouble::Drip { rested: true });
+                ready!(self.inner().poll_flush(context))?;
+                context.waker().wake_by_ref();
+                Poll::Pending
             }
-            Some(Trouble::Drip) => self.inner().poll_write(context, &bytes[..bytes.len().min(1)]),
+            Some(Trouble::Drip { rested: true }) => {
+                self.line.arm(Trouble::Drip { rested: false });
+                self.inner().poll_write(context, &bytes[..bytes.len().min(1)])
+            }
         }
     }
 
@@ -139,37 +220,6 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.inner().poll_shutdown(context)
-    }
-}
-
-impl Wire {
-    /// Takes note of what was written.
-    fn count(&self, written: &Poll<io::Result<usize>>, left: impl FnOnce(usize) -> Trouble) {
-        if let Poll::Ready(Ok(count)) = written {
-            self.line.arm(left(*count));
-        }
-    }
-
-    /// Writes other bytes for those that were to be written, and then closes the connection.
-    fn write_instead(
-        &mut self,
-        context: &mut Context<'_>,
-        other: &[u8],
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.inner().poll_write(context, other) {
-            Poll::Ready(Ok(count)) if count < other.len() => {
-                self.line.arm(Trouble::Instead(other[count..].to_vec()));
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Ready(Ok(_)) => {
-                self.line.arm(Trouble::Close { after: 0 });
-                Poll::Ready(Ok(bytes.len()))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
-        }
     }
 }
 

@@ -99,7 +99,7 @@ fn begin(state: &mut State, request: &Request) -> Answer {
             state.store.transactions.free_of_writers(*id)?;
         }
     }
-    let ceiling = state.version.transaction_ceiling();
+    let ceiling = state.transaction_ceiling();
     let given = body["maxTransactionSize"].as_u64().and_then(|size| usize::try_from(size).ok());
     let id = state.store.clock.tick();
     let database =

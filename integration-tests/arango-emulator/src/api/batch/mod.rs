@@ -14,7 +14,7 @@ use crate::{
     errors::Failure,
     reply::{Content, Reply, reason},
     request::Request,
-    server::Server,
+    server::{Server, StopAt},
     version::BatchRoute,
 };
 
@@ -30,16 +30,16 @@ struct Part<'a> {
     next: Option<usize>,
 }
 
-/// Runs a batch. At part `queue_full`, counted from one, there is no room in the server's queue.
+/// Runs a batch. Where it is to stop, there is no room in the server's queue for more.
 pub(crate) fn run(
     server: Arc<Server>,
     request: Request,
-    queue_full: Option<usize>,
+    stop: Option<StopAt>,
 ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
     // A part can be a batch again.
     Box::pin(async move {
         let route = server.state().batch_route();
-        run_parts(&server, &request, route, queue_full).await.unwrap_or_else(Reply::from)
+        run_parts(&server, &request, route, stop).await.unwrap_or_else(Reply::from)
     })
 }
 
@@ -47,7 +47,7 @@ async fn run_parts(
     server: &Arc<Server>,
     request: &Request,
     route: BatchRoute,
-    queue_full: Option<usize>,
+    stop: Option<StopAt>,
 ) -> Result<Reply, Failure> {
     if request.method != "POST" && request.method != "PUT" {
         return Err(Failure::new(405));
@@ -64,7 +64,8 @@ async fn run_parts(
         // What ran before this stays, but its results are lost.
         let part = part.ok_or_else(|| Failure::bad("invalid multipart message received"))?;
         number += 1;
-        if queue_full == Some(number) {
+        let stops = stop.filter(|stop| stop.part == number);
+        if stops.is_some_and(|stop| !stop.executed) {
             return Err(Failure::new(21003));
         }
         let inner = embedded::request(server, request, &part);
@@ -74,6 +75,9 @@ async fn run_parts(
         } else {
             server.answer(&inner).await
         };
+        if stops.is_some() {
+            return Err(Failure::new(21003));
+        }
         if reply.status >= 400 {
             errors += 1;
         }
