@@ -241,24 +241,28 @@ impl ArangoBuilder {
                 Credentials::new(self.auth, login)?
             }
         };
-        if self.client.is_none() && cfg!(not(feature = "tls")) {
-            let secured = servers.iter().find(|server| server.scheme() == "https");
-            if let Some(server) = secured {
-                let message = format!(
-                    "this build cannot connect to {server}; build it with the feature `tls`"
-                );
-                return Err(Error::new(ErrorKind::Unsupported, message));
-            }
+        let secured = servers.iter().find(|server| server.scheme() == "https");
+        if self.client.is_none()
+            && cfg!(not(feature = "tls"))
+            && let Some(server) = secured
+        {
+            let message =
+                format!("this build cannot connect to {server}; build it with the feature `tls`");
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let compresses = self.compresses;
         let http = match self.client.clone() {
             Some(client) => client,
-            None => self.http_client()?,
+            None => self.http_client(secured.is_some())?,
         };
         Ok(Client::new(http, servers, database.into_boxed_str(), credentials, compresses))
     }
 
-    fn http_client(&self) -> Result<reqwest::Client> {
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "without TLS none is secured")
+    )]
+    fn http_client(&self, is_secured: bool) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("unibatch/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -273,6 +277,9 @@ impl ArangoBuilder {
         #[cfg(feature = "tls")]
         if let Some(path) = &self.authorities {
             builder = builder.tls_certs_only(authorities(path)?);
+        } else if !is_secured {
+            // Nobody is to be trusted, so this machine's authorities need not be read.
+            builder = builder.tls_certs_only([]);
         }
         builder.build().map_err(|error| {
             Error::new(ErrorKind::InvalidOperation, format!("HTTP cannot be set up: {error}"))
