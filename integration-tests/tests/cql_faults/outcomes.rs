@@ -22,9 +22,8 @@ use crate::{
     KEYSPACE, World,
     shapes::Shape,
     table::{
-        DEADLINE,
         End::{self, Accepted, Applied, NotApplied, Unknown},
-        Fault, Row,
+        Fault, LONG, Row,
         When::{self, After, Before},
         table,
     },
@@ -86,7 +85,7 @@ impl Ways {
     async fn open(world: &World) -> Result<Self> {
         let open = Shape::ALL.map(|shape| async move {
             let proxy = FaultyNode::before(world.address).await?;
-            let slowly = StoreOptions::new().backoff(DEADLINE * 2, DEADLINE * 2);
+            let slowly = StoreOptions::new().backoff(LONG * 2, LONG * 2);
             let (store, slow) =
                 try_join(proxy.store(KEYSPACE, StoreOptions::new()), proxy.store(KEYSPACE, slowly))
                     .await?;
@@ -124,9 +123,7 @@ impl Meeting {
         }
 
         let id = format!("{shape} {:08x}", fastrand::u32(..));
-        let options = shape.options();
-        let options = if self.row.once { options } else { options.deadline(DEADLINE) };
-        let mut batch = store.batch(options)?;
+        let mut batch = store.batch(shape.options().deadline(self.row.deadline))?;
         let jobs = shape.queue(&mut *batch, &world.things, &id, self.row.once)?;
         let mut seen = self.arm(proxy, &id);
         let committed = batch.commit().await;
