@@ -14,7 +14,7 @@ use integration_tests::{Result, Write, execute, trial};
 use libtest_mimic::Trial;
 use scylla::statement::Consistency;
 
-use crate::{KEYSPACE, World, outcomes::check, shapes::Shape};
+use crate::{KEYSPACE, LONGEST_MENDING, World, outcomes::check, shapes::Shape};
 
 macro_rules! trials {
     ($($name:ident),+ $(,)?) => {
@@ -40,9 +40,6 @@ trials![
     a_dead_node_gets_nothing_and_the_batch_is_committed_when_it_is_back,
     commits_outlive_a_node_that_dies_and_comes_back,
 ];
-
-/// The longest that a session may take to find a node again that was away.
-const LONGEST_MENDING: Duration = Duration::from_secs(300);
 
 async fn store(world: &World) -> Result<CqlStore> {
     let address = world.address.to_string();

@@ -12,9 +12,9 @@ use crate::shapes::Shape::{
 };
 
 /// The deadline of commits that end with an answer: longer than any answer takes, on a busy machine too.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(30);
 /// The deadline of those that would wait for longer: for an answer, or to repeat what was refused.
-const SHORT: Duration = Duration::from_secs(2);
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
 
 /// When something goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
