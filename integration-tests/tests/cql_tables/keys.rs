@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use batch_core::{BatchExt as _, BatchOptions, ErrorKind, Store as _};
+use batch_core::{Batch as _, BatchExt as _, BatchOptions, ErrorKind, Store as _};
 use integration_tests::Result;
 use serde_json::{Map, Value, json};
 
@@ -19,6 +19,7 @@ tests!["keys":
     a_collection_may_be_in_another_keyspace,
     a_table_of_keys_alone_has_rows_that_come_and_go,
     a_table_of_keys_alone_refuses_update_and_replace_when_they_are_queued,
+    a_table_of_keys_alone_that_is_newer_than_the_store_refuses_them_before_they_are_sent,
     an_empty_part_is_taken_where_the_server_takes_it,
 ];
 
@@ -455,6 +456,37 @@ async fn a_table_of_keys_alone_refuses_update_and_replace_when_they_are_queued(
         let job = batch.queue(operation(put)?)?;
         let report = batch.commit().await?;
         same("put", &(1, "applied".to_owned()), &(report.applied(), end(&job)))?;
+    }
+    Ok(())
+}
+
+async fn a_table_of_keys_alone_that_is_newer_than_the_store_refuses_them_before_they_are_sent(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = world.place(&[]).await?;
+    for (number, op) in ["update", "replace"].into_iter().enumerate() {
+        // By another session: the store hears of it only when it has to plan.
+        let table = format!("later{number}");
+        place.run(&format!("CREATE TABLE k.{table} (p text, c int, PRIMARY KEY (p, c))")).await?;
+        let of = |op: &str, c: i32| json!({"op": op, "collection": table, "key": {"p": op, "c": c}, "doc": {}});
+        let mut batch = place.store.batch(BatchOptions::new())?;
+        let refused = match batch.queue(operation(of(op, 1))?) {
+            Ok(job) => Ok(job),
+            // The driver has heard of it already.
+            Err(rejected) => Err(rejected.error),
+        };
+        let put = batch.queue(operation(of("put", 2))?)?;
+        let plan = batch.plan().await?;
+        same("planned", &1, &plan.operations())?;
+        let report = batch.commit().await?;
+        same("put", &(1, "applied".to_owned()), &(report.applied(), end(&put)))?;
+        let error = match refused {
+            Ok(job) => refusal(&job)?,
+            Err(error) => error,
+        };
+        says(&error, ErrorKind::Unsupported, &[&table, op])?;
+        let found = place.rows(&format!("* FROM k.{table}")).await?;
+        same("rows", &vec![json!({"p": "put", "c": 2})], &found)?;
     }
     Ok(())
 }
