@@ -103,6 +103,9 @@ pub struct Mechanism {
     pub alone: Option<MechanismId>,
     /// Under best effort, what becomes of chunks that are too small to be worth a request.
     pub pooled: Option<Pooled>,
+    /// Why operations travel so, where the name alone does not say it: a sentence for those who
+    /// read the plan.
+    pub why: Option<Cow<'static, str>>,
 }
 
 impl Mechanism {
@@ -120,6 +123,7 @@ impl Mechanism {
             stops: false,
             alone: None,
             pooled: None,
+            why: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Routing: which way each operation travels, and with which others.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use batch_core::{
     BatchType, Error, ErrorKind, Guarantee, OperationRef, Result, Verb,
@@ -224,10 +224,39 @@ impl Router<'_> {
         if terms.batch_type == Some(BatchType::Counter) {
             return refuse(0, "a counter batch is not applied as a whole; use another guarantee");
         }
-        let mechanism = routes.mechanism(whole(way, self.limits));
+        let mut mechanism = whole(way, self.limits);
+        mechanism.why = why_whole(way, other_partition, other_table);
+        let mechanism = routes.mechanism(mechanism);
         routes.join(mechanism);
         Ok(())
     }
+}
+
+/// Why an all-or-nothing batch travels so, where its name does not say it.
+fn why_whole(
+    way: Way,
+    other_partition: Option<usize>,
+    other_table: Option<usize>,
+) -> Option<Cow<'static, str>> {
+    let text = match (way, other_partition, other_table) {
+        (Way::Logged, Some(place), _) => format!(
+            "operation {} is on another partition than the first, and the batch log sees to it that all of it is written",
+            place + 1
+        ),
+        (Way::Logged, None, _) => {
+            "the batch is forced to be logged, though it is one partition".to_owned()
+        }
+        (Way::Partition, _, Some(place)) => format!(
+            "operation {} is on another table, with the same partition key in the same keyspace, which is one mutation all the same",
+            place + 1
+        ),
+        (Way::Conditions, ..) => {
+            "a condition that is false keeps all of it from being written, as all-or-nothing asks"
+                .to_owned()
+        }
+        _ => return None,
+    };
+    Some(text.into())
 }
 
 fn route_native(

@@ -104,6 +104,8 @@ impl Ways {
             if logged {
                 let mut mechanism = frame(Way::Logged);
                 mechanism.max_bytes = limits.fail_bytes;
+                mechanism.why =
+                    Some("the batch is forced to be logged, whatever its partitions".into());
                 (mechanism.repeats, mechanism.atomic) = (repeats, true);
                 return routes.mechanism(mechanism);
             }
@@ -117,6 +119,13 @@ impl Ways {
                 several.max_operations = PARTITION_STATEMENTS;
                 several.max_bytes = limits.warn_bytes;
                 several.repeats = repeats;
+                several.why = Some(
+                    format!(
+                        "up to {} partitions with the same replicas share a request, each with fewer than {SMALL} writes: one request each would cost more than the writes",
+                        limits.warn_partitions
+                    )
+                    .into(),
+                );
                 let several = routes.mechanism(several);
                 mechanism.pooled = Some(Pooled::new(several, limits.warn_partitions, SMALL));
             }
