@@ -17,6 +17,7 @@ use crate::{
     schema::Known,
     send::direct,
     size,
+    table::Table,
     way::{PARTITION_BYTES, Way, Ways, whole},
 };
 
@@ -399,7 +400,18 @@ impl KeyHash {
         Self(hasher)
     }
 
-    /// The next column's value.
+    /// The value of the key's next column, which is at this place of the table.
+    #[inline]
+    pub(crate) fn add_part(&mut self, table: &Table, place: usize, cell: CellRef<'_>) {
+        match cell {
+            CellRef::Value(bytes) if table.has_loose_key => {
+                self.add(CellRef::Value(&table.identity(place, bytes)));
+            }
+            cell => self.add(cell),
+        }
+    }
+
+    /// The next column's value, of which its bytes alone count.
     pub(crate) fn add(&mut self, cell: CellRef<'_>) {
         use std::hash::{Hash as _, Hasher as _};
         match cell {
@@ -417,7 +429,7 @@ impl KeyHash {
 /// The identity of a row.
 pub(crate) fn key_of_row(known: &Known, row: &Row) -> KeyId {
     let mut hash = KeyHash::of_table(known.hash);
-    (0..known.table.key).for_each(|place| hash.add(row.cell(place)));
+    (0..known.table.key).for_each(|place| hash.add_part(&known.table, place, row.cell(place)));
     hash.finish()
 }
 

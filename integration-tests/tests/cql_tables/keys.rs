@@ -6,7 +6,9 @@ use batch_core::{Batch as _, BatchExt as _, BatchOptions, ErrorKind, Store as _}
 use integration_tests::Result;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Place, World, Wrongs, end, merged, operation, refusal, same, says, tests};
+use crate::support::{
+    Place, WHOLE, World, Wrongs, end, merged, operation, refusal, same, says, tests,
+};
 
 tests!["keys":
     a_row_is_named_by_all_its_key_columns_in_any_order,
@@ -21,6 +23,7 @@ tests!["keys":
     a_table_of_keys_alone_refuses_update_and_replace_when_they_are_queued,
     a_table_of_keys_alone_that_is_newer_than_the_store_refuses_them_before_they_are_sent,
     an_empty_part_is_taken_where_the_server_takes_it,
+    a_row_is_one_however_its_key_is_written,
 ];
 
 const STREETS: &str = "CREATE TABLE k.streets (country text, city text, street text, house int, \
@@ -510,4 +513,68 @@ async fn an_empty_part_is_taken_where_the_server_takes_it(world: Arc<World>) -> 
     same("others", &["applied", "applied"].map(str::to_owned)[..], &done.ends()[1..])?;
     let read = place.get("empty_parts", &json!({"a": "", "b": "", "c": ""})).await?;
     same("read", &Some(json!({"a": "", "b": "", "c": "", "v": "v"})), &read)
+}
+
+/// Clustering columns are compared as what they are, partitions by their bytes.
+async fn a_row_is_one_however_its_key_is_written(world: Arc<World>) -> Result<()> {
+    let place = world
+        .place(&[
+            "CREATE TABLE k.prices (p text, c decimal, v text, PRIMARY KEY (p, c))",
+            "CREATE TABLE k.pairs (p text, c frozen<tuple<int, decimal>>, v text, \
+             PRIMARY KEY (p, c))",
+            "CREATE TABLE k.parts (c decimal, v text, PRIMARY KEY (c))",
+        ])
+        .await?;
+    let mut wrongs = Wrongs::default();
+    for (table, around) in [("prices", ["", ""]), ("pairs", ["[7, \"", "\"]"])] {
+        let of = |op: &str, p: &str, c: &str, v: &str| {
+            let key = json!({"p": p, "c": around.join(c)});
+            match op {
+                "delete" => json!({"op": op, "collection": table, "key": key}),
+                _ => json!({"op": op, "collection": table, "key": key, "doc": {"v": v}}),
+            }
+        };
+        // Which of two writes at one time stays is decided by their bytes.
+        let done = place
+            .best_effort([
+                of("put", "plain", "1.0", "z"),
+                of("put", "plain", "1.00", "a"),
+                of("put", "gone", "-20", "z"),
+                of("delete", "gone", "-2E+1", ""),
+                of("put", "again", "3", "z"),
+                of("delete", "again", "3.000", ""),
+                of("upsert", "again", "30E-1", "b"),
+                of("insert", "taken", "0", "first"),
+                of("insert", "taken", "0.00", "second"),
+                of("update", "taken", "0E+5", "third"),
+                of("put", "others", "1", "one"),
+                of("put", "others", "10", "ten"),
+                of("put", "others", "-1", "less"),
+            ])
+            .await?;
+        let mut ends = vec!["applied"; 13];
+        ends[8] = "AlreadyExists";
+        wrongs.note(table, same("ends", &ends.join(" "), &done.ends().join(" ")));
+        let rows = place.rows(&format!("p, v FROM k.{table}")).await?;
+        let expected = [
+            json!({"p": "again", "v": "b"}),
+            json!({"p": "others", "v": "less"}),
+            json!({"p": "others", "v": "one"}),
+            json!({"p": "others", "v": "ten"}),
+            json!({"p": "plain", "v": "a"}),
+            json!({"p": "taken", "v": "third"}),
+        ];
+        wrongs.note(table, same("rows", &expected[..], &rows));
+        // The server shows a row that stands in the way as it was written.
+        let whole = BatchOptions::new().guarantee(WHOLE);
+        let operations = [of("insert", "taken", "9", ""), of("insert", "taken", "0.0", "")];
+        let done = place.commit(whole, operations).await?;
+        wrongs.note(table, same("whole", "RolledBack AlreadyExists", &done.ends().join(" ")));
+    }
+    let part = |c: &str, v: &str| json!({"op": "put", "collection": "parts", "key": {"c": c}, "doc": {"v": v}});
+    let done = place.best_effort([part("1.0", "one"), part("1.00", "two")]).await?;
+    wrongs.note("parts", same("ends", "applied applied", &done.ends().join(" ")));
+    let rows = place.rows("v FROM k.parts").await?;
+    wrongs.note("parts", same("rows", &[json!({"v": "one"}), json!({"v": "two"})][..], &rows));
+    wrongs.into_result()
 }
