@@ -8,7 +8,7 @@ use scylla::{
 };
 
 use crate::{
-    route::KeyHash,
+    key::KeyHash,
     row::CellRef,
     schema::{Known, keyspace_hash, next_number},
     size,

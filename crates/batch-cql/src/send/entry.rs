@@ -7,8 +7,9 @@ use batch_core::{OperationRef, Result, Verb, seam::KeyId};
 use super::writes;
 use crate::{
     backend::CqlBackend,
+    key::key_of_row,
     native::Native,
-    route::{Target, encode_operation, key_of_row},
+    route::{Target, encode_operation},
     row::{CellRef, Row},
     schema::{Form, Known, Marker, Using},
     statement::Cells,
