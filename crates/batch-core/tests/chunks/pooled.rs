@@ -8,7 +8,7 @@ use std::{
 
 use batch_core::{
     Guarantee, OnError, StoreOptions,
-    seam::{Pooled, Repeats},
+    seam::{KeyId, Pooled, Repeats},
 };
 
 use crate::{
@@ -58,8 +58,7 @@ async fn lone_operations_fill_their_chunks_whatever_their_groups_are() {
     // Groups are told apart by bits that others may have set, which is not to cost a request.
     for count in 1..=40_u64 {
         for seed in 0..20_u64 {
-            let group = |number: u64| (number + 64 * seed).wrapping_mul(0x2545_F491_4F6C_DD1D);
-            let all = (1..=count).map(|n| put(&format!("k{n}")).group(group(n)));
+            let all = (1..=count).map(|n| put(&format!("k{n}")).group(KeyId::of((seed, n)).get()));
             let (_, store) = pooling(5, 100, 1000).open(StoreOptions::new());
             let plan = plan_of(&store, all).await;
             let sizes: Vec<usize> = plan.chunks.iter().map(|c| c.operations.len()).collect();
