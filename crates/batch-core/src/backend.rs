@@ -107,6 +107,9 @@ pub struct Mechanism {
     pub alone: Option<MechanismId>,
     /// Under best effort, what becomes of chunks that are too small to be worth a request.
     pub pooled: Option<Pooled>,
+    /// Why operations travel so, where the name alone does not say it: a sentence for those who
+    /// read the plan.
+    pub why: Option<Cow<'static, str>>,
 }
 
 impl Mechanism {
@@ -125,6 +128,7 @@ impl Mechanism {
             stops: false,
             alone: None,
             pooled: None,
+            why: None,
         }
     }
 }

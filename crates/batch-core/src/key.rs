@@ -1,6 +1,6 @@
 //! Keys: ordered lists of named parts, held as bytes that need no parsing to be compared.
 
-use std::{borrow::Cow, fmt, io::Write as _};
+use std::{borrow::Cow, fmt};
 
 use serde::{
     de::{self, Deserialize, Deserializer, MapAccess, Visitor},
@@ -145,15 +145,14 @@ impl Key {
     }
 
     pub(crate) fn push(&mut self, name: &str, value: &KeyValue<'_>) {
-        let parts = self.as_ref();
         let mistake = if name.is_empty() {
             Some(KeyMistake::EmptyName)
-        } else if parts.bare().is_some() {
-            Some(KeyMistake::BareAndNamed)
-        } else if parts.string_parts().any(|(other, _)| other == name) {
-            Some(KeyMistake::RepeatedName)
         } else {
-            None
+            let mut names = self.as_ref().parts_as_bytes().map(|(_, name, _)| name);
+            names.find_map(|other| match other {
+                b"" => Some(KeyMistake::BareAndNamed),
+                _ => (other == name.as_bytes()).then_some(KeyMistake::RepeatedName),
+            })
         };
         self.mistake = self.mistake.or(mistake);
         self.push_raw(name, value);
@@ -287,7 +286,11 @@ impl From<KeyRef<'_>> for Key {
 
 impl<'v, V: Into<KeyValue<'v>>, const N: usize> From<[(&str, V); N]> for Key {
     fn from(parts: [(&str, V); N]) -> Self {
-        parts.into_iter().fold(Self::new(), |key, (name, value)| key.part(name, value))
+        let mut key = Self::new();
+        for (name, value) in parts {
+            key.push(name, &value.into());
+        }
+        key
     }
 }
 
@@ -302,7 +305,8 @@ const LONGEST_INTEGER: usize = 20;
 
 fn digits(int: i64, room: &mut [u8; LONGEST_INTEGER]) -> Option<&str> {
     let mut rest = room.as_mut_slice();
-    write!(rest, "{int}").ok()?;
+    // It writes integers several times as fast as the standard library.
+    serde_json::to_writer(&mut rest, &int).ok()?;
     let length = LONGEST_INTEGER - rest.len();
     std::str::from_utf8(room.get(..length)?).ok()
 }
@@ -376,6 +380,13 @@ impl<'a> KeyRef<'a> {
     }
 
     fn raw_parts(self) -> impl Iterator<Item = (u8, &'a str, &'a str)> {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        self.parts_as_bytes()
+            .map_while(move |(tag, name, own)| Some((tag, text(name)?, text(own)?)))
+    }
+
+    /// Tag, name and string form of each part.
+    fn parts_as_bytes(self) -> impl Iterator<Item = (u8, &'a [u8], &'a [u8])> {
         let mut rest = self.bytes;
         std::iter::from_fn(move || {
             let (&tag, after) = rest.split_first()?;
@@ -385,7 +396,7 @@ impl<'a> KeyRef<'a> {
             let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
             let (text, after) = after.split_at_checked(length)?;
             rest = after;
-            Some((tag, std::str::from_utf8(name).ok()?, std::str::from_utf8(text).ok()?))
+            Some((tag, name, text))
         })
     }
 }

@@ -8,7 +8,7 @@ mod seen;
 mod sharded;
 mod steps;
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 pub(crate) use cut::{
     ChunkSpec, Cut, InOrder, Limits, alone, cut_whole, oversized, refuse_oversized, refused_with,
@@ -55,6 +55,8 @@ pub struct Plan {
     pub chunks: Vec<PlannedChunk>,
     /// The id, the kind and the reason of each operation that would not be sent.
     pub refused: Vec<(u32, ErrorKind, String)>,
+    /// The mechanisms whose names alone do not say why operations would travel so, and why.
+    pub reasons: Vec<(String, String)>,
     /// What is worth knowing before.
     pub warnings: Vec<String>,
 }
@@ -86,7 +88,7 @@ impl Plan {
 }
 
 impl fmt::Display for Plan {
-    /// A line in sum, then one for each refusal and warning.
+    /// A line in sum, then one for each reason, refusal and warning.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -98,6 +100,9 @@ impl fmt::Display for Plan {
             self.store,
             self.guarantee,
         )?;
+        for (mechanism, why) in &self.reasons {
+            write!(f, "\n{mechanism}: {why}")?;
+        }
         for (job, kind, reason) in &self.refused {
             write!(f, "\nnot sent: operation {job}: {kind}: {reason}")?;
         }
@@ -125,8 +130,8 @@ impl Planned {
         self.cut.bytes
     }
 
-    /// The names of the mechanisms that are used, in the order in which they were made known.
-    pub(crate) async fn mechanisms(&self) -> String {
+    /// The mechanisms that are used, in the order in which they were made known.
+    async fn used(&self) -> impl Iterator<Item = &Mechanism> {
         let mut used = [false; u8::MAX as usize];
         let count = u32::try_from(self.cut.chunks.len()).unwrap_or(u32::MAX);
         for place in 0..count {
@@ -137,8 +142,13 @@ impl Planned {
             }
             give_way(place, count).await;
         }
-        let names = self.routes.mechanisms.iter().zip(used).filter(|(_, used)| *used);
-        let names: Vec<&str> = names.map(|(mechanism, _)| &*mechanism.name).collect();
+        let used = self.routes.mechanisms.iter().zip(used).filter(|(_, used)| *used);
+        used.map(|(mechanism, _)| mechanism)
+    }
+
+    /// Their names.
+    pub(crate) async fn mechanisms(&self) -> String {
+        let names: Vec<&str> = self.used().await.map(|mechanism| &*mechanism.name).collect();
         names.join(", ")
     }
 
@@ -172,9 +182,15 @@ impl Planned {
                 give_way(index, all).await;
             }
         }
+        let reason =
+            |used: &Mechanism| Some((used.name.to_string(), used.why.as_ref()?.to_string()));
+        let mut reasons: Vec<(String, String)> = self.used().await.filter_map(reason).collect();
+        // Two mechanisms may have one name, as those of a kind of batch with and without folding.
+        let mut seen = HashSet::new();
+        reasons.retain(|reason| seen.insert(reason.clone()));
         let warnings = std::mem::take(&mut self.routes.warnings);
         self.free().await;
-        Plan { store: store.to_owned(), guarantee, chunks, refused, warnings }
+        Plan { store: store.to_owned(), guarantee, chunks, refused, reasons, warnings }
     }
 
     /// Drops a large plan in steps.

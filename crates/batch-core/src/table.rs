@@ -168,6 +168,13 @@ pub(crate) struct Place {
     pub(crate) chunk: u32,
 }
 
+impl Place {
+    /// Of an operation that is applied, and of which the store said nothing more.
+    pub(crate) const fn without_answer(index: u32, chunk: u32) -> Self {
+        Self { index, shape: 0, document: DocumentAt::Nowhere, chunk }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiters {
     next_id: u64,

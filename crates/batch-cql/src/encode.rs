@@ -13,6 +13,7 @@ mod composite;
 mod differential;
 mod document;
 mod duration;
+mod identity;
 mod key;
 mod misfit;
 mod number;
@@ -28,6 +29,7 @@ use scylla::cluster::metadata::ColumnType;
 use serde::de::DeserializeSeed as _;
 
 pub(crate) use document::document;
+pub(crate) use identity::{is_by_bytes, unify};
 pub(crate) use key::{KeyPart, key};
 pub(crate) use misfit::{Misfit, shortened};
 

@@ -199,6 +199,7 @@ mod encode;
 mod errors;
 mod fold;
 mod guard;
+mod key;
 mod native;
 #[cfg(test)]
 mod on_server;

@@ -8,7 +8,7 @@ use scylla::{
 };
 
 use crate::{
-    route::KeyHash,
+    key::KeyHash,
     row::CellRef,
     schema::{Known, keyspace_hash, next_number},
     size,
@@ -79,8 +79,20 @@ impl Native {
     pub(crate) fn key_of(&self, cells: &[u8]) -> Option<KeyId> {
         let (places, known) = (self.prepared.facts.key.as_deref()?, self.known.as_deref()?);
         let mut hash = KeyHash::of_table(known.hash);
-        values(places, cells, |value| hash.add(value));
+        let mut place = 0;
+        values(places, cells, |value| {
+            hash.add_part(&known.table, place, value);
+            place += 1;
+        });
         Some(hash.finish())
+    }
+
+    /// Its table, and what its values say of each column of that table's key.
+    pub(crate) fn key_cells<'c>(&self, cells: &'c [u8]) -> Option<(&Known, Vec<CellRef<'c>>)> {
+        let (places, known) = (self.prepared.facts.key.as_deref()?, self.known.as_deref()?);
+        let mut key = Vec::with_capacity(places.len());
+        values(places, cells, |value| key.push(value));
+        Some((known, key))
     }
 
     /// The partition that it writes to, if its values say which.
@@ -140,7 +152,7 @@ impl Native {
     }
 }
 
-fn values(places: &[u16], cells: &[u8], mut each: impl FnMut(CellRef<'_>)) {
+fn values<'c>(places: &[u16], cells: &'c [u8], mut each: impl FnMut(CellRef<'c>)) {
     for place in places {
         each(Cells::new(cells).at(*place).unwrap_or(CellRef::Unset));
     }

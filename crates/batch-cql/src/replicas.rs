@@ -77,12 +77,14 @@ impl Replicas {
         Self { state, differ }
     }
 
+    /// Whether partitions of a keyspace have different replicas. Else all have number 0.
+    pub(crate) fn differ(&self, keyspace: &str) -> bool {
+        self.differ.get(keyspace).copied().unwrap_or(false)
+    }
+
     /// The number of the replicas of a row's partition.
     pub(crate) fn of_row(&self, known: &Known, row: &Row) -> u16 {
         let keyspace = &*known.table.keyspace;
-        if !self.differ.get(keyspace).copied().unwrap_or(false) {
-            return 0;
-        }
         let Some(meta) = self.state.get_keyspace(keyspace) else { return 0 };
         let token = token(known, row);
         let table = TableSpec::borrowed(keyspace, &known.table.name);

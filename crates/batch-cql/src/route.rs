@@ -1,6 +1,6 @@
 //! Routing: which way each operation travels, and with which others.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use batch_core::{
     BatchType, Error, ErrorKind, Guarantee, OperationRef, Result, Verb,
@@ -11,6 +11,7 @@ use scylla::cluster::metadata::ColumnKind;
 use crate::{
     backend::key_only,
     encode::{self, KeyPart},
+    key::{KeyHash, key_of_row},
     native::Native,
     replicas::Replicas,
     row::{CellRef, Row},
@@ -56,16 +57,19 @@ impl Router<'_> {
         };
         counted.sort_unstable();
         let (mut row, mut cells, mut kept) = (Row::default(), Vec::new(), Vec::new());
-        let mut recent: Option<(u32, Target)> = None;
+        let mut recent: Option<(u32, Target, bool)> = None;
         for operation in operations.iter() {
-            if recent.as_ref().is_none_or(|(shape, _)| *shape != operation.shape) {
-                recent = Some((operation.shape, target(&operation)));
+            if recent.as_ref().is_none_or(|(shape, ..)| *shape != operation.shape) {
+                let target = target(&operation);
+                let differ = matches!(&target, Target::Table(known) if self.replicas.differ(&known.table.keyspace));
+                recent = Some((operation.shape, target, differ));
             }
-            let Some((_, target)) = &recent else { continue };
+            let Some((_, target, differ)) = &recent else { continue };
             kept.clear();
             let route = match target {
                 Target::Table(known) => {
-                    let route = self.portable(known, &operation, ways, terms, &mut row);
+                    let replicas = differ.then_some(self.replicas);
+                    let route = portable(known, replicas, &operation, ways, terms, &mut row);
                     if let Ok(Route { key: Some(key), .. }) = &route {
                         direct::keep_row(known, &operation, *key, &row, &mut kept);
                     }
@@ -97,62 +101,6 @@ impl Router<'_> {
             return self.together(ways, terms, routes);
         }
         Ok(())
-    }
-
-    fn portable(
-        &self,
-        known: &Known,
-        operation: &OperationRef<'_>,
-        ways: Ways,
-        terms: Terms,
-        row: &mut Row,
-    ) -> Result<Route> {
-        let verb = operation.verb;
-        encode_operation(known, operation, row)?;
-        if matches!(verb, Verb::Put | Verb::Insert | Verb::Replace) {
-            write_whole(known, row);
-        }
-        if terms.batch_type == Some(BatchType::Counter) {
-            return Err(invalid(format!(
-                "`{verb}` is no counter update, and the batch is forced to be of counters; use `Operation::cql` with `UPDATE … SET c = c + ?`"
-            )));
-        }
-        let table = &known.table;
-        let mut partition = KeyHash::of_table(known.keyspace_hash);
-        (0..table.partition).for_each(|place| partition.add(row.cell(place)));
-        let partition = partition.finish().get();
-        let key = key_of_row(known, row);
-        let options = operation.options;
-        let bytes = match verb {
-            Verb::Delete | Verb::DeleteExisting => size::delete_size(table, row),
-            _ => size::row_size(table, row, options.ttl.is_some()),
-        };
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let own_options = options.ttl.is_some() || options.timestamp.is_some();
-        let logged = terms.batch_type == Some(BatchType::Logged);
-        let (way, group) = if verb.is_conditional() && own_options {
-            (ways.native_condition, key.get())
-        } else if verb.is_conditional() {
-            (ways.condition, key.get())
-        } else if bytes as usize > PARTITION_BYTES && !logged {
-            (if own_options { ways.single } else { ways.folded_single }, key.get())
-        } else {
-            let way = if own_options { ways.apart } else { ways.plain };
-            (way, if logged { 0 } else { partition })
-        };
-        // All-or-nothing looks at partitions and tables afterwards.
-        if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
-            let way = if verb.is_conditional() { ways.condition } else { ways.plain };
-            return Ok(
-                Route::new(way, partition, Some(key), bytes).in_pool(table_number(known.hash))
-            );
-        }
-        let route = Route::new(way, group, Some(key), bytes);
-        Ok(if way == ways.plain || way == ways.apart {
-            route.in_pool(self.replicas.of_row(known, row))
-        } else {
-            route
-        })
     }
 
     /// The one way of an all-or-nothing batch, or why there is none.
@@ -224,10 +172,95 @@ impl Router<'_> {
         if terms.batch_type == Some(BatchType::Counter) {
             return refuse(0, "a counter batch is not applied as a whole; use another guarantee");
         }
-        let mechanism = routes.mechanism(whole(way, self.limits));
+        let mut mechanism = whole(way, self.limits);
+        mechanism.why = why_whole(way, other_partition, other_table);
+        let mechanism = routes.mechanism(mechanism);
         routes.join(mechanism);
         Ok(())
     }
+}
+
+/// Routes an operation on a table, and leaves its row encoded. `replicas` if partitions differ in theirs.
+fn portable(
+    known: &Known,
+    replicas: Option<&Replicas>,
+    operation: &OperationRef<'_>,
+    ways: Ways,
+    terms: Terms,
+    row: &mut Row,
+) -> Result<Route> {
+    let verb = operation.verb;
+    encode_operation(known, operation, row)?;
+    if matches!(verb, Verb::Put | Verb::Insert | Verb::Replace) {
+        write_whole(known, row);
+    }
+    if terms.batch_type == Some(BatchType::Counter) {
+        return Err(invalid(format!(
+            "`{verb}` is no counter update, and the batch is forced to be of counters; use `Operation::cql` with `UPDATE … SET c = c + ?`"
+        )));
+    }
+    let table = &known.table;
+    let mut partition = KeyHash::of_table(known.keyspace_hash);
+    (0..table.partition).for_each(|place| partition.add(row.cell(place)));
+    let partition = partition.finish().get();
+    let key = key_of_row(known, row);
+    let options = operation.options;
+    let bytes = match verb {
+        Verb::Delete | Verb::DeleteExisting => size::delete_size(table, row),
+        _ => size::row_size(table, row, options.ttl.is_some()),
+    };
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let own_options = options.ttl.is_some() || options.timestamp.is_some();
+    let logged = terms.batch_type == Some(BatchType::Logged);
+    let (way, group) = if verb.is_conditional() && own_options {
+        (ways.native_condition, key.get())
+    } else if verb.is_conditional() {
+        (ways.condition, key.get())
+    } else if bytes as usize > PARTITION_BYTES && !logged {
+        (if own_options { ways.single } else { ways.folded_single }, key.get())
+    } else {
+        let way = if own_options { ways.apart } else { ways.plain };
+        (way, if logged { 0 } else { partition })
+    };
+    // All-or-nothing looks at partitions and tables afterwards.
+    if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
+        let way = if verb.is_conditional() { ways.condition } else { ways.plain };
+        return Ok(Route::new(way, partition, Some(key), bytes).in_pool(table_number(known.hash)));
+    }
+    let route = Route::new(way, group, Some(key), bytes);
+    Ok(match replicas {
+        Some(replicas) if way == ways.plain || way == ways.apart => {
+            route.in_pool(replicas.of_row(known, row))
+        }
+        _ => route,
+    })
+}
+
+/// Why an all-or-nothing batch travels so, where its name does not say it.
+fn why_whole(
+    way: Way,
+    other_partition: Option<usize>,
+    other_table: Option<usize>,
+) -> Option<Cow<'static, str>> {
+    let text = match (way, other_partition, other_table) {
+        (Way::Logged, Some(place), _) => format!(
+            "operation {} is on another partition than the first, and the batch log sees to it that all of it is written",
+            place + 1
+        ),
+        (Way::Logged, None, _) => {
+            "the batch is forced to be logged, though it is one partition".to_owned()
+        }
+        (Way::Partition, _, Some(place)) => format!(
+            "operation {} is on another table, with the same partition key in the same keyspace, which is one mutation all the same",
+            place + 1
+        ),
+        (Way::Conditions, ..) => {
+            "a condition that is false keeps all of it from being written, as all-or-nothing asks"
+                .to_owned()
+        }
+        _ => return None,
+    };
+    Some(text.into())
 }
 
 fn route_native(
@@ -356,40 +389,6 @@ pub(crate) fn encode_operation(
         }
     }
     Ok(())
-}
-
-/// A key's identity, column by column.
-pub(crate) struct KeyHash(foldhash::quality::FoldHasher<'static>);
-
-impl KeyHash {
-    /// Of a row in the table that has this number.
-    pub(crate) fn of_table(table: u64) -> Self {
-        use std::hash::{BuildHasher as _, Hasher as _};
-        let mut hasher = foldhash::quality::FixedState::with_seed(1).build_hasher();
-        hasher.write_u64(table);
-        Self(hasher)
-    }
-
-    /// The next column's value.
-    pub(crate) fn add(&mut self, cell: CellRef<'_>) {
-        use std::hash::{Hash as _, Hasher as _};
-        match cell {
-            CellRef::Value(bytes) => bytes.hash(&mut self.0),
-            CellRef::Null | CellRef::Unset => self.0.write_u8(0),
-        }
-    }
-
-    pub(crate) fn finish(self) -> KeyId {
-        use std::hash::Hasher as _;
-        KeyId::of(self.0.finish())
-    }
-}
-
-/// The identity of a row.
-pub(crate) fn key_of_row(known: &Known, row: &Row) -> KeyId {
-    let mut hash = KeyHash::of_table(known.hash);
-    (0..known.table.key).for_each(|place| hash.add(row.cell(place)));
-    hash.finish()
 }
 
 fn invalid(message: String) -> Error {

@@ -328,21 +328,25 @@ fn units(entries: &Entries, chunk: &Chunk<'_>) -> Vec<Unit> {
     if !chunk.may_repeat() {
         return (0..entries.list.len()).map(|at| vec![at]).collect();
     }
-    let mut of_key: HashMap<KeyId, usize, FixedState> = HashMap::default();
+    // By the key's id; of different keys with one id, the later ones have the next free number.
+    let mut of_key: HashMap<u64, usize, FixedState> = HashMap::default();
     let mut units: Vec<Unit> = Vec::with_capacity(entries.list.len());
     for (at, entry) in entries.list.iter().enumerate() {
-        let known = entry.key.map(|key| (key, of_key.get(&key).copied()));
-        match known {
-            Some((_, Some(unit))) => {
-                if let Some(unit) = units.get_mut(unit) {
-                    unit.push(at);
-                }
-            }
-            Some((key, None)) => {
-                of_key.insert(key, units.len());
+        let Some(mut id) = entry.key.map(KeyId::get) else {
+            units.push(vec![at]);
+            continue;
+        };
+        loop {
+            let Some(unit) = of_key.get(&id).and_then(|unit| units.get_mut(*unit)) else {
+                of_key.insert(id, units.len());
                 units.push(vec![at]);
+                break;
+            };
+            if unit.first().is_some_and(|first| entries.have_same_key(*first, at)) {
+                unit.push(at);
+                break;
             }
-            None => units.push(vec![at]),
+            id = id.wrapping_add(1);
         }
     }
     units

@@ -1,9 +1,11 @@
 //! What is known of a table: its columns in the order in which rows are held.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use foldhash::fast::FixedState;
 use scylla::cluster::metadata::{ColumnKind, ColumnType};
+
+use crate::encode;
 
 /// A table of the cluster's schema.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(crate) struct Table {
     pub(crate) partition: usize,
     /// How many of the columns are the key.
     pub(crate) key: usize,
+    /// Whether rows can be one although their keys' bytes differ.
+    pub(crate) has_loose_key: bool,
     places: HashMap<Box<str>, usize, FixedState>,
 }
 
@@ -37,7 +41,21 @@ impl Table {
     ) -> Self {
         let named = |(place, column): (usize, &Column)| (column.name.clone(), place);
         let places = columns.iter().enumerate().map(named).collect();
-        Self { keyspace: keyspace.into(), name: name.into(), columns, partition, key, places }
+        let mut clustering = columns.iter().take(key).skip(partition);
+        let has_loose_key = clustering.any(|column| !encode::is_by_bytes(&column.typ));
+        let (keyspace, name) = (keyspace.into(), name.into());
+        Self { keyspace, name, columns, partition, key, has_loose_key, places }
+    }
+
+    /// What tells the value of the key's column at a place from others.
+    pub(crate) fn identity<'v>(&self, place: usize, value: &'v [u8]) -> Cow<'v, [u8]> {
+        if !self.has_loose_key || place < self.partition {
+            return Cow::Borrowed(value);
+        }
+        let Some(column) = self.columns.get(place) else { return Cow::Borrowed(value) };
+        let mut unified = Vec::with_capacity(value.len());
+        encode::unify(&column.typ, value, &mut unified);
+        Cow::Owned(unified)
     }
 
     /// The place of a column, by its exact name.

@@ -58,6 +58,8 @@ const PARTITION_STATEMENTS: usize = 100;
 pub(crate) const PARTITION_BYTES: usize = 256 << 10;
 /// Groups smaller than this are put together: below it a request costs more than its rows.
 const SMALL: u32 = 10;
+/// Why partitions share a batch.
+const WHY_SPREAD: &str = "partitions with the same replicas and fewer than 10 writes each share a request: one request each would cost more than the writes";
 
 /// The mechanisms of one plan.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +106,8 @@ impl Ways {
             if logged {
                 let mut mechanism = frame(Way::Logged);
                 mechanism.max_bytes = limits.fail_bytes;
+                mechanism.why =
+                    Some("the batch is forced to be logged, whatever its partitions".into());
                 (mechanism.repeats, mechanism.atomic) = (repeats, true);
                 return routes.mechanism(mechanism);
             }
@@ -117,6 +121,7 @@ impl Ways {
                 several.max_operations = PARTITION_STATEMENTS;
                 several.max_bytes = limits.warn_bytes;
                 several.repeats = repeats;
+                several.why = Some(WHY_SPREAD.into());
                 let several = routes.mechanism(several);
                 mechanism.pooled = Some(Pooled::new(several, limits.warn_partitions, SMALL));
             }

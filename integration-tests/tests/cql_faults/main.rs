@@ -10,6 +10,7 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use integration_tests::{
@@ -28,6 +29,8 @@ use crate::outcomes::Ways;
 /// The keyspace of the tests, and one in which every write fails.
 const KEYSPACE: &str = "faults";
 const BROKEN: &str = "broken";
+/// The longest that a session may take to find a node again that was away.
+const LONGEST_MENDING: Duration = Duration::from_secs(300);
 
 /// What the tests share. They run one after another.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use integration_tests::{Result, Write, execute, trial};
 use libtest_mimic::Trial;
 use scylla::statement::Consistency;
 
-use crate::{KEYSPACE, World, outcomes::check, shapes::Shape};
+use crate::{KEYSPACE, LONGEST_MENDING, World, outcomes::check, shapes::Shape};
 
 macro_rules! trials {
     ($($name:ident),+ $(,)?) => {
@@ -73,7 +73,7 @@ fn queue(
 
 /// One write, so that what follows has nothing left to find out.
 async fn warm(world: &World, store: &CqlStore) -> Result<()> {
-    let mut batch = store.batch(BatchOptions::new())?;
+    let mut batch = store.batch(BatchOptions::new().deadline(LONGEST_MENDING))?;
     queue(world, &mut *batch, writes("warm", 1), true)?;
     let report = batch.commit().await?;
     assert!(report.is_success(), "{report}");
@@ -90,16 +90,25 @@ async fn holds(world: &World, jobs: Vec<(Write, Job)>) -> Result<()> {
 async fn a_stopped_node_leaves_it_unknown_and_no_answer_is_wrong(world: &World) -> Result<()> {
     for shape in Shape::ALL {
         let store = store(world).await?;
-        let id = format!("stopped {shape} {:08x}", fastrand::u32(..));
+        let name = format!("stopped {shape} {:08x}", fastrand::u32(..));
         let mut warm = store.batch(shape.options())?;
-        shape.queue(&mut *warm, &world.things, &format!("warm {id}"), true)?;
+        shape.queue(&mut *warm, &world.things, &format!("warm {name}"), true)?;
         assert!(warm.commit().await?.is_success());
-        let mut batch = store.batch(shape.options().deadline(Duration::from_millis(700)))?;
-        let jobs = shape.queue(&mut *batch, &world.things, &id, true)?;
-        world.node().pause()?;
-        let committed = batch.commit().await;
-        world.node().resume()?;
-        let report = committed?;
+        let mut tries = 0;
+        let (id, jobs, report) = loop {
+            tries += 1;
+            let id = format!("{name} {tries}");
+            let mut batch = store.batch(shape.options().deadline(Duration::from_millis(700)))?;
+            let jobs = shape.queue(&mut *batch, &world.things, &id, true)?;
+            world.node().pause()?;
+            let committed = batch.commit().await;
+            world.node().resume()?;
+            match committed {
+                Ok(report) => break (id, jobs, report),
+                // The machine was too busy to send it in time.
+                Err(error) => assert!(error.is_retry_safe() && tries < 20, "{shape}: {error}"),
+            }
+        };
         assert_eq!(report.unknown(), report.total(), "{shape}: {report}");
         for (_, job) in &jobs {
             let JobStatus::Unknown(error) = job.status() else { continue };
@@ -116,8 +125,16 @@ async fn a_dropped_commit_to_a_stopped_node_is_unknown(world: &World) -> Result<
     let mut batch = store.batch(BatchOptions::new().on_cancel(OnCancel::Settle))?;
     let jobs = queue(world, &mut *batch, writes("dropped", 20), true)?;
     world.node().pause()?;
-    let commit = tokio::time::timeout(Duration::from_millis(300), batch.commit()).await;
-    let ended = commit.is_ok();
+    let progress = batch.progress();
+    let left = async {
+        while progress.sent() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = tokio::select! {
+        _ = batch.commit() => true,
+        () = left => false,
+    };
     drop(batch);
     let mut statuses = Vec::new();
     for (_, job) in &jobs {
@@ -146,7 +163,8 @@ async fn a_stopped_node_is_not_connected_to_for_ever(world: &World) -> Result<()
     let took = begun.elapsed();
     world.node().resume()?;
     let Err(error) = connected else { return Err("nobody answers".into()) };
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    // On a busy machine a second is more; without a limit it would wait until the node goes on.
+    assert!(took < Duration::from_secs(20), "{took:?}");
     assert!([ErrorKind::Timeout, ErrorKind::Connection].contains(&error.kind()), "{error}");
     assert!(error.to_string().contains(&address), "names the contact point: {error}");
     Ok(())
@@ -194,7 +212,7 @@ async fn a_dead_node_gets_nothing_and_the_batch_is_committed_when_it_is_back(
     // A node would remember what it had prepared.
     execute(&world.session().await?, "TRUNCATE system.prepared_statements").await?;
     world.node().kill()?;
-    let options = BatchOptions::new().deadline(Duration::from_millis(800));
+    let options = BatchOptions::new().deadline(Duration::from_secs(3));
     let mut lost = Vec::new();
     let (mut batch, jobs, refused) = loop {
         let mut batch = store.batch(options.clone())?;
@@ -212,13 +230,10 @@ async fn a_dead_node_gets_nothing_and_the_batch_is_committed_when_it_is_back(
     world.node().start_again()?;
     assert_eq!((refused.kind(), state), (ErrorKind::Timeout, BatchState::Open), "{refused}");
     assert!(refused.is_retry_safe(), "nothing was sent: {refused}");
-    // The session mends itself some seconds after the node is back.
-    let report = loop {
-        match batch.commit().await {
-            Ok(report) => break report,
-            Err(error) => assert!(error.is_retry_safe(), "{error}"),
-        }
-    };
+    // The session mends itself some seconds after the node is back; what it has to find out anew
+    // is not this batch's to wait for.
+    warm(world, &store).await?;
+    let report = batch.commit().await?;
     assert!(report.is_success(), "{report}");
     holds(world, jobs).await?;
     holds(world, lost).await
@@ -230,9 +245,16 @@ async fn commits_outlive_a_node_that_dies_and_comes_back(world: &Arc<World>) -> 
     let builder = CqlStore::builder().contact_point(world.address.to_string()).keyspace(KEYSPACE);
     let store = builder.options(options).connect().await?;
     warm(world, &store).await?;
+    // A node that is killed after the last answer proves nothing.
+    while !die_in_the_middle(world, &store).await? {}
+    Ok(())
+}
+
+/// Says whether both commits met it.
+async fn die_in_the_middle(world: &Arc<World>, store: &CqlStore) -> Result<bool> {
     let mut running = Vec::new();
     for repeatable in [true, false] {
-        let mut batch = store.batch(BatchOptions::new().deadline(Duration::from_secs(90)))?;
+        let mut batch = store.batch(BatchOptions::new().deadline(LONGEST_MENDING))?;
         let jobs = queue(world, &mut *batch, writes("killed", 20_000), repeatable)?;
         let commit = tokio::spawn(async move { batch.commit().await });
         running.push((jobs, commit));
@@ -248,13 +270,14 @@ async fn commits_outlive_a_node_that_dies_and_comes_back(world: &Arc<World>) -> 
         node.start_again()
     });
     killed.await??;
+    let mut met = true;
     for ((jobs, commit), repeatable) in running.into_iter().zip([true, false]) {
         let report = commit.await??;
-        assert!(report.retries() > 0, "the node died too late: {report}");
+        met &= report.retries() > 0;
         assert_eq!(report.not_applied() + report.accepted(), 0, "{report}");
         // What may not be repeated is unknown if it was under way when the node died.
         assert!(report.unknown() == 0 || !repeatable, "{report}");
         holds(world, jobs).await?;
     }
-    Ok(())
+    Ok(met)
 }

@@ -19,12 +19,11 @@ use tokio::sync::{
 };
 
 use crate::{
-    KEYSPACE, World,
+    KEYSPACE, LONGEST_MENDING, World,
     shapes::Shape,
     table::{
-        DEADLINE,
         End::{self, Accepted, Applied, NotApplied, Unknown},
-        Fault, Row,
+        Fault, Row, SHORT,
         When::{self, After, Before},
         table,
     },
@@ -71,7 +70,8 @@ struct Way {
     shape: Shape,
     proxy: FaultyNode,
     store: CqlStore,
-    /// One that pauses, before it repeats anything, for longer than a commit may take.
+    /// One that pauses, before it repeats anything, for longer than a commit may take whose
+    /// operations are refused for a while.
     slow: CqlStore,
 }
 
@@ -86,7 +86,7 @@ impl Ways {
     async fn open(world: &World) -> Result<Self> {
         let open = Shape::ALL.map(|shape| async move {
             let proxy = FaultyNode::before(world.address).await?;
-            let slowly = StoreOptions::new().backoff(DEADLINE * 2, DEADLINE * 2);
+            let slowly = StoreOptions::new().backoff(SHORT * 2, SHORT * 2);
             let (store, slow) =
                 try_join(proxy.store(KEYSPACE, StoreOptions::new()), proxy.store(KEYSPACE, slowly))
                     .await?;
@@ -116,7 +116,7 @@ impl Meeting {
         let store = if self.row.once { store } else { slow };
         // What is prepared and read before the first write of a kind goes its way, and a connection
         // that broke in the last trial is made again.
-        let mut warm = store.batch(shape.options())?;
+        let mut warm = store.batch(shape.options().deadline(LONGEST_MENDING))?;
         shape.queue(&mut *warm, &world.things, &format!("warm {:08x}", fastrand::u32(..)), true)?;
         let report = warm.commit().await?;
         if !report.is_success() {
@@ -124,9 +124,7 @@ impl Meeting {
         }
 
         let id = format!("{shape} {:08x}", fastrand::u32(..));
-        let options = shape.options();
-        let options = if self.row.once { options } else { options.deadline(DEADLINE) };
-        let mut batch = store.batch(options)?;
+        let mut batch = store.batch(shape.options().deadline(self.row.deadline))?;
         let jobs = shape.queue(&mut *batch, &world.things, &id, self.row.once)?;
         let mut seen = self.arm(proxy, &id);
         let committed = batch.commit().await;

@@ -11,8 +11,10 @@ use crate::shapes::Shape::{
     self, Condition, Conditions, Counter, Logged, Partition, Single, Unlogged,
 };
 
-/// Longer than any answer of a node that is well; shorter than anybody wants to wait.
-pub(crate) const DEADLINE: Duration = Duration::from_millis(600);
+/// The deadline of commits that end with an answer: longer than any answer takes, on a busy machine too.
+const LONG: Duration = Duration::from_secs(30);
+/// The deadline of those that would wait for longer: for an answer, or to repeat what was refused.
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
 
 /// When something goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +61,13 @@ pub(crate) struct Row {
     /// It goes wrong once, to operations that may be repeated; else each time, to operations that
     /// may not, so that the first answer decides.
     pub(crate) once: bool,
+    pub(crate) deadline: Duration,
     pub(crate) ends: Vec<(Shape, End)>,
 }
 
 fn row(name: &'static str, fault: Fault, ends: impl IntoIterator<Item = (Shape, End)>) -> Row {
     let when = vec![When::Before, When::After];
-    Row { name, fault, when, once: false, ends: ends.into_iter().collect() }
+    Row { name, fault, when, once: false, deadline: LONG, ends: ends.into_iter().collect() }
 }
 
 impl Row {
@@ -80,6 +83,11 @@ impl Row {
 
     fn once(self) -> Self {
         Self { once: true, ..self }
+    }
+
+    /// The deadline ends it.
+    fn waits(self) -> Self {
+        Self { deadline: SHORT, ..self }
     }
 }
 
@@ -125,8 +133,8 @@ pub(crate) fn table() -> Vec<Row> {
     let conditional = [Condition, Conditions];
     vec![
         // Refused before anything is done.
-        row("overloaded", error(DbError::Overloaded), all(NotApplied)).before(),
-        row("bootstrapping", error(DbError::IsBootstrapping), all(NotApplied)).before(),
+        row("overloaded", error(DbError::Overloaded), all(NotApplied)).before().waits(),
+        row("bootstrapping", error(DbError::IsBootstrapping), all(NotApplied)).before().waits(),
         row("invalid", error(DbError::Invalid), all(NotApplied)).before(),
         row("syntax_error", error(DbError::SyntaxError), all(NotApplied)).before(),
         row("unauthorized", error(DbError::Unauthorized), all(NotApplied)).before(),
@@ -136,13 +144,15 @@ pub(crate) fn table() -> Vec<Row> {
             unavailable(LOCAL_QUORUM),
             each([Single, Partition, Logged, Counter], NotApplied),
         )
-        .before(),
+        .before()
+        .waits(),
         row(
             "unavailable_to_decide",
             unavailable(Consistency::LocalSerial),
             each(conditional, NotApplied),
         )
-        .before(),
+        .before()
+        .waits(),
         // The part of an unlogged batch before the one that lacks replicas is written, and so may a
         // condition be that was decided.
         row(
@@ -191,10 +201,10 @@ pub(crate) fn table() -> Vec<Row> {
             .after(),
         // The wire.
         row("a_broken_connection", Fault::Broken, all(Unknown)),
-        row("a_lost_frame", Fault::Lost, all(Unknown)),
+        row("a_lost_frame", Fault::Lost, all(Unknown)).waits(),
         row("a_garbled_answer", Fault::Garbled, all(Unknown)).after(),
-        row("a_slow_frame", Fault::Slow(DEADLINE / 4), all(Applied)),
-        row("a_late_answer", Fault::Slow(DEADLINE * 2), all(Unknown)).after(),
+        row("a_slow_frame", Fault::Slow(SHORT / 8), all(Applied)),
+        row("a_late_answer", Fault::Slow(SHORT * 2), all(Unknown)).after().waits(),
         // What passes is repeated, if it was certainly not applied, or may be repeated.
         row("one_overload", error(DbError::Overloaded), all(Applied)).before().once(),
         row("one_bootstrapping", error(DbError::IsBootstrapping), all(Applied)).before().once(),

@@ -16,6 +16,7 @@ use crate::support::{
 
 tests!["guarantees":
     each_shape_has_its_mechanism,
+    a_plan_says_why_partitions_share_a_batch,
     what_cannot_be_whole_is_refused_before_anything_is_sent,
     counters_share_no_batch_with_others_that_is_forced,
     a_condition_that_fails_rolls_its_batch_back,
@@ -142,6 +143,38 @@ async fn each_shape_has_its_mechanism(world: Arc<World>) -> Result<()> {
             same("guarantee", guarantee, &done.report.guarantee())
         });
         wrongs.note(part, result);
+    }
+    wrongs.into_result()
+}
+
+async fn a_plan_says_why_partitions_share_a_batch(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "why").await?;
+    let mut wrongs = Wrongs::default();
+    for (guarantee, forced, words, reasons) in [
+        (Guarantee::BestEffort, None, "put a1", &[] as &[_]),
+        (Guarantee::BestEffort, None, "put a1, put a2, insert a3", &[]),
+        (Guarantee::BestEffort, None, "put a1, put b1", &[(SPREAD, "fewer than 10 writes")]),
+        (Guarantee::BestEffort, Some(BatchType::Logged), "put a1", &[(LOGGED, "forced")]),
+        (ORDERED, None, "put a1, put b1", &[]),
+        (WHOLE, None, "put a1, put a2", &[]),
+        (WHOLE, None, "put a1, put a2, put b1", &[(LOGGED, "operation 3 is on another partition")]),
+        (WHOLE, None, "put a1, put2 a1", &[(PARTITION, "operation 2 is on another table")]),
+        (WHOLE, Some(BatchType::Logged), "put a1, put a2", &[(LOGGED, "forced")]),
+        (WHOLE, None, "insert a1, insert a2", &[(CONDITIONS, "condition that is false")]),
+    ] {
+        let part = format!("{words} ({guarantee}, {forced:?})");
+        let mut batch = place.store.batch(options(guarantee, forced))?;
+        for form in operations("why", words) {
+            batch.queue(operation(form)?)?;
+        }
+        let plan = batch.plan().await?;
+        batch.discard();
+        let fits = plan.reasons.len() == reasons.len()
+            && plan.reasons.iter().zip(reasons).all(|((mechanism, why), (expected, words))| {
+                mechanism == expected && why.contains(words)
+            });
+        let said = plan.reasons.iter().all(|(_, why)| plan.to_string().contains(why));
+        wrongs.note(part, same(&format!("{:?}", plan.reasons), &(true, true), &(fits, said)));
     }
     wrongs.into_result()
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use batch_core::{BatchExt as _, BatchOptions, ErrorKind, Store as _};
+use batch_core::{Batch as _, BatchExt as _, BatchOptions, ErrorKind, Store as _};
 use integration_tests::Result;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Place, World, Wrongs, end, merged, operation, refusal, same, says, tests};
+use crate::support::{
+    Place, WHOLE, World, Wrongs, end, merged, operation, refusal, same, says, tests,
+};
 
 tests!["keys":
     a_row_is_named_by_all_its_key_columns_in_any_order,
@@ -19,7 +21,9 @@ tests!["keys":
     a_collection_may_be_in_another_keyspace,
     a_table_of_keys_alone_has_rows_that_come_and_go,
     a_table_of_keys_alone_refuses_update_and_replace_when_they_are_queued,
+    a_table_of_keys_alone_that_is_newer_than_the_store_refuses_them_before_they_are_sent,
     an_empty_part_is_taken_where_the_server_takes_it,
+    a_row_is_one_however_its_key_is_written,
 ];
 
 const STREETS: &str = "CREATE TABLE k.streets (country text, city text, street text, house int, \
@@ -459,6 +463,37 @@ async fn a_table_of_keys_alone_refuses_update_and_replace_when_they_are_queued(
     Ok(())
 }
 
+async fn a_table_of_keys_alone_that_is_newer_than_the_store_refuses_them_before_they_are_sent(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = world.place(&[]).await?;
+    for (number, op) in ["update", "replace"].into_iter().enumerate() {
+        // By another session: the store hears of it only when it has to plan.
+        let table = format!("later{number}");
+        place.run(&format!("CREATE TABLE k.{table} (p text, c int, PRIMARY KEY (p, c))")).await?;
+        let of = |op: &str, c: i32| json!({"op": op, "collection": table, "key": {"p": op, "c": c}, "doc": {}});
+        let mut batch = place.store.batch(BatchOptions::new())?;
+        let refused = match batch.queue(operation(of(op, 1))?) {
+            Ok(job) => Ok(job),
+            // The driver has heard of it already.
+            Err(rejected) => Err(rejected.error),
+        };
+        let put = batch.queue(operation(of("put", 2))?)?;
+        let plan = batch.plan().await?;
+        same("planned", &1, &plan.operations())?;
+        let report = batch.commit().await?;
+        same("put", &(1, "applied".to_owned()), &(report.applied(), end(&put)))?;
+        let error = match refused {
+            Ok(job) => refusal(&job)?,
+            Err(error) => error,
+        };
+        says(&error, ErrorKind::Unsupported, &[&table, op])?;
+        let found = place.rows(&format!("* FROM k.{table}")).await?;
+        same("rows", &vec![json!({"p": "put", "c": 2})], &found)?;
+    }
+    Ok(())
+}
+
 async fn an_empty_part_is_taken_where_the_server_takes_it(world: Arc<World>) -> Result<()> {
     let place = world
         .place(&[
@@ -478,4 +513,68 @@ async fn an_empty_part_is_taken_where_the_server_takes_it(world: Arc<World>) -> 
     same("others", &["applied", "applied"].map(str::to_owned)[..], &done.ends()[1..])?;
     let read = place.get("empty_parts", &json!({"a": "", "b": "", "c": ""})).await?;
     same("read", &Some(json!({"a": "", "b": "", "c": "", "v": "v"})), &read)
+}
+
+/// Clustering columns are compared as what they are, partitions by their bytes.
+async fn a_row_is_one_however_its_key_is_written(world: Arc<World>) -> Result<()> {
+    let place = world
+        .place(&[
+            "CREATE TABLE k.prices (p text, c decimal, v text, PRIMARY KEY (p, c))",
+            "CREATE TABLE k.pairs (p text, c frozen<tuple<int, decimal>>, v text, \
+             PRIMARY KEY (p, c))",
+            "CREATE TABLE k.parts (c decimal, v text, PRIMARY KEY (c))",
+        ])
+        .await?;
+    let mut wrongs = Wrongs::default();
+    for (table, around) in [("prices", ["", ""]), ("pairs", ["[7, \"", "\"]"])] {
+        let of = |op: &str, p: &str, c: &str, v: &str| {
+            let key = json!({"p": p, "c": around.join(c)});
+            match op {
+                "delete" => json!({"op": op, "collection": table, "key": key}),
+                _ => json!({"op": op, "collection": table, "key": key, "doc": {"v": v}}),
+            }
+        };
+        // Which of two writes at one time stays is decided by their bytes.
+        let done = place
+            .best_effort([
+                of("put", "plain", "1.0", "z"),
+                of("put", "plain", "1.00", "a"),
+                of("put", "gone", "-20", "z"),
+                of("delete", "gone", "-2E+1", ""),
+                of("put", "again", "3", "z"),
+                of("delete", "again", "3.000", ""),
+                of("upsert", "again", "30E-1", "b"),
+                of("insert", "taken", "0", "first"),
+                of("insert", "taken", "0.00", "second"),
+                of("update", "taken", "0E+5", "third"),
+                of("put", "others", "1", "one"),
+                of("put", "others", "10", "ten"),
+                of("put", "others", "-1", "less"),
+            ])
+            .await?;
+        let mut ends = vec!["applied"; 13];
+        ends[8] = "AlreadyExists";
+        wrongs.note(table, same("ends", &ends.join(" "), &done.ends().join(" ")));
+        let rows = place.rows(&format!("p, v FROM k.{table}")).await?;
+        let expected = [
+            json!({"p": "again", "v": "b"}),
+            json!({"p": "others", "v": "less"}),
+            json!({"p": "others", "v": "one"}),
+            json!({"p": "others", "v": "ten"}),
+            json!({"p": "plain", "v": "a"}),
+            json!({"p": "taken", "v": "third"}),
+        ];
+        wrongs.note(table, same("rows", &expected[..], &rows));
+        // The server shows a row that stands in the way as it was written.
+        let whole = BatchOptions::new().guarantee(WHOLE);
+        let operations = [of("insert", "taken", "9", ""), of("insert", "taken", "0.0", "")];
+        let done = place.commit(whole, operations).await?;
+        wrongs.note(table, same("whole", "RolledBack AlreadyExists", &done.ends().join(" ")));
+    }
+    let part = |c: &str, v: &str| json!({"op": "put", "collection": "parts", "key": {"c": c}, "doc": {"v": v}});
+    let done = place.best_effort([part("1.0", "one"), part("1.00", "two")]).await?;
+    wrongs.note("parts", same("ends", "applied applied", &done.ends().join(" ")));
+    let rows = place.rows("v FROM k.parts").await?;
+    wrongs.note("parts", same("rows", &[json!({"v": "one"}), json!({"v": "two"})][..], &rows));
+    wrongs.into_result()
 }

@@ -20,7 +20,7 @@ use crate::{
     plan::{Repeated, SLICE},
     queue::Queue,
     report::{MechanismUse, ReportInner, Tally},
-    table::{JobTable, Status, Verdict},
+    table::{JobTable, Place, Status, Verdict},
 };
 
 /// Shared by the commit, its attempts, and the batch that may want the queue back.
@@ -284,7 +284,10 @@ impl Work {
                 }
                 (verdict, _) => verdict,
             };
-            let place = self.queue.place(index, chunk);
+            let place = match &verdict {
+                Verdict::Applied(body) if body.is_empty() => Place::without_answer(index, chunk),
+                _ => self.queue.place(index, chunk),
+            };
             ledger.tally.count(&verdict);
             match &verdict {
                 Verdict::Applied(_) => {}

@@ -88,7 +88,7 @@ impl<'de> Visitor<'de> for Strict {
         Ok(())
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut names = Names::default();
+        let mut names = Names::new();
         while let Some(Name(name)) = map.next_key()? {
             if names.has(&name) {
                 return Err(de::Error::custom(format_args!("duplicate attribute `{name}`")));
@@ -108,28 +108,34 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
-/// The names seen in one object: a short list first, a set once it grows.
-#[derive(Default)]
+/// More names than this are looked for in a set.
+const FEW: usize = 16;
+
+/// The names seen in one object: a short list first, which needs no memory of its own, then a set.
 struct Names<'a> {
-    few: Vec<Cow<'a, str>>,
+    few: [Cow<'a, str>; FEW],
+    count: usize,
     many: HashSet<Cow<'a, str>>,
 }
 
 impl<'a> Names<'a> {
-    const FEW: usize = 16;
+    fn new() -> Self {
+        Self { few: [const { Cow::Borrowed("") }; FEW], count: 0, many: HashSet::new() }
+    }
 
     fn has(&self, name: &str) -> bool {
-        self.many.contains(name) || self.few.iter().any(|other| other == name)
+        self.many.contains(name) || self.few.iter().take(self.count).any(|other| other == name)
     }
 
     fn insert(&mut self, name: Cow<'a, str>) {
-        if self.many.is_empty() {
-            self.few.push(name);
-            if self.few.len() > Self::FEW {
-                self.many = self.few.drain(..).collect();
+        match self.few.get_mut(self.count) {
+            Some(free) => {
+                *free = name;
+                self.count += 1;
             }
-        } else {
-            self.many.insert(name);
+            None => {
+                self.many.insert(name);
+            }
         }
     }
 }

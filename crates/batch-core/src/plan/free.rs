@@ -194,10 +194,10 @@ impl<'a> FreeChunks<'a> {
     /// its operations are in now.
     async fn pool(&mut self) -> Option<Vec<u32>> {
         self.several.take()?;
-        // Chunks will have other numbers.
-        self.takers.clear();
         let count = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
         let mut moved = Vec::with_capacity(self.specs.len());
+        // Those that were taken in by a chunk that is still to move up.
+        let mut ahead = Vec::new();
         // Chunks move up, into the places of those that were taken in.
         let mut left = 0;
         for chunk in 0..count {
@@ -206,17 +206,44 @@ impl<'a> FreeChunks<'a> {
             let (Some(spec), Some(more)) = (self.specs.get(chunk as usize).copied(), more) else {
                 continue;
             };
-            let taken_by = self.take_in(spec, more, left);
+            let taken_by = match self.moved_up(chunk, spec, more, left) {
+                true => None,
+                false => self.take_in(spec, more, left),
+            };
             moved.push(taken_by.unwrap_or(left));
-            if taken_by.is_none() {
-                if let Some(place) = self.specs.get_mut(left as usize) {
-                    *place = spec;
+            match taken_by {
+                Some(taker) if taker > chunk => ahead.push((chunk, taker)),
+                Some(_) => {}
+                None => {
+                    if let Some(place) = self.specs.get_mut(left as usize) {
+                        *place = spec;
+                    }
+                    left += 1;
                 }
-                left += 1;
+            }
+        }
+        for (chunk, taker) in ahead {
+            let to = moved.get(taker as usize).copied();
+            if let (Some(place), Some(to)) = (moved.get_mut(chunk as usize), to) {
+                *place = to;
             }
         }
         self.specs.truncate(left as usize).await;
         Some(moved)
+    }
+
+    /// Whether a chunk takes others in since lone operations were added. Its place is `left` now.
+    fn moved_up(&mut self, chunk: u32, spec: ChunkSpec, more: More, left: u32) -> bool {
+        let pooled = self.pooled(spec.mechanism).map(|pooled| pooled.mechanism);
+        let pool = (pooled.unwrap_or(spec.mechanism), more.pool);
+        match self.takers.get_mut(&pool) {
+            // Those that have moved up already stand before it.
+            Some(taker) if taker.chunk == chunk => {
+                taker.chunk = left;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The chunk that takes another one in, which would else get the place `left`; `None` if that

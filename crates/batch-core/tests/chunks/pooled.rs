@@ -8,7 +8,7 @@ use std::{
 
 use batch_core::{
     Guarantee, OnError, StoreOptions,
-    seam::{Pooled, Repeats},
+    seam::{KeyId, Pooled, Repeats},
 };
 
 use crate::{
@@ -80,6 +80,25 @@ async fn what_each_operation_has_over_its_own_bytes_is_counted_by_the_way_it_tra
 }
 
 #[tokio::test]
+async fn lone_operations_fill_their_chunks_whatever_their_groups_are() {
+    // Groups are told apart by bits that others may have set, which is not to cost a request.
+    for count in 1..=40_u64 {
+        for seed in 0..20_u64 {
+            let all = (1..=count).map(|n| put(&format!("k{n}")).group(KeyId::of((seed, n)).get()));
+            let (_, store) = pooling(5, 100, 1000).open(StoreOptions::new());
+            let plan = plan_of(&store, all).await;
+            let sizes: Vec<usize> = plan.chunks.iter().map(|c| c.operations.len()).collect();
+            let expected = usize::try_from(count.div_ceil(5)).unwrap();
+            assert_eq!(sizes.len(), expected, "{count} groups, seed {seed}: {sizes:?}");
+            let mut operations: Vec<u32> =
+                plan.chunks.iter().flat_map(|chunk| chunk.operations.clone()).collect();
+            operations.sort_unstable();
+            assert!(operations.into_iter().map(u64::from).eq(1..=count), "{plan:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_ceilings_are_those_of_the_way_they_travel_together() {
     let in_pairs = || (1..=8_u64).map(|n| put(&format!("k{n}")).group(n.div_ceil(2)));
     let (_, store) = pooling(9, 5, 1000).open(StoreOptions::new());
@@ -89,13 +108,10 @@ async fn the_ceilings_are_those_of_the_way_they_travel_together() {
     let (_, store) = pooling(9, 100, 64).open(StoreOptions::new());
     let plan = plan_of(&store, in_pairs()).await;
     assert_eq!(chunks(&plan), [(1, "several", vec![1, 2, 3, 4]), (2, "several", vec![5, 6, 7, 8])]);
-    // A small chunk that is larger than the ceiling stays as it is, and the next ones go on.
+    // A small chunk that is larger than the ceiling stays as it is, and the others go on.
     let large = put("large").group(10).bytes(70);
     let plan = plan_of(&store, groups(1).chain([large]).chain(groups(3).skip(1))).await;
-    assert_eq!(
-        chunks(&plan),
-        [(1, "plain", vec![1]), (2, "plain", vec![2]), (3, "several", vec![3, 4])]
-    );
+    assert_eq!(chunks(&plan), [(1, "plain", vec![2]), (2, "several", vec![1, 3, 4])]);
     // A ceiling of the user's counts too.
     let (_, store) = pooling(9, 100, 1000).open(StoreOptions::new().max_batch_operations(2));
     let plan = plan_of(&store, groups(3)).await;

@@ -80,7 +80,7 @@ fn append(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Compares two values of a type, as bytes.
-fn compare(typ: &ColumnType<'_>, left: &[u8], right: &[u8]) -> Ordering {
+pub(super) fn compare(typ: &ColumnType<'_>, left: &[u8], right: &[u8]) -> Ordering {
     match typ {
         ColumnType::Native(native) => compare_native(native, left, right),
         ColumnType::Collection { typ: CollectionType::Map(key, value), .. } => {
@@ -225,14 +225,15 @@ fn compare_decimals(left: &[u8], right: &[u8]) -> Ordering {
 }
 
 /// `0.digits` times ten to the power of `exponent`.
-struct Decimal {
-    sign: Sign,
-    digits: String,
-    exponent: i64,
+pub(super) struct Decimal {
+    pub(super) sign: Sign,
+    /// Without zeros at the end: none at all for nothing.
+    pub(super) digits: String,
+    pub(super) exponent: i64,
 }
 
 impl Decimal {
-    fn of(bytes: &[u8]) -> Self {
+    pub(super) fn of(bytes: &[u8]) -> Self {
         let (scale, digits) = bytes.split_first_chunk().unwrap_or((&[0; 4], &[]));
         let number = BigInt::from_signed_bytes_be(digits);
         let mut digits = number.magnitude().to_string();

@@ -7,8 +7,9 @@ use batch_core::{OperationRef, Result, Verb, seam::KeyId};
 use super::writes;
 use crate::{
     backend::CqlBackend,
+    key::key_of_row,
     native::Native,
-    route::{Target, encode_operation, key_of_row},
+    route::{Target, encode_operation},
     row::{CellRef, Row},
     schema::{Form, Known, Marker, Using},
     statement::Cells,
@@ -140,6 +141,31 @@ impl Entries {
             Some(Source::Row { form: Form::InsertStatic, .. }) => Form::InsertStatic,
             _ => Form::Insert,
         }
+    }
+
+    /// Whether two entries are about one row: their keys' ids may be the same although they are not.
+    pub(crate) fn have_same_key(&self, one: usize, other: usize) -> bool {
+        let key = |at: usize| match &self.list.get(at)?.source {
+            Source::Row { known, cells, key_end, .. } => {
+                let key = self.bytes.get(cells.start..*key_end)?;
+                Some((&**known, Cells::new(key).collect()))
+            }
+            Source::Native { native, cells } => native.key_cells(self.bytes.get(cells.clone())?),
+        };
+        let (Some((known, one)), Some((of_other, other))) = (key(one), key(other)) else {
+            return false;
+        };
+        let is_same =
+            |(place, (one, other)): (usize, (&CellRef<'_>, &CellRef<'_>))| match (one, other) {
+                (CellRef::Value(one), CellRef::Value(other)) => {
+                    one == other
+                        || known.table.identity(place, one) == known.table.identity(place, other)
+                }
+                _ => one == other,
+            };
+        known.name == of_other.name
+            && one.len() == other.len()
+            && one.iter().zip(&other).enumerate().all(is_same)
     }
 
     /// The bytes of each column of an entry's key.

@@ -75,11 +75,10 @@ impl Found {
     /// Whether it is the row with this key, of which each column's bytes are given. A row without
     /// a key stands for one that is not there.
     pub(crate) fn has_key<'k>(&self, table: &Table, key: impl Iterator<Item = &'k [u8]>) -> bool {
-        table.columns.iter().take(table.key).zip(key).all(|(column, bytes)| {
-            self.columns
-                .iter()
-                .find(|(name, ..)| **name == *column.name)
-                .is_some_and(|(.., own)| own.as_deref() == Some(bytes))
+        table.columns.iter().take(table.key).zip(key).enumerate().all(|(place, (column, bytes))| {
+            let own = self.columns.iter().find(|(name, ..)| **name == *column.name);
+            own.and_then(|(.., own)| own.as_deref())
+                .is_some_and(|own| table.identity(place, own) == table.identity(place, bytes))
         })
     }
 

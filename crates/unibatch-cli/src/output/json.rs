@@ -134,6 +134,7 @@ pub(super) fn plan(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
         bytes: u64,
         exact_bytes: bool,
         mechanism: Vec<&'a str>,
+        reasons: Vec<Reason<'a>>,
         chunks: Vec<ChunkObject<'a>>,
         refused: Vec<Refusal<'a>>,
         warnings: &'a [String],
@@ -145,6 +146,11 @@ pub(super) fn plan(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
         bytes: u64,
         exact_bytes: bool,
         lane: u32,
+    }
+    #[derive(Serialize)]
+    struct Reason<'a> {
+        mechanism: &'a str,
+        why: &'a str,
     }
     #[derive(Serialize)]
     struct Refusal<'a> {
@@ -159,6 +165,7 @@ pub(super) fn plan(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
         bytes: plan.bytes(),
         exact_bytes: plan.chunks.iter().all(|chunk| chunk.exact_bytes),
         mechanism: plan.mechanisms(),
+        reasons: plan.reasons.iter().map(|(mechanism, why)| Reason { mechanism, why }).collect(),
         chunks: plan
             .chunks
             .iter()
