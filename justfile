@@ -62,6 +62,16 @@ test:
 test-cql source='process' *arguments:
     UNIBATCH_REQUIRE_SERVERS=1 UNIBATCH_CQL_SERVER={{ source }} cargo test --locked -p integration-tests --test cql -- {{ arguments }}
 
+# the contract on ArangoDB: the emulator, and the images where they can be had
+[group: 'test']
+test-arango *arguments:
+    cargo test --locked -p integration-tests --test arango -- {{ arguments }}
+
+# fuzzes a reader of ArangoDB's answers; needs cargo-fuzz and a nightly compiler
+[group: 'test']
+fuzz target='multipart' *arguments:
+    cd crates/batch-arango && cargo +nightly fuzz run {{ target }} -- {{ arguments }}
+
 # the examples: runs all of them and compares what they print
 [group: 'test']
 examples:
@@ -86,6 +96,16 @@ bench-steps *arguments:
 [group: 'measure']
 bench-cql *arguments:
     cargo bench --locked -p unibatch-benches --bench cql -- {{ arguments }}
+
+# a whole commit on ArangoDB's wire beside code by hand and python-arango; `--help` for the rest
+[group: 'measure']
+bench-arango *arguments:
+    scripts/bench-arango {{ arguments }}
+
+# the wire forms of ArangoDB beside serde_json writing and reading the same bytes
+[group: 'measure']
+bench-arango-wire *arguments:
+    cargo bench --locked -p unibatch-benches --bench arango_wire -- {{ arguments }}
 
 # the program beside DSBulk, which Maven fetches once, and a loader made by hand
 [group: 'measure']

@@ -14,10 +14,11 @@ use integration_tests::Cassandra;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde_json::json;
 
+use unibatch_benches::{Cost, Rounds};
+
 use crate::{
     Outcome,
     bench::{Bench, TABLE},
-    clock::{Cost, Rounds},
     memory::{self, megabytes},
     rows::{row, shuffled},
     tables::{Bound, grouped, table, targets},

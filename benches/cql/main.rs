@@ -5,7 +5,6 @@
 
 mod bench;
 mod by_hand;
-mod clock;
 mod load;
 mod memory;
 mod ours;
@@ -23,9 +22,10 @@ use comfy_table::Table;
 use integration_tests::{Cassandra, Settings, find_cassandra, remove_keyspace};
 use unibatch_benches::Counting;
 
+use unibatch_benches::Rounds;
+
 use crate::{
     bench::Bench,
-    clock::Rounds,
     load::{Loaders, load},
     rows::Input,
     single::single,

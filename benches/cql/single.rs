@@ -6,10 +6,11 @@ use batch_core::{BatchExt as _, BatchOptions, Operation, Store as _, StoreOption
 use comfy_table::Table;
 use integration_tests::Cassandra;
 
+use unibatch_benches::{Clock, Rounds};
+
 use crate::{
     Outcome,
     bench::{Bench, TABLE},
-    clock::{Clock, Rounds},
     rows::{Row, row},
     tables::{Bound, table},
 };

@@ -3,10 +3,11 @@
 use batch_core::{BatchExt as _, BatchOptions, Operation, Store as _};
 use unibatch_benches::Meter;
 
+use unibatch_benches::Clock;
+
 use crate::{
     Outcome,
     bench::{Bench, TABLE},
-    clock::Clock,
     memory::{self, megabytes},
     rows::{row, shuffled},
     tables::{grouped, table},

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
-use crate::{
-    clock::{Cost, Rounds},
-    ways::Way,
-};
+use unibatch_benches::{Cost, Rounds};
+
+use crate::ways::Way;
 
 /// What was measured of one input, in the order of [`Way::ALL`].
 #[derive(Debug)]

@@ -1,13 +1,8 @@
 //! The ways of writing that are compared.
 
-use crate::{
-    Outcome,
-    bench::Bench,
-    by_hand,
-    clock::{Clock, Cost},
-    ours,
-    rows::Input,
-};
+use unibatch_benches::{Clock, Cost};
+
+use crate::{Outcome, bench::Bench, by_hand, ours, rows::Input};
 
 /// A way of writing all rows of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,13 @@
 //! Two programs use it: `costs` measures the targets and prints them as tables, `micro` watches
 //! single calls. `BENCHMARKS.md` has the numbers.
 
+mod clock;
 mod counting;
 mod documents;
 mod idle;
 mod stopwatch;
 
+pub use clock::{Clock, Cost, Rounds};
 pub use counting::{Counting, Meter};
 pub use documents::{COLLECTION, Keys, Student, students, text_bytes};
 pub use idle::{Habits, Idle, Says};

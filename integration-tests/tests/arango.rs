@@ -4,7 +4,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use batch_conformance::{absent, conclude, trials};
-use integration_tests::{ArangoHarness, ArangoServer, Result, is_listing};
+use integration_tests::{ArangoHarness, ArangoServer, Result, is_listing, missing};
 
 const EMULATED: [(&str, &str); 3] =
     [("emulator_3_11", "3.11.14"), ("emulator_3_12_0", "3.12.0"), ("emulator_3_12", "3.12.10")];
@@ -15,7 +15,9 @@ fn main() -> ExitCode {
     for (name, version) in EMULATED {
         match ArangoServer::emulator(version) {
             Ok(server) => cases.extend(trials(ArangoHarness::new(name, Arc::new(server)))),
-            Err(error) => panic!("the emulator of {version} does not start: {error}"),
+            Err(error) => {
+                cases.extend(missing(name, &error.to_string(), |why| absent(name, why)));
+            }
         }
     }
     for (name, tag) in IMAGES {
@@ -28,7 +30,9 @@ fn main() -> ExitCode {
     match ArangoServer::named() {
         Ok(Some(server)) => cases.extend(trials(ArangoHarness::new("named", Arc::new(server)))),
         Ok(None) => {}
-        Err(error) => panic!("{error}"),
+        Err(error) => {
+            cases.extend(missing("named", &error.to_string(), |why| absent("named", why)))
+        }
     }
     conclude(cases)
 }

@@ -5,32 +5,39 @@ use std::time::{Duration, Instant};
 
 /// What something took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Cost {
-    pub(crate) wall: Duration,
-    pub(crate) cpu: Duration,
+pub struct Cost {
+    /// On the wall.
+    pub wall: Duration,
+    /// Of the processor.
+    pub cpu: Duration,
 }
 
 impl Cost {
     /// The same, so many times.
-    pub(crate) fn times(self, factor: f64) -> Self {
+    #[must_use]
+    pub fn times(self, factor: f64) -> Self {
         Self { wall: self.wall.mul_f64(factor), cpu: self.cpu.mul_f64(factor) }
     }
 }
 
 /// Measures the process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     wall: Instant,
     cpu: Duration,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
+    /// Starts both.
+    #[must_use]
+    pub fn start() -> Self {
         let cpu = process_time();
         Self { wall: Instant::now(), cpu }
     }
 
-    pub(crate) fn stop(self) -> Cost {
+    /// What it took until now.
+    #[must_use]
+    pub fn stop(self) -> Cost {
         let wall = self.wall.elapsed();
         Cost { wall, cpu: process_time().saturating_sub(self.cpu) }
     }
@@ -50,25 +57,30 @@ fn process_time() -> Duration {
 
 /// What several rounds took.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rounds(Vec<Cost>);
+pub struct Rounds(Vec<Cost>);
 
 impl Rounds {
-    pub(crate) fn add(&mut self, cost: Cost) {
+    /// One more.
+    pub fn add(&mut self, cost: Cost) {
         self.0.push(cost);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there was none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The least of each.
-    pub(crate) fn least(&self) -> Cost {
+    #[must_use]
+    pub fn least(&self) -> Cost {
         let least = |of: fn(&Cost) -> Duration| self.0.iter().map(of).min().unwrap_or_default();
         Cost { wall: least(|cost| cost.wall), cpu: least(|cost| cost.cpu) }
     }
 
     /// The median of each.
-    pub(crate) fn median(&self) -> Cost {
+    #[must_use]
+    pub fn median(&self) -> Cost {
         let median = |of: fn(&Cost) -> Duration| {
             let mut all: Vec<Duration> = self.0.iter().map(of).collect();
             all.sort_unstable();
