@@ -17,13 +17,14 @@ macro_rules! programs {
 
 programs![
     any_store,
+    aql_and_edges,
     batch_type,
     callbacks,
     choose_store,
     commit_on_error,
     context_manager,
-    cql_service,
     fire_and_forget,
+    one_service,
     own_backend,
     queue_then_inspect,
     test_your_service,
@@ -35,6 +36,7 @@ fn start(program: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(path);
     // What is printed here is the same on every machine.
     command.env_remove("UNIBATCH_PASSWORD").env_remove("UNIBATCH_CQL_URL");
+    command.env_remove("UNIBATCH_ARANGO_URL");
     command.args(arguments).output().unwrap()
 }
 
@@ -165,20 +167,24 @@ fn one_service_does_the_same_on_every_store() {
     }
 }
 
-/// On a server: `cql_examples` of the integration tests.
+/// On a server: `cql_examples` and `arango_examples` of the integration tests.
 #[test]
 fn what_needs_a_server_says_so_and_does_the_rest() {
     let expected = "\
         set UNIBATCH_CQL_URL to see the same on Cassandra or ScyllaDB\n\
+        set UNIBATCH_ARANGO_URL to see the same on ArangoDB\n\
         memory: 2 applied, then 2 not applied\n\
         memory: not in the class: Rita\n\
         memory: Abby: Some(1)\n\
         memory: John: Some(3)\n\
         memory: Rita: None\n\
         memory: a class is entered by memory transaction\n";
-    assert_eq!(run("cql_service"), expected);
+    assert_eq!(run("one_service"), expected);
     let expected = "set UNIBATCH_CQL_URL to a server's URL, such as cql://localhost\n";
     assert_eq!(run("typed_cql"), expected);
+    let expected =
+        "set UNIBATCH_ARANGO_URL to a database's URL, such as arango://root@localhost/school\n";
+    assert_eq!(run("aql_and_edges"), expected);
 }
 
 #[test]

@@ -16,8 +16,8 @@ use libtest_mimic::Trial;
     clippy::print_stdout,
     reason = "a program, with the test in the place of its `main`"
 )]
-#[path = "../../examples/cql_service.rs"]
-mod cql_service;
+#[path = "../../examples/one_service.rs"]
+mod one_service;
 #[expect(
     dead_code,
     unreachable_pub,
@@ -42,10 +42,10 @@ async fn one_service(server: &Cassandra, keyspace: &str) -> Result<()> {
     );
     execute(&session, table).await?;
     let store = connect_store(server, keyspace, StoreOptions::new()).await?;
-    let (on_memory, _) = cql_service::visit(Arc::new(MemoryStore::new())).await?;
+    let (on_memory, _) = one_service::visit(Arc::new(MemoryStore::new())).await?;
     // Twice: the second visit finds what the first has left.
     for _ in 0..2 {
-        let (on_table, mechanism) = cql_service::visit(Arc::new(store.clone())).await?;
+        let (on_table, mechanism) = one_service::visit(Arc::new(store.clone())).await?;
         assert_eq!(on_table, on_memory);
         assert_eq!(mechanism, "conditional batch");
     }

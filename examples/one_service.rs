@@ -1,13 +1,14 @@
-//! One service on two stores: on memory, and on Cassandra or ScyllaDB.
+//! One service on three stores: on memory, on Cassandra or ScyllaDB, and on ArangoDB.
 //!
 //! The service takes `Arc<dyn Store>` and names no database. All that a table asks of it is in the
 //! keys: `class` is the partition key, so a whole class can be entered under conditions; `student`
-//! tells its rows apart. Without a server the program runs on memory alone; this is the table for
-//! the other half:
+//! tells its rows apart. On ArangoDB the two are one `_key`, and a collection `marks` is all it takes.
+//! Without a server the program runs on memory alone; this is the table for CQL:
 //!
 //! ```text
 //! CREATE TABLE school.marks (class text, student text, mark int, PRIMARY KEY (class, student));
-//! UNIBATCH_CQL_URL=cql://localhost/school cargo run -p unibatch-examples --bin cql_service
+//! UNIBATCH_CQL_URL=cql://localhost/school cargo run -p unibatch-examples --bin one_service
+//! UNIBATCH_ARANGO_URL=arango://root@localhost/school cargo run -p unibatch-examples --bin one_service
 //! ```
 
 use std::{env, sync::Arc};
@@ -94,9 +95,13 @@ pub async fn visit(store: Arc<dyn Store>) -> Result<(Vec<String>, String)> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let mut stores = vec![unibatch::connect("memory:").await?];
-    match env::var("UNIBATCH_CQL_URL") {
-        Ok(url) => stores.push(unibatch::connect(&url).await?),
-        Err(_) => println!("set UNIBATCH_CQL_URL to see the same on Cassandra or ScyllaDB"),
+    for (variable, databases) in
+        [("UNIBATCH_CQL_URL", "Cassandra or ScyllaDB"), ("UNIBATCH_ARANGO_URL", "ArangoDB")]
+    {
+        match env::var(variable) {
+            Ok(url) => stores.push(unibatch::connect(&url).await?),
+            Err(_) => println!("set {variable} to see the same on {databases}"),
+        }
     }
     for store in stores {
         let name = store.name();
