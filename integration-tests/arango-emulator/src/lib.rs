@@ -19,7 +19,6 @@
 //! `connection` accepts, `wire` is the socket and its troubles, `service` turns HTTP into a request,
 //! `server` looks at who asks and where, `api` has the routes, `storage` keeps what they write.
 
-#![expect(dead_code, reason = "the routes of indexes and graphs, and faults, come next")]
 mod api;
 mod aql;
 mod auth;

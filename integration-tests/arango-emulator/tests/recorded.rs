@@ -10,9 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use recording::Case;
 
 /// What is not emulated, and why.
-const OUT: [(&str, &str); 4] = [
-    ("import", "the route is not there yet"),
-    ("index", "the route is not there yet"),
+const OUT: [(&str, &str); 2] = [
     ("script", "transactions in JavaScript are not emulated"),
     ("aql-memory-limit", "the memory of queries is not counted"),
 ];

@@ -59,6 +59,22 @@ pub(crate) fn handle(state: &State, request: &Request, rest: &[&str]) -> Answer 
     }
 }
 
+pub(crate) fn engine() -> Reply {
+    Reply::json(
+        200,
+        json!({"name": "rocksdb", "supports": {"indexes": ["primary", "edge", "persistent"]}}),
+    )
+}
+
+/// Of a cluster with one coordinator, which this is.
+pub(crate) fn health() -> Reply {
+    let coordinator = json!({
+        "Role": "Coordinator", "Status": "GOOD", "CanBeDeleted": false, "ShortName": "Coordinator0001",
+    });
+    let health = json!({"CRDN-0001": coordinator});
+    Reply::fine(200, json!({"ClusterId": "emulated", "Health": health}))
+}
+
 fn status(state: &State) -> Value {
     let mut body = json!({
         "server": "arango", "license": "enterprise", "mode": "server", "operationMode": "server",

@@ -12,6 +12,7 @@ use crate::{
     reply::{Answer, Reply},
     request::Request,
     state::State,
+    storage::Scope,
 };
 
 /// Cursors that can be asked for more.
@@ -92,6 +93,18 @@ fn create(state: &mut State, request: &Request) -> Answer {
         Value::Object(binds) => binds,
         _ => return Err(Failure::new(17).status(400).says("expecting object for <bindVars>")),
     };
+    let scope = scope(state, request)?;
+    open(state, &scope, query, binds, &body)
+}
+
+/// Runs a query and gives its first page; `body` has the options.
+pub(super) fn open(
+    state: &mut State,
+    scope: &Scope,
+    query: &str,
+    binds: &Map<String, Value>,
+    body: &Value,
+) -> Answer {
     let size = match &body["batchSize"] {
         Value::Null => 1000,
         size => match size.as_u64().and_then(|size| usize::try_from(size).ok()) {
@@ -102,9 +115,8 @@ fn create(state: &mut State, request: &Request) -> Answer {
             }
         },
     };
-    let scope = scope(state, request)?;
     let version = state.version.clone();
-    let mut outcome = aql::run(&mut state.store, &scope, &version, query, binds)?;
+    let mut outcome = aql::run(&mut state.store, scope, &version, query, binds)?;
     let options = &body["options"];
     if options["fullCount"] != true
         && let Some(stats) = outcome.stats.as_object_mut()
@@ -116,7 +128,7 @@ fn create(state: &mut State, request: &Request) -> Answer {
     let default = if state.settings.coordinator { 600.0 } else { 30.0 };
     let seconds = body["ttl"].as_f64().filter(|seconds| *seconds > 0.0).unwrap_or(default);
     let mut cursor = Cursor {
-        database: request.database.clone(),
+        database: scope.database.clone(),
         total: counted.then_some(outcome.rows.len()),
         rows: outcome.rows.into_iter(),
         size,

@@ -7,7 +7,12 @@ mod collection;
 mod cursor;
 mod database;
 mod document;
+mod graph;
+mod import;
+mod index;
 mod job;
+mod query;
+mod simple;
 mod transaction;
 
 pub(crate) use batch::run as run_batch;
@@ -32,6 +37,19 @@ pub(crate) fn handle(state: &mut State, request: &Request) -> Answer {
         ["_api", "cursor", rest @ ..] => cursor::handle(state, request, rest),
         ["_api", "database", rest @ ..] => database::handle(state, request, rest),
         ["_api", "job", rest @ ..] => job::handle(state, request, rest),
+        ["_api", "index", rest @ ..] => index::handle(state, request, rest),
+        ["_api", "gharial", rest @ ..] => graph::handle(state, request, rest),
+        ["_api", "import"] => import::handle(state, request),
+        ["_api", "query"] => query::parse(request),
+        ["_api", "explain"] => query::explain(state, request),
+        ["_api", "simple", what] => simple::handle(state, request, what),
+        ["_api", "edges", collection] => simple::edges(state, request, collection),
+        ["_api", "engine"] => Ok(admin::engine()),
+        ["_api", "cluster", "health"] | ["_admin", "cluster", "health"]
+            if state.settings.coordinator =>
+        {
+            Ok(admin::health())
+        }
         ["_admin", rest @ ..] => admin::handle(state, request, rest),
         _ => unknown_path(request),
     }

@@ -84,11 +84,6 @@ impl Database {
         self.collections.get(&id)
     }
 
-    pub(crate) fn find_mut(&mut self, name: &str) -> Option<&mut Collection> {
-        let id = self.names.get(name).copied().or_else(|| name.parse().ok())?;
-        self.collections.get_mut(&id)
-    }
-
     pub(crate) fn by_id(&self, id: u64) -> Option<&Collection> {
         self.collections.get(&id)
     }

@@ -11,8 +11,10 @@ mod transaction;
 mod write;
 
 pub(crate) use clock::revision_text;
-pub(crate) use collection::Collection;
+pub(crate) use collection::{Collection, Kind};
 pub(crate) use data::Document;
+pub(crate) use database::Graph;
+pub(crate) use index::Index;
 pub(crate) use scope::{Scope, Store};
 pub(crate) use transaction::{Mode, State as TransactionState};
 pub(crate) use write::{Modify, Options, Overwrite, Written};
