@@ -1,7 +1,7 @@
 //! ArangoDB: the emulator, a container of a published image, or a server that is named; asked
 //! behind the library's back by requests of a bare HTTP client.
 
-use std::{env, fmt};
+use std::{env, fmt, thread};
 
 use arango_emulator::Emulator;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -60,7 +60,10 @@ impl ArangoServer {
     pub fn emulator(version: &str) -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let emulator = Emulator::builder().version(version).auth(USER, PASSWORD);
-        let emulator = runtime.block_on(emulator.start())?;
+        // On a thread of its own: a test that starts one is on a runtime already.
+        let started =
+            thread::scope(|scope| scope.spawn(|| runtime.block_on(emulator.start())).join());
+        let emulator = started.map_err(|_| "the emulator's start panicked")??;
         let base = emulator.url();
         let source = Source::Emulator(Box::new(emulator));
         Ok(Self {

@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) enum DocumentAt {
     /// There is none: a write that did not ask for it.
     Nowhere,
-    /// The whole answer: a read.
+    /// The whole answer: a read, or what a native statement gave back.
     Whole,
     /// The attribute `new`.
     New,
@@ -47,7 +47,8 @@ impl Outcome {
         &self.body
     }
 
-    /// The document as `T`: of a read, or of a write with [`returning`](crate::Operation::returning).
+    /// The document as `T`: of a read, or of a write with [`returning`](crate::Operation::returning);
+    /// the result of a native statement that has one, such as the rows of a query.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`] if there is no document, or if it does not have the shape of `T`. The
@@ -62,7 +63,7 @@ impl Outcome {
         }
         let states = || serde_json::from_slice::<States<'_>>(&self.body).map_err(decode_error);
         let document = match self.document {
-            DocumentAt::Whole => Some(&self.body[..]),
+            DocumentAt::Whole => Some(&self.body[..]).filter(|text| !text.is_empty()),
             DocumentAt::New => states()?.new.map(|text| text.get().as_bytes()),
             DocumentAt::Old => states()?.old.map(|text| text.get().as_bytes()),
             DocumentAt::Nowhere => None,
@@ -71,7 +72,7 @@ impl Outcome {
             Some(text) => serde_json::from_slice(text).map_err(decode_error),
             None => Err(Error::new(
                 ErrorKind::Decode,
-                "the answer holds no document; queue a `get`, or a write with `.returning(…)`",
+                "the answer holds no document; queue a `get`, a write with `.returning(…)`, or a query that returns something",
             )
             // The operation is applied: nothing that may be sent again.
             .unknown()),
@@ -93,5 +94,26 @@ fn decode_error(error: serde_json::Error) -> Error {
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Outcome").field(&String::from_utf8_lossy(&self.body)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_cannot_be_decoded_and_what_is_can() {
+        let outcome = |body: &'static str, document| Outcome::new(body.into(), document);
+        assert_eq!(outcome("[1,2]", DocumentAt::Whole).decode::<Vec<u8>>().unwrap(), [1, 2]);
+        assert_eq!(outcome(r#"{"new":3}"#, DocumentAt::New).decode::<u8>().unwrap(), 3);
+        for nothing in [
+            outcome("", DocumentAt::Whole),
+            outcome(r#"{"new":3}"#, DocumentAt::Nowhere),
+            outcome(r#"{"new":3}"#, DocumentAt::Old),
+        ] {
+            let error = nothing.decode::<u8>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Decode);
+            assert!(error.message().contains("no document"), "{error}");
+        }
     }
 }

@@ -189,14 +189,12 @@ impl Queue {
     /// What settling needs to know of an operation.
     pub(crate) fn place(&self, index: u32, chunk: u32) -> Place {
         let shape = self.entries.get(index as usize).map_or(0, |entry| entry.shape);
-        let document = if self.owned_shape(shape).verb == Verb::Get {
-            DocumentAt::Whole
-        } else {
-            match self.options_of(index).returning {
-                Some(Returning::New) => DocumentAt::New,
-                Some(Returning::Old) => DocumentAt::Old,
-                None => DocumentAt::Nowhere,
-            }
+        let document = match (self.owned_shape(shape).verb, self.options_of(index).returning) {
+            // What a statement of the store's own gives back is its result.
+            (Verb::Get | Verb::Native, _) => DocumentAt::Whole,
+            (_, Some(Returning::New)) => DocumentAt::New,
+            (_, Some(Returning::Old)) => DocumentAt::Old,
+            (_, None) => DocumentAt::Nowhere,
         };
         Place { index, shape, document, chunk }
     }
