@@ -85,6 +85,7 @@ impl Backend for ArangoBackend {
             (false, true) => ARRAY.into(),
             (false, false) => SINGLE.into(),
         });
+        can.ordered_stop = Some(SINGLE.into());
         can.all_or_nothing = (whole || self.accepts_sharded).then(|| TRANSACTION.into());
         can.isolated = whole.then(|| TRANSACTION.into());
         can.max_operation_bytes = Some(self.ceilings.request);

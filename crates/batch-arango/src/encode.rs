@@ -15,9 +15,9 @@ use crate::{
 
 /// The longest `_key`.
 const LONGEST_KEY: usize = 254;
-/// The most bytes of the method and the path of a request to a document: route and parameters, a
-/// collection and a key with three characters for one.
-pub(crate) const LONGEST_HEAD: usize = 144 + 3 * (LONGEST_NAME + LONGEST_KEY);
+/// The most bytes of the method and the path of a request to a document, less the names of
+/// collection and key in it.
+pub(crate) const LONGEST_HEAD: usize = 120;
 /// The longest name of a collection, in bytes.
 const LONGEST_NAME: usize = 256;
 /// Cursors bring this many results at once: the server's own number, said so that it is known.
@@ -143,13 +143,30 @@ pub(crate) fn size(operation: OperationRef<'_>) -> usize {
         Some(statement) => match Native::of(statement) {
             Ok(Native::Query(query)) => {
                 // Each character may have to be escaped.
-                query.text.len() * 6 + query.options.map_or(0, |options| options.get().len()) + 64
+                let options = query.options.map_or(0, |options| options.get().len());
+                query.text.len() * 6 + options + UNDIVIDED.len() + 64
             }
             Ok(Native::Request(request)) => request.path.len(),
             Err(_) => 0,
         },
     };
     own + operation.body.len()
+}
+
+/// The bytes of the names in the path of a request to a document, as a part of a multipart call has it.
+pub(crate) fn path_size(operation: OperationRef<'_>) -> usize {
+    // Three characters for one that stands not for itself. A key is ASCII by then, and what is
+    // escaped in it is escaped once more.
+    let encoded = |text: &str| {
+        text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { 1 } else { 3 }).sum::<usize>()
+    };
+    match operation.statement {
+        None => {
+            let keys = operation.key.string_parts().map(|(_, text)| encoded(text) * 2 + 8);
+            encoded(operation.collection) + keys.sum::<usize>()
+        }
+        Some(_) => 0,
+    }
 }
 
 /// A request to one or more documents, or a native one.

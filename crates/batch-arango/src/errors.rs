@@ -45,27 +45,35 @@ pub(crate) struct Answered<'a> {
     pub(crate) has_revision: bool,
 }
 
-/// The server's own words, which [`source`](std::error::Error::source) reaches.
+/// What ArangoDB itself said: the [`source`](std::error::Error::source) of an error that an answer
+/// of the server led to.
+///
+/// ```
+/// use std::error::Error as _;
+///
+/// use batch_arango::ServerError;
+///
+/// fn is_unique_violation(error: &batch_core::Error) -> bool {
+///     let server = error.source().and_then(|source| source.downcast_ref::<ServerError>());
+///     server.is_some_and(|server| server.number == Some(1210))
+/// }
+/// # let _ = is_unique_violation;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ServerError {
-    /// The HTTP status.
-    pub(crate) status: u16,
-    /// The `errorNum`.
-    pub(crate) number: Option<u32>,
-    /// The `errorMessage`, on one line.
-    pub(crate) message: Box<str>,
+#[non_exhaustive]
+pub struct ServerError {
+    /// The HTTP status. Of an element of an array, the one that a request of its own would have.
+    pub status: u16,
+    /// The `errorNum`, if the answer is an error of ArangoDB's.
+    pub number: Option<u32>,
+    /// The `errorMessage` on one line, cut after 500 characters.
+    pub message: Box<str>,
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HTTP status {}", self.status)?;
-        if let Some(number) = self.number {
-            write!(f, ", error {number}")?;
-        }
-        if !self.message.is_empty() {
-            write!(f, ": {}", self.message)?;
-        }
-        Ok(())
+        // Number and message are in the error that this is the source of.
+        write!(f, "HTTP status {}", self.status)
     }
 }
 

@@ -59,6 +59,7 @@ mod store;
 
 pub use batch::ArangoBatch;
 pub use builder::ArangoBuilder;
+pub use errors::ServerError;
 pub use http::Auth;
 /// The HTTP client, for [`ArangoBuilder::client`].
 pub use reqwest;

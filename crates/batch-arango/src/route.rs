@@ -127,7 +127,8 @@ impl Router<'_> {
         guarantee: Guarantee,
         ways: &Ways,
     ) -> Result<Route> {
-        let size = encode::size(operation);
+        let path = if self.facts.multipart { encode::path_size(operation) } else { 0 };
+        let size = encode::size(operation) + path;
         let bytes = u32::try_from(size).unwrap_or(u32::MAX);
         let key = KeyId::of_string_forms(operation.collection, operation.key);
         let alone = u64::from(operation.index) | 1 << 63;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{BatchType, Guarantee};
+use crate::{BatchType, Guarantee, OnError};
 
 /// What a store can do. The conformance suite proves each declared one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Capabilities {
     pub best_effort: Option<Cow<'static, str>>,
     /// The mechanism for [`Guarantee::Ordered`].
     pub ordered: Option<Cow<'static, str>>,
+    /// The mechanism for [`Guarantee::Ordered`] that stops, where it is another one.
+    pub ordered_stop: Option<Cow<'static, str>>,
     /// The mechanism for [`Guarantee::AllOrNothing`]; `None` if it is refused.
     pub all_or_nothing: Option<Cow<'static, str>>,
     /// The mechanism for [`Guarantee::AllOrNothing`] with `isolated`; `None` if it is refused.
@@ -41,6 +43,9 @@ impl Capabilities {
     pub fn mechanism(&self, guarantee: Guarantee) -> Option<&str> {
         match guarantee {
             Guarantee::BestEffort => self.best_effort.as_deref(),
+            Guarantee::Ordered { on_error: OnError::Stop } => {
+                self.ordered_stop.as_deref().or(self.ordered.as_deref())
+            }
             Guarantee::Ordered { .. } => self.ordered.as_deref(),
             Guarantee::AllOrNothing { isolated: false } => self.all_or_nothing.as_deref(),
             Guarantee::AllOrNothing { isolated: true } => self.isolated.as_deref(),
