@@ -198,11 +198,11 @@ pub(crate) fn array_request(collection: &str, form: Form) -> Request {
 /// # Errors
 /// If the operation cannot be sent; nothing is appended then.
 pub(crate) fn write_element(operation: OperationRef<'_>, out: &mut Vec<u8>) -> Result<()> {
-    let key = key_of(operation)?;
     let revision = operation.options.if_revision.as_deref();
     if operation.verb.has_document() {
-        return document::write(operation, &key, revision, out);
+        return document::write(operation, revision, out);
     }
+    let key = key_of(operation)?;
     match revision {
         None => {
             out.push(b'"');
@@ -223,7 +223,7 @@ pub(crate) fn write_element(operation: OperationRef<'_>, out: &mut Vec<u8>) -> R
 /// What encoding would say.
 pub(crate) fn check(operation: OperationRef<'_>) -> Result<()> {
     if operation.verb.has_document() {
-        return document::check(operation, &key_of(operation)?);
+        return document::check(operation);
     }
     Ok(())
 }
@@ -260,7 +260,7 @@ fn document_request(operation: OperationRef<'_>, out: &mut Vec<u8>) -> Result<Re
     };
     let key = key_of(operation)?;
     if operation.verb.has_document() {
-        document::write(operation, &key, None, out)?;
+        document::write(operation, None, out)?;
     }
     let mut path = String::with_capacity(96 + key.len());
     path.push_str("/_api/document/");

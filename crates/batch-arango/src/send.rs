@@ -74,17 +74,18 @@ pub(crate) fn of_document(operation: OperationRef<'_>, key: &str, reply: &Reply)
     verdict(operation, answer)
 }
 
-/// Whether an answer is about the document that was asked for. It is an object that has the key
-/// near its beginning; a key needs no escaping.
+/// What stands before the key in an answer.
+const KEY_ATTRIBUTE: &[u8] = br#""_key":"#;
+
+/// Whether an answer is about the document that was asked for: an object that has the key near its
+/// beginning. A key needs no escaping.
 fn has_key(text: &[u8], key: &str) -> bool {
-    let name = memchr::memmem::Finder::new(br#""_key":"#);
     let ends = text.first() == Some(&b'{') && text.last() == Some(&b'}');
-    ends && name.find_iter(text).any(|at| {
-        let value = text.get(at + name.needle().len()..).unwrap_or_default();
+    ends && memchr::memmem::find_iter(text, KEY_ATTRIBUTE).any(|at| {
+        let value = text.get(at + KEY_ATTRIBUTE.len()..).unwrap_or_default();
         let value = value.trim_ascii_start().strip_prefix(b"\"");
-        value
-            .and_then(|value| value.strip_prefix(key.as_bytes()))
-            .is_some_and(|rest| rest.first() == Some(&b'"'))
+        let rest = value.and_then(|value| value.strip_prefix(key.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&b'"'))
     })
 }
 

@@ -54,27 +54,23 @@ fn quoted(text: &str) -> usize {
 /// If the document contradicts its key; nothing is written then.
 pub(super) fn write(
     operation: OperationRef<'_>,
-    key: &str,
     revision: Option<&str>,
     out: &mut Vec<u8>,
 ) -> Result<()> {
     let start = out.len();
-    let written = write_all(operation, key, revision, out);
+    let written = write_all(operation, revision, out);
     if written.is_err() {
         out.truncate(start);
     }
     written
 }
 
-fn write_all(
-    operation: OperationRef<'_>,
-    key: &str,
-    revision: Option<&str>,
-    out: &mut Vec<u8>,
-) -> Result<()> {
+fn write_all(operation: OperationRef<'_>, revision: Option<&str>, out: &mut Vec<u8>) -> Result<()> {
     // Neither needs escaping: a key has none of the characters, and a revision was checked.
     out.extend_from_slice(br#"{"_key":""#);
-    out.extend_from_slice(key.as_bytes());
+    let key_start = out.len();
+    key::write_key(operation.collection, operation.key, out)?;
+    let key_end = out.len();
     out.push(b'"');
     if let Some(revision) = revision {
         out.extend_from_slice(br#","_rev":"#);
@@ -98,17 +94,21 @@ fn write_all(
         out.extend_from_slice(inner);
         return Ok(());
     }
-    rewrite(operation.key, key, body, Some(out))?;
+    let text = String::from_utf8_lossy(out.get(key_start..key_end).unwrap_or_default());
+    let text = text.into_owned();
+    rewrite(operation.key, &text, body, Some(out))?;
     out.push(b'}');
     Ok(())
 }
 
 /// Whether the document may be written: what can be said before anything is.
-pub(super) fn check(operation: OperationRef<'_>, key: &str) -> Result<()> {
+pub(super) fn check(operation: OperationRef<'_>) -> Result<()> {
     if is_plain(operation.key, operation.body) {
         return Ok(());
     }
-    rewrite(operation.key, key, operation.body, None)
+    let mut text = String::new();
+    key::write_key(operation.collection, operation.key, &mut text)?;
+    rewrite(operation.key, &text, operation.body, None)
 }
 
 fn json(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) -> Result<()> {
