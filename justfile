@@ -30,12 +30,12 @@ doc:
 [group: 'check']
 features:
     cargo clippy --locked -p unibatch --all-targets --no-default-features -- -D warnings
-    for f in memory arango cql tls cql,tls; do cargo clippy --locked -p unibatch --all-targets --no-default-features --features "$f" -- -D warnings; done
+    for f in memory arango cql tls arango,tls cql,tls; do cargo clippy --locked -p unibatch --all-targets --no-default-features --features "$f" -- -D warnings; done
     cargo test --locked -p unibatch --lib --no-default-features
-    for f in memory arango cql tls cql,tls; do cargo test --locked -p unibatch --lib --no-default-features --features "$f"; done
+    for f in memory arango cql tls arango,tls cql,tls; do cargo test --locked -p unibatch --lib --no-default-features --features "$f"; done
     for f in memory arango cql; do cargo clippy --locked -p unibatch-cli --no-default-features --features "$f" -- -D warnings; done
     cargo clippy --locked -p batch-core --no-default-features --features metrics -- -D warnings
-    cargo clippy --locked -p batch-cql --all-targets --no-default-features -- -D warnings
+    for p in batch-arango batch-cql; do cargo clippy --locked -p "$p" --all-targets --no-default-features -- -D warnings; done
 
 # cargo's tree: neither an HTTP client nor a driver where none belongs
 [group: 'check']
