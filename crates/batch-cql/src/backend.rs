@@ -416,7 +416,7 @@ impl Backend for CqlBackend {
             natives.texts.clear();
             natives.typed.clear();
         }
-        self.clock.keep(&self.session, &self.asking.time()).await;
+        self.clock.keep(&self.session, || self.asking.time()).await;
         let mut state = self.session.get_cluster_state();
         let mut refreshed = stale;
         let mut natives = 0;

@@ -109,13 +109,14 @@ impl ServerClock {
 
     /// As [`measure`](Self::measure), if the last time is some while ago or the own clock was set
     /// since. One caller at a time; what goes wrong leaves the former measure as it is.
-    pub(crate) async fn keep(&self, session: &Session, question: &Statement) {
+    pub(crate) async fn keep(&self, session: &Session, question: impl FnOnce() -> Statement) {
         if !self.is_due() || self.is_measuring.swap(true, Ordering::Acquire) {
             return;
         }
         // Also if the caller is dropped in between.
         let _ends = Ends(&self.is_measuring);
-        match tokio::time::timeout(PATIENCE, self.measure(session, question)).await {
+        let question = question();
+        match tokio::time::timeout(PATIENCE, self.measure(session, &question)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the server's time cannot be read; the former difference stays");
