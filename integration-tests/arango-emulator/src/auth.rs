@@ -1,6 +1,8 @@
 //! Who may ask: one user, by name and password, or by a token that `/_open/auth` gave out. By
 //! CommTask.cpp and RestAuthHandler.cpp.
 
+mod tokens;
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
@@ -12,6 +14,7 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use serde_json::{Value, json};
+use tokens::Tokens;
 
 use crate::{
     errors::Failure,
@@ -33,6 +36,7 @@ pub(crate) struct Auth {
     key: Key,
     /// Tokens that were given out before this are no longer good.
     generation: AtomicU64,
+    tokens: Tokens,
 }
 
 impl std::fmt::Debug for Auth {
@@ -45,7 +49,12 @@ impl std::fmt::Debug for Auth {
 impl Auth {
     pub(crate) fn new(user: Option<(String, String)>) -> Self {
         let secret: [u8; 32] = std::array::from_fn(|_| fastrand::u8(..));
-        Self { user, key: Key::new(HMAC_SHA256, &secret), generation: AtomicU64::new(0) }
+        Self {
+            user,
+            key: Key::new(HMAC_SHA256, &secret),
+            generation: AtomicU64::new(0),
+            tokens: Tokens::default(),
+        }
     }
 
     /// Ends all tokens, as their time does.
@@ -68,9 +77,13 @@ impl Auth {
     fn knows(&self, user: &(String, String), header: &str) -> bool {
         let Some((scheme, text)) = header.trim().split_once(' ') else { return false };
         match scheme.to_ascii_lowercase().as_str() {
-            "basic" => BASE64_STANDARD
-                .decode(text.trim())
-                .is_ok_and(|given| given == format!("{}:{}", user.0, user.1).into_bytes()),
+            "basic" => BASE64_STANDARD.decode(text.trim()).is_ok_and(|given| {
+                let given = String::from_utf8_lossy(&given);
+                let (name, password) = given.split_once(':').unwrap_or((&given, ""));
+                // An access token is a password, for its user or for none.
+                let token = (name.is_empty() || name == user.0) && self.tokens.has(password, now());
+                token || (name, password) == (user.0.as_str(), user.1.as_str())
+            }),
             "bearer" => self.is_token(text.trim()),
             _ => false,
         }
@@ -107,6 +120,11 @@ impl Auth {
         }
         let lifetime = state.settings.token_seconds;
         Ok(Reply::json(200, json!({"jwt": self.token(name, lifetime)})))
+    }
+
+    /// `/_api/token/<user>`, since 3.12.5.
+    pub(crate) fn access_tokens(&self, request: &Request, rest: &[&str]) -> Answer {
+        self.tokens.handle(request, rest, now())
     }
 
     fn token(&self, user: &str, lifetime: f64) -> String {

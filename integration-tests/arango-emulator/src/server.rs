@@ -122,6 +122,13 @@ impl Server {
         if request.path == "/_open/auth" {
             return self.auth.open(&self.state(), &request).unwrap_or_else(Reply::from);
         }
+        let segments = request.segments();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if let ["_api", "token", rest @ ..] = segments.as_slice()
+            && self.state().version.at_least(3, 12, 5)
+        {
+            return self.auth.access_tokens(&request, rest).unwrap_or_else(Reply::from);
+        }
         let batch = request.path == "/_api/batch";
         if batch && self.state().batch_route() != BatchRoute::Gone {
             return api::run_batch(self, request, stop).await;

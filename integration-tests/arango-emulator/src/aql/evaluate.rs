@@ -93,7 +93,7 @@ impl<'a> Machine<'a> {
                 let arguments = self.all(arguments, row)?;
                 owned(match name.as_str() {
                     "DOCUMENT" => self.document(&arguments)?,
-                    name => functions::call(name, &arguments)?,
+                    name => functions::call(name, &arguments),
                 })
             }
             Expression::Subquery(statements) => {

@@ -110,12 +110,16 @@ impl<'a> Machine<'a> {
             Statement::Sort(keys) => self.sorted(keys, rows),
             Statement::Limit { offset, count } => {
                 let nothing = Row::new();
-                let mut number = |value: &'q Expression| -> Result<usize, Failure> {
-                    let value = whole(&*self.evaluate(value, &nothing)?);
+                let mut number = |value: &'q Expression, default| -> Result<usize, Failure> {
+                    let value = self.evaluate(value, &nothing)?;
+                    if value.is_null() {
+                        return Ok(default);
+                    }
+                    let value = whole(&value);
                     usize::try_from(value)
                         .map_err(|_| Failure::new(1501).says("invalid LIMIT value"))
                 };
-                let (offset, count) = (number(offset)?, number(count)?);
+                let (offset, count) = (number(offset, 0)?, number(count, usize::MAX)?);
                 self.stats.full = Some(u64::try_from(rows.len()).unwrap_or(u64::MAX));
                 Ok(rows.into_iter().skip(offset).take(count).collect())
             }

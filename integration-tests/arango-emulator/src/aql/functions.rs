@@ -5,21 +5,24 @@ use serde_json::{Map, Value, json};
 use super::value::{compare, like, number, text, truth, whole};
 use crate::errors::Failure;
 
-/// Calls a function by its name in capitals.
-pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, Failure> {
-    let many = |most: usize, least: usize| {
-        Failure::new(1541).says(format!(
-            "invalid number of arguments for function '{name}()', expected number of arguments: minimum: {least}, maximum: {most}"
-        ))
+/// Whether there is a function of that name, in capitals, with so many arguments.
+pub(super) fn check(name: &str, arguments: usize) -> Result<(), Failure> {
+    let Some((least, most)) = arity(name) else {
+        return Err(Failure::new(1540).says(format!("usage of unknown function '{name}()'")));
     };
+    if (least..=most).contains(&arguments) {
+        return Ok(());
+    }
+    Err(Failure::new(1541).says(format!(
+        "invalid number of arguments for function '{name}()', expected number of arguments: minimum: {least}, maximum: {most}"
+    )))
+}
+
+/// Calls a function that was checked.
+pub(super) fn call(name: &str, arguments: &[Value]) -> Value {
     let first = arguments.first().unwrap_or(&Value::Null);
     let second = arguments.get(1).unwrap_or(&Value::Null);
-    let (least, most) = arity(name)
-        .ok_or_else(|| Failure::new(1540).says(format!("usage of unknown function '{name}()'")))?;
-    if !(least..=most).contains(&arguments.len()) {
-        return Err(many(most, least));
-    }
-    Ok(match name {
+    match name {
         "LENGTH" | "COUNT" => length(first).into(),
         "FIRST" => items(first).first().cloned().unwrap_or_default(),
         "LAST" => items(first).last().cloned().unwrap_or_default(),
@@ -121,8 +124,9 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, Failure> {
             )
         }
         "PARSE_KEY" => text(first).split_once('/').map_or(Value::Null, |(_, key)| key.into()),
+        "RAND" => json!(fastrand::f64()),
         _ => Value::Null,
-    })
+    }
 }
 
 /// How few and how many arguments a function takes; none if there is no such function.
@@ -134,9 +138,10 @@ fn arity(name: &str) -> Option<(usize, usize)> {
         | "TO_ARRAY" | "ABS" | "FLOOR" | "CEIL" | "ROUND" | "IS_NULL" | "IS_BOOL" | "IS_NUMBER"
         | "IS_STRING" | "IS_ARRAY" | "IS_LIST" | "IS_OBJECT" | "IS_DOCUMENT"
         | "PARSE_IDENTIFIER" | "PARSE_KEY" => (1, 1),
+        "RAND" => (0, 0),
         "NTH" | "RANGE" | "CONTAINS" | "STARTS_WITH" | "SPLIT" | "HAS" => (2, 2),
         "PUSH" | "APPEND" | "LIKE" | "SUBSTRING" => (2, 3),
-        "TRIM" | "ATTRIBUTES" | "KEYS" | "VALUES" => (1, 2),
+        "TRIM" | "DOCUMENT" | "ATTRIBUTES" | "KEYS" | "VALUES" => (1, 2),
         "CONCAT" | "NOT_NULL" | "FIRST_LIST" | "MERGE" => (1, ANY),
         "KEEP" | "UNSET" => (2, ANY),
         _ => return None,

@@ -99,12 +99,11 @@ impl KeyGenerator {
                 format!("{:016x}", self.last)
             }
             Way::AutoIncrement { increment, offset } => {
-                let steps = self.last.saturating_sub(offset) / increment;
-                let first = offset.max(increment);
-                self.last = if self.last < offset || self.last == 0 {
-                    first
-                } else {
-                    offset + increment * (steps + 1)
+                self.last = match self.last.checked_sub(offset) {
+                    // Nothing was made: an offset is the first key, and without one the increment.
+                    _ if self.last == 0 && offset == 0 => increment,
+                    None => offset,
+                    Some(beyond) => offset + increment * (beyond / increment + 1),
                 };
                 self.last.to_string()
             }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     super::{
         ast::{Expression, Key, Name, Operator},
+        functions,
         lexer::Token,
     },
     Parsed, Parser,
@@ -195,7 +196,9 @@ impl Parser<'_> {
         }
         if self.sign("(") {
             let arguments = self.within(|parser| parser.list(")"))?;
-            return Ok(Expression::Call(name.to_ascii_uppercase(), arguments));
+            let name = name.to_ascii_uppercase();
+            functions::check(&name, arguments.len())?;
+            return Ok(Expression::Call(name, arguments));
         }
         if self.variables.contains(&name) {
             return Ok(Expression::Variable(name));
