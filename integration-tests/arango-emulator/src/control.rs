@@ -1,14 +1,5 @@
-//! `/_emulator/…`: faults, settings and the log, for clients that are not in this process. It needs no
-//! password and is not in the log.
-//!
-//! | request | does |
-//! |---|---|
-//! | `POST /_emulator/faults` | adds a rule, or each of an array |
-//! | `GET`, `DELETE /_emulator/faults` | shows the rules and how often each fired; removes all |
-//! | `GET`, `PATCH /_emulator/settings` | shows what can be switched; switches what is given, `version` too |
-//! | `POST /_emulator/conflicts` | the next writes of a key meet another one: `{"collection", "key", "times"}` |
-//! | `POST /_emulator/expire` | ends what is named: `{"transactions": true, "cursors": true, "tokens": true}` |
-//! | `GET`, `DELETE /_emulator/requests` | shows the requests that were seen; forgets them |
+//! `/_emulator/…`: faults, settings and the log, for clients that are not in this process. The crate's
+//! documentation lists them.
 
 use serde_json::{Value, json};
 

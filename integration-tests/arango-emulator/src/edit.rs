@@ -164,7 +164,7 @@ fn lines(mut bytes: &[u8]) -> Option<(Vec<String>, &[u8])> {
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
+    memchr::memmem::find(bytes, what)
 }
 
 fn write(parts: &[Part], style: &Style) -> Vec<u8> {

@@ -14,7 +14,7 @@ use crate::{
     auth::Auth,
     connection,
     fault::{Armed, Rule},
-    log::Seen,
+    log::{Log, Seen},
     server::Server,
     state::{Settings, State},
     storage::Scope,
@@ -29,6 +29,7 @@ pub struct Builder {
     auth: Option<(String, String)>,
     listen: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
+    keeps_bodies: bool,
 }
 
 impl Builder {
@@ -56,6 +57,12 @@ impl Builder {
         self
     }
 
+    /// Keeps no bodies in the log of requests, so that it stays small.
+    pub fn without_bodies(mut self) -> Self {
+        self.keeps_bodies = false;
+        self
+    }
+
     /// Starts to listen.
     ///
     /// # Errors
@@ -64,7 +71,8 @@ impl Builder {
         let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
         let version = Version::parse(&self.version).map_err(wrong)?;
         let state = State::new(version).map_err(|failure| wrong(failure.message))?;
-        let server = Arc::new(Server::new(state, Auth::new(self.auth)));
+        let server =
+            Arc::new(Server::new(state, Auth::new(self.auth), Log::new(self.keeps_bodies)));
         let mut emulator =
             Emulator { server, address: self.listen, tls: self.tls, listening: None };
         emulator.start().await?;
@@ -94,6 +102,7 @@ impl Emulator {
             auth: None,
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             tls: None,
+            keeps_bodies: true,
         }
     }
 

@@ -342,12 +342,12 @@ impl Faults {
 
 impl When {
     fn is(&self, seen: &Seen) -> bool {
-        let holds = |text: &[u8], part: &str| {
-            part.is_empty() || text.windows(part.len()).any(|window| window == part.as_bytes())
-        };
         self.method.as_ref().is_none_or(|method| method.eq_ignore_ascii_case(&seen.method))
             && self.path.as_ref().is_none_or(|part| seen.target.contains(part))
             && self.protocol.as_ref().is_none_or(|protocol| *protocol == seen.protocol)
-            && self.body.as_ref().is_none_or(|part| holds(&seen.body, part))
+            && self
+                .body
+                .as_ref()
+                .is_none_or(|part| memchr::memmem::find(&seen.body, part.as_bytes()).is_some())
     }
 }

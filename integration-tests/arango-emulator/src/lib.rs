@@ -14,6 +14,24 @@
 //! server's source and recordings of real servers say; where these are silent or disagree, the code
 //! says so.
 //!
+//! # Faults
+//!
+//! A [`Rule`] names a [`Fault`] and the requests that have it; [`Armed::fired`] says whether it happened.
+//! What is not of one request is switched: [`Emulator::switch`], [`Emulator::become_version`],
+//! [`Emulator::conflict`], [`Emulator::stop`]. Clients that are not in this process do the same over HTTP:
+//!
+//! | request | does |
+//! |---|---|
+//! | `POST /_emulator/faults` | adds a rule, or each of an array |
+//! | `GET`, `DELETE /_emulator/faults` | shows the rules and how often each fired; removes all |
+//! | `GET`, `PATCH /_emulator/settings` | shows the [`Settings`] and the version; switches what is given |
+//! | `POST /_emulator/conflicts` | `{"collection", "key", "times"}`: the next writes meet another one |
+//! | `POST /_emulator/expire` | ends what is named: `{"transactions": true, "cursors": true, "tokens": true}` |
+//! | `GET`, `DELETE /_emulator/requests` | shows the requests that were seen; forgets them |
+//!
+//! A rule is such as `{"fault": {"kind": "cut-body", "after": 10}, "when": {"path": "/_api/batch"}, "times": 2}`.
+//! These requests need no password, have no faults themselves, and are not in the log.
+//!
 //! # The way of a request
 //!
 //! `connection` accepts, `wire` is the socket and its troubles, `service` turns HTTP into a request,

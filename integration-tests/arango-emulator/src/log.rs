@@ -47,12 +47,6 @@ pub(crate) struct Log {
     keeps_bodies: bool,
 }
 
-impl Default for Log {
-    fn default() -> Self {
-        Self::new(true)
-    }
-}
-
 impl Log {
     pub(crate) fn new(keeps_bodies: bool) -> Self {
         Self { seen: Mutex::default(), count: watch::Sender::new(0), keeps_bodies }

@@ -50,13 +50,13 @@ pub(crate) struct StopAt {
 }
 
 impl Server {
-    pub(crate) fn new(state: State, auth: Auth) -> Self {
+    pub(crate) fn new(state: State, auth: Auth, log: Log) -> Self {
         Self {
             state: Mutex::new(state),
             changed: Notify::new(),
             connections: AtomicU64::new(0),
             auth,
-            log: Log::default(),
+            log,
             faults: Faults::default(),
         }
     }

@@ -58,13 +58,14 @@ pub(crate) async fn serve(
     request.headers = headers.iter().cloned().collect();
     let exchange = Exchange { server, line, request, target, late };
     if parts.headers.contains_key(TRANSFER_ENCODING) {
+        drain(body).await?;
         let text = "Parsing for transfer-encoding of type chunked not implemented.";
         return Ok(exchange.respond(&Reply::of_connection(501, 9, text), true, None));
     }
     let length = parts.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
     if length > exchange.server.state().settings.body_limit {
-        // It is not read; the connection ends, as the source says.
+        drain(body).await?;
         let reply = Reply::of_connection(413, 413, "payload too large");
         return Ok(exchange.respond(&reply, true, None));
     }
@@ -86,6 +87,15 @@ pub(crate) async fn serve(
     let fault = exchange.server.faults.strike(&seen);
     exchange.server.log.add(seen);
     exchange.answer(fault).await
+}
+
+/// Reads what is refused, so that the client is there to read why; then the connection ends, as the source
+/// has it.
+async fn drain(mut body: Incoming) -> Result<(), Broken> {
+    while let Some(frame) = body.frame().await {
+        frame?;
+    }
+    Ok(())
 }
 
 /// How an answer ends, if not as it should.

@@ -1,5 +1,5 @@
 //! The ArangoDB emulator as a program: prints its URL when it is ready, and serves until its input
-//! ends, with `--wait stdin`, or it is stopped.
+//! ends, with `--until-input-ends`, or it is stopped.
 #![expect(clippy::print_stdout, reason = "this is a program")]
 
 use std::{io::Write as _, net::SocketAddr};
@@ -21,6 +21,9 @@ struct Options {
     /// Lets in this user alone, as USER:PASSWORD.
     #[arg(long)]
     auth: Option<String>,
+    /// Keep no bodies in the log of requests.
+    #[arg(long)]
+    forget_bodies: bool,
     /// Serve until the standard input ends.
     #[arg(long)]
     until_input_ends: bool,
@@ -33,6 +36,9 @@ async fn main() -> Result<()> {
     if let Some(auth) = &options.auth {
         let (user, password) = auth.split_once(':').ok_or("--auth wants USER:PASSWORD")?;
         builder = builder.auth(user, password);
+    }
+    if options.forget_bodies {
+        builder = builder.without_bodies();
     }
     let emulator = builder.start().await?;
     println!("{}", emulator.url());

@@ -1,6 +1,9 @@
 //! `/_api/job`: what was asked for with `x-arango-async: store`. By RestJobHandler.cpp.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::{Value, json};
 
@@ -12,10 +15,10 @@ use crate::{
     state::State,
 };
 
-/// Jobs by id; one without an answer is pending.
+/// Jobs by id, with the second in which they began; one without an answer is pending.
 #[derive(Debug)]
 pub(crate) struct Jobs<T> {
-    all: BTreeMap<u64, Option<T>>,
+    all: BTreeMap<u64, (u64, Option<T>)>,
 }
 
 impl<T> Default for Jobs<T> {
@@ -26,18 +29,19 @@ impl<T> Default for Jobs<T> {
 
 impl<T> Jobs<T> {
     pub(crate) fn start(&mut self, id: u64) {
-        self.all.insert(id, None);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.all.insert(id, (now.as_secs(), None));
     }
 
     /// Keeps an answer, if somebody can still fetch it.
     pub(crate) fn finish(&mut self, id: u64, answer: T) {
         if let Some(job) = self.all.get_mut(&id) {
-            *job = Some(answer);
+            job.1 = Some(answer);
         }
     }
 
     fn ids(&self, done: bool) -> Vec<Value> {
-        let ids = self.all.iter().filter(|(_, answer)| answer.is_some() == done);
+        let ids = self.all.iter().filter(|(_, answer)| answer.1.is_some() == done);
         ids.map(|(id, _)| id.to_string().into()).collect()
     }
 }
@@ -47,8 +51,8 @@ pub(crate) fn handle(state: &mut State, request: &Request, rest: &[&str]) -> Ans
         ("PUT", [id]) => {
             let id = find(state, id)?;
             match state.jobs.all.get(&id) {
-                Some(None) => Ok(Reply::nothing(204)),
-                _ => match state.jobs.all.remove(&id).flatten() {
+                Some((_, None)) => Ok(Reply::nothing(204)),
+                _ => match state.jobs.all.remove(&id).and_then(|(_, answer)| answer) {
                     Some(reply) => Ok(reply.header("x-arango-async-id", id.to_string())),
                     None => Err(Failure::new(404)),
                 },
@@ -63,17 +67,20 @@ pub(crate) fn handle(state: &mut State, request: &Request, rest: &[&str]) -> Ans
         ("GET", ["pending"]) => Ok(Reply::json(200, state.jobs.ids(false).into())),
         ("GET", [id]) => {
             let id = find(state, id)?;
-            let done = state.jobs.all.get(&id).is_some_and(Option::is_some);
+            let done = state.jobs.all.get(&id).is_some_and(|(_, answer)| answer.is_some());
             Ok(Reply::nothing(if done { 200 } else { 204 }))
         }
         ("DELETE", ["all"]) => {
             state.jobs.all.clear();
             Ok(Reply::json(200, json!({"result": true})))
         }
-        ("DELETE", ["expired"]) => match request.parameter("stamp") {
-            Some(_) => Ok(Reply::json(200, json!({"result": true}))),
-            None => Err(Failure::bad("bad parameter")),
-        },
+        ("DELETE", ["expired"]) => {
+            let stamp = request.parameter("stamp").and_then(|stamp| stamp.parse::<f64>().ok());
+            let stamp = stamp.ok_or_else(|| Failure::bad("bad parameter"))?;
+            let began = |second: u64| Duration::from_secs(second).as_secs_f64();
+            state.jobs.all.retain(|_, (second, _)| began(*second) >= stamp);
+            Ok(Reply::json(200, json!({"result": true})))
+        }
         ("DELETE", [id]) => {
             let id = find(state, id)?;
             state.jobs.all.remove(&id);

@@ -2,11 +2,15 @@
 
 use super::{Part, search};
 
-/// The part whose delimiter is at `start`; none if the message is broken there.
-pub(super) fn part<'a>(body: &'a [u8], delimiter: &[u8], start: usize) -> Option<Part<'a>> {
-    // What string functions see ends at a NUL; what is compared with the end sees all.
+/// The part whose delimiter is at `start`; none if the message is broken there. What string functions see
+/// of the body ends at `visible`; what is compared with the end sees all.
+pub(super) fn part<'a>(
+    body: &'a [u8],
+    visible: usize,
+    delimiter: &[u8],
+    start: usize,
+) -> Option<Part<'a>> {
     let end = body.len();
-    let visible = body.iter().position(|byte| *byte == 0).unwrap_or(end);
     let text = &body[..visible];
     if start >= end || search(text, delimiter, start)? != start {
         return None;

@@ -9,6 +9,7 @@ mod late;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use crate::{
     errors::Failure,
@@ -54,11 +55,13 @@ async fn run_parts(
     }
     let delimiter = boundary::find(request, route)
         .ok_or_else(|| Failure::bad("invalid content-type or boundary received"))?;
+    // What the early parser's string functions see: up to a NUL.
+    let visible = memchr::memchr(0, &request.body).unwrap_or(request.body.len());
     let mut answer = Vec::new();
     let (mut errors, mut start, mut number) = (0, Some(0), 0);
     while let Some(place) = start {
         let part = match route {
-            BatchRoute::Early => early::part(&request.body, &delimiter, place),
+            BatchRoute::Early => early::part(&request.body, visible, &delimiter, place),
             BatchRoute::Late | BatchRoute::Gone => late::part(&request.body, &delimiter, place),
         };
         // What ran before this stays, but its results are lost.
@@ -137,6 +140,5 @@ pub(crate) fn capitalised(name: &str) -> String {
 
 /// Where `what` is in `text`, from `start` on.
 fn search(text: &[u8], what: &[u8], start: usize) -> Option<usize> {
-    let rest = text.get(start..)?;
-    rest.windows(what.len()).position(|window| window == what).map(|place| start + place)
+    memmem::find(text.get(start..)?, what).map(|place| start + place)
 }
