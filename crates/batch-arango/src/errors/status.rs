@@ -19,6 +19,9 @@ pub(super) fn not_an_error(answered: &Answered<'_>) -> Verdict {
 /// An error of ArangoDB's whose number is not in the table: younger than this code, or rare. By
 /// its status the server refused the request, or failed.
 pub(super) fn of_unlisted(status: u16) -> Option<Verdict> {
+    if let Some(verdict) = before_reading(status) {
+        return Some(verdict);
+    }
     let kind = match status {
         400 => Kind::InvalidOperation,
         403 => Kind::Unauthorized,

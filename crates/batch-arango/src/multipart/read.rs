@@ -230,6 +230,17 @@ impl<'a> Frames<'a> {
         self.from(at).starts_with(self.line_end).then_some(at + self.line_end.len())
     }
 
+    /// The delimiter that follows the end of a body: behind a line end, or behind several.
+    fn delimiter_behind_lines(&self, at: usize) -> Option<Delimiter> {
+        let mut at = self.after_line_end(at)?;
+        loop {
+            if let Some(delimiter) = self.delimiter_at(at) {
+                return Some(delimiter);
+            }
+            at = self.after_line_end(at)?;
+        }
+    }
+
     /// Whether the answer breaks off within the delimiter that should be there.
     fn is_cut_in_delimiter(&self, at: usize) -> bool {
         let (rest, marker) = (self.from(at), self.marker());
@@ -297,7 +308,7 @@ impl<'a> Frames<'a> {
         head: Head<'_>,
         what: impl FnOnce(Framed<'_>) -> Result<Part, Error>,
     ) -> Found {
-        let next = |at| self.after_line_end(at).and_then(|at| self.delimiter_at(at));
+        let next = |at| self.delimiter_behind_lines(at);
         let lost = |why: &str| {
             let end = End::Lost(start.saturating_sub(1));
             Found { id, what: Err(unreadable(why)), end }

@@ -142,6 +142,7 @@ fn what_servers_vary_is_read_as_the_same() {
         ("LF only", GOLDEN.replace("\r\n", "\n")),
         ("other case", GOLDEN.replace("Content-", "content-").replace("Etag", "ETAG")),
         ("blank lines before a status", GOLDEN.replace("HTTP/1.1", "\r\n\r\nHTTP/1.1")),
+        ("blank lines behind bodies", GOLDEN.replace("\r\n--", "\r\n\r\n\r\n--")),
         ("a blank line before it all", format!("\r\n{GOLDEN}")),
         ("a line end behind it all", format!("{GOLDEN}\r\n")),
         ("spaces behind a delimiter", GOLDEN.replace("8d2e\r\n", "8d2e \t\r\n")),
