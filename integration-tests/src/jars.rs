@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Result, tell};
+use crate::{Result, cache, tell};
 
 const POM: &str = include_str!("../servers/cassandra/pom.xml");
 
@@ -63,38 +63,13 @@ fn version() -> Result<&'static str> {
     version.map(|(version, _)| version).ok_or_else(|| "pom.xml names no version".into())
 }
 
-/// The folder of the jars. They are downloaded beside it and moved there whole, so that programs
-/// that start at once do not see each other's halves.
+/// The folder of the jars.
 fn jars() -> Result<PathBuf> {
-    let cache = cache();
-    let kept = cache.join(format!("cassandra-{}", version()?));
-    if kept.is_dir() {
-        return Ok(kept);
-    }
-    fs::create_dir_all(&cache)?;
-    let fresh = tempfile::Builder::new().prefix(".jars-").tempdir_in(&cache)?;
-    download(fresh.path())?;
-    let library = fresh.path().join("lib");
-    if let Err(error) = fs::rename(&library, &kept)
-        && !kept.is_dir()
-    {
-        return Err(format!("{} cannot be kept: {error}", library.display()).into());
-    }
-    Ok(kept)
+    cache::kept(&cache(), &format!("cassandra-{}", version()?), "lib", download)
 }
 
-/// Beside what cargo builds, whose folder has a tag; else where caches of the user are.
 fn cache() -> PathBuf {
-    let program = env::current_exe().unwrap_or_default();
-    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    match target {
-        Some(target) => target.join("servers"),
-        None => env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))
-            .unwrap_or_else(env::temp_dir)
-            .join("unibatch"),
-    }
+    cache::folder("servers")
 }
 
 fn download(folder: &Path) -> Result<()> {

@@ -22,12 +22,14 @@
 
 mod arango;
 mod arango_harness;
+mod cache;
 mod container;
 mod driver;
 mod harness;
 mod jars;
 mod loopback;
 mod node;
+mod peers;
 mod proxy;
 mod ring;
 mod source;
@@ -41,6 +43,7 @@ pub use container::Container;
 pub use driver::{connect, execute};
 pub use harness::{CqlHarness, connect_store, make_keyspace, remove_keyspace};
 pub use node::{Node, Settings};
+pub use peers::Peer;
 pub use proxy::FaultyNode;
 pub use ring::Ring;
 pub use source::{Cassandra, Source, find_cassandra, find_process, find_scylla};
