@@ -102,6 +102,13 @@ pub(crate) fn encode(
     Some(Encoded { request, is_array: true, places })
 }
 
+/// Whether a run is a query.
+pub(crate) fn is_query(chunk: &Chunk<'_>, run: &Encoded) -> bool {
+    let operation = run.places.first().and_then(|place| chunk.operation(*place));
+    let statement = operation.and_then(|operation| operation.statement);
+    !run.is_array && matches!(statement.map(Native::of), Some(Ok(Native::Query(_))))
+}
+
 /// Sets the answers to a run's operations but for those of queries, which may have more to come:
 /// their first page is given back.
 pub(crate) fn decode(

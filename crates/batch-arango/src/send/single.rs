@@ -5,7 +5,7 @@ use batch_core::{
     seam::{Answers, Chunk},
 };
 
-use super::run;
+use super::{cursor::FirstPage, run};
 use crate::{backend::ArangoBackend, http::Call};
 
 impl ArangoBackend {
@@ -16,7 +16,8 @@ impl ArangoBackend {
         call.if_match = run.request.if_match.as_deref();
         let reply = self.client.call(&call, &|| chunk.sent()).await?;
         if let Some(page) = run::decode(chunk, &run, &reply, answers) {
-            let answer = self.whole_result(page, reply.server, None, answers).await;
+            let page = FirstPage::new(&self.client, reply.server, page);
+            let answer = self.whole_result(page, None, answers).await;
             answers.set(0, answer);
         }
         Ok(())
