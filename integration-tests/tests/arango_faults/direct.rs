@@ -80,13 +80,12 @@ fn fits(shape: Shape, end: End, place: usize, expected: &Expected, job: &Job) ->
     let status = job.status();
     let is_kind = |error: &Error, kind| error.kind() == kind;
     match (end, &status) {
-        (End::True, _) => true,
         (End::UnknownAt(unknown), JobStatus::Applied(_)) => {
             // What may be sent again, is where nothing behind it is in the way.
             place != unknown || (shape != Shape::Multipart && expected.is_repeatable())
         }
         (End::UnknownAt(unknown), JobStatus::Unknown(_)) => place == unknown,
-        (End::Applied, JobStatus::Applied(_)) => true,
+        (End::True, _) | (End::Applied, JobStatus::Applied(_)) => true,
         (End::NotApplied(kind), JobStatus::NotApplied(error)) => is_kind(error, kind),
         (End::Unknown(kind), JobStatus::Unknown(error)) => {
             kind.is_none_or(|kind| is_kind(error, kind))

@@ -36,6 +36,7 @@ impl World {
         self.server.make_database(DATABASE).await
     }
 
+    #[expect(clippy::expect_used, reason = "`new` starts nothing else")]
     pub(crate) fn emulator(&self) -> &Emulator {
         self.server.as_emulator().expect("it was started as one")
     }
