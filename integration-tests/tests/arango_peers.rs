@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use batch_arango::{ArangoRequest, ArangoStore};
 use batch_core::{
-    BatchExt as _, BatchOptions, Guarantee, Job, JobStatus, OnError, Operation, Verb,
+    BatchExt as _, BatchOptions, Guarantee, Job, JobStatus, OnError, Operation, StoreExt as _, Verb,
 };
 use integration_tests::{
     ArangoServer, Peer, Result, conclude_serially, ignored, is_listing, missing, trial,
@@ -250,6 +250,7 @@ async fn never_sent(store: &ArangoStore) -> Result<()> {
     let job = batch.queue(student(Verb::Insert, "never").doc(&json!({})))?;
     drop(batch);
     assert!(matches!(job.status(), JobStatus::NotApplied(_)));
+    assert!(store.get("students", "never").await?.is_none());
     Ok(())
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Call<'a> {
     pub(crate) server: Option<usize>,
     /// The most bytes of an answer.
     pub(crate) max_answer: usize,
+    /// Whether the beginning of an answer that breaks off is of use.
+    pub(crate) takes_cut: bool,
     /// Whether the path is the server's, not the database's.
     of_server: bool,
 }
@@ -66,6 +68,7 @@ impl<'a> Call<'a> {
             transaction: None,
             server: None,
             max_answer: MAX_ANSWER,
+            takes_cut: false,
             of_server: false,
         }
     }
@@ -93,7 +96,7 @@ impl<'a> Call<'a> {
 /// The most bytes of an answer: above them its connection is given up, rather than this program.
 pub(crate) const MAX_ANSWER: usize = 1 << 30;
 
-/// What was answered, whole.
+/// What was answered, whole; or as far as it came, where that was [asked for](Call::takes_cut).
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -101,6 +104,8 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
     /// Which server answered.
     pub(crate) server: usize,
+    /// Why the body is not whole, if it is not.
+    pub(crate) cut: Option<Error>,
 }
 
 impl Reply {
@@ -313,7 +318,7 @@ impl Client {
             );
             return Err(Failed::After(Error::new(ErrorKind::Protocol, message)));
         }
-        read(place, server, response, call.max_answer).await.map_err(Failed::After)
+        read(place, server, response, call).await.map_err(Failed::After)
     }
 
     /// What the body is compressed to, where that is wanted and worth it.
@@ -442,8 +447,14 @@ fn broken(server: &Url, error: reqwest::Error) -> Error {
     Error::new(kind, message).transient().with_source(error)
 }
 
-/// The whole answer.
-async fn read(place: usize, server: &Url, mut response: Response, most: usize) -> Result<Reply> {
+/// The whole answer, or as much of it as the call takes.
+async fn read(
+    place: usize,
+    server: &Url,
+    mut response: Response,
+    call: &Call<'_>,
+) -> Result<Reply> {
+    let most = call.max_answer;
     let too_long = || {
         let message = format!(
             "the answer is larger than {most} bytes, and was not read to its end; ask for less at once"
@@ -456,7 +467,20 @@ async fn read(place: usize, server: &Url, mut response: Response, most: usize) -
     }
     let mut body = Bytes::new();
     let mut joined = BytesMut::new();
-    while let Some(more) = response.chunk().await.map_err(|error| broken(server, error))? {
+    let mut cut = None;
+    loop {
+        let more = match response.chunk().await {
+            Ok(Some(more)) => more,
+            Ok(None) => break,
+            Err(error) => {
+                let error = broken(server, error);
+                if !call.takes_cut || !response.status().is_success() {
+                    return Err(error);
+                }
+                cut = Some(error.unknown());
+                break;
+            }
+        };
         if body.len() + joined.len() + more.len() > most {
             return Err(too_long());
         }
@@ -474,5 +498,6 @@ async fn read(place: usize, server: &Url, mut response: Response, most: usize) -
         body = joined.freeze();
     }
     let status = response.status().as_u16();
-    Ok(Reply { status, headers: std::mem::take(response.headers_mut()), body, server: place })
+    let headers = std::mem::take(response.headers_mut());
+    Ok(Reply { status, headers, body, server: place, cut })
 }

@@ -25,10 +25,17 @@ struct Page<'a> {
     #[serde(borrow)]
     result: &'a RawValue,
     has_more: bool,
-    #[serde(borrow)]
-    id: Option<&'a str>,
     #[serde(default)]
     extra: Extra,
+}
+
+/// Where more is to come from.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct More<'a> {
+    has_more: bool,
+    #[serde(borrow)]
+    id: Option<&'a str>,
 }
 
 #[derive(Default, Deserialize)]
@@ -77,15 +84,36 @@ impl Drop for Cursor {
     }
 }
 
+/// The first page of a query's results. Its cursor, if more is to come, ends with it, whatever
+/// becomes of the answer that it came in.
+pub(super) struct FirstPage {
+    body: Bytes,
+    cursor: Option<Cursor>,
+}
+
+impl FirstPage {
+    pub(super) fn new(client: &Arc<Client>, server: usize, body: Bytes) -> Self {
+        let more = serde_json::from_slice::<More<'_>>(&body).ok().filter(|more| more.has_more);
+        // It is put into paths.
+        let id = more.and_then(|more| more.id).filter(|id| is_id(id));
+        let cursor = id.map(|id| Cursor { client: Arc::clone(client), server, id: id.to_owned() });
+        Self { body, cursor }
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 impl ArangoBackend {
     /// The results of a query as one array, from its first page on.
     pub(super) async fn whole_result(
         &self,
-        first: Bytes,
-        server: usize,
+        first: FirstPage,
         transaction: Option<&str>,
         answers: &mut Answers,
     ) -> Result<Bytes> {
+        let FirstPage { body: first, cursor } = first;
         let page: Page<'_> = serde_json::from_slice(&first).map_err(|error| {
             let message =
                 "the answer to the query cannot be read; look at the data to know what it did";
@@ -98,17 +126,16 @@ impl ArangoBackend {
         if !page.has_more {
             return within(result, self.ceilings.result, &page);
         }
-        let Some(id) = page.id else {
+        let Some(mut cursor) = cursor else {
             return Err(lost(&page, "the server has more results, and did not say where"));
         };
-        let mut cursor = Cursor { client: Arc::clone(&self.client), server, id: id.to_owned() };
         let mut all = BytesMut::from(&*result);
         loop {
             if all.len() > self.ceilings.result {
                 return Err(too_large(self.ceilings.result, &page));
             }
             let path = format!("/_api/cursor/{}", cursor.id);
-            let mut call = Call::new(Method::POST, &path, Bytes::new()).at(server);
+            let mut call = Call::new(Method::POST, &path, Bytes::new()).at(cursor.server);
             call.transaction = transaction;
             call.max_answer = self.ceilings.result.saturating_add(1 << 20);
             let reply = self.client.call(&call, &|| ()).await;

@@ -12,6 +12,7 @@ use reqwest::{
 
 use super::{
     SLICE,
+    cursor::FirstPage,
     run::{self, Encoded},
     set_all,
 };
@@ -60,6 +61,8 @@ impl ArangoBackend {
         let kind = format!("multipart/form-data; boundary={}", written.boundary);
         let mut call = Call::new(Method::POST, "/_api/batch", written.body);
         call.content_type = HeaderValue::try_from(kind).ok();
+        // A part that came whole is an answer, whatever became of those behind it.
+        call.takes_cut = true;
         let reply = self.client.call(&call, &|| chunk.sent()).await?;
         if !reply.is_success() {
             return Err(errors::refused(&answered(&reply, Scope::Envelope, false)));
@@ -86,6 +89,8 @@ impl ArangoBackend {
                 Some(Some(_)) => doubled.push(place),
                 Some(slot) => *slot = Some(part),
             });
+        // From here on no cursor is forgotten, whatever is found wrong with the whole.
+        let pages = self.first_pages(chunk, runs, reply.server, &parts);
         for place in doubled {
             if let Some(slot) = parts.get_mut(place) {
                 *slot = Some(Err(unreadable("the server answered the request twice")));
@@ -95,27 +100,45 @@ impl ArangoBackend {
             return Err(unreadable("the server gave more answers than there were requests"));
         }
         check_failures(reply, &parts)?;
-        let mut pages = Vec::new();
-        for (run, part) in runs.iter().zip(parts) {
+        let mut queries = Vec::new();
+        for ((run, part), page) in runs.iter().zip(parts).zip(pages) {
             match part {
                 // What stands for it is the error of the whole, just below.
                 None => {}
                 Some(Err(error)) => set_all(answers, &run.places, &error),
                 Some(Ok(part)) => {
                     let reply = of_part(part, reply.server);
-                    if let Some(page) = run::decode(chunk, run, &reply, answers) {
-                        pages.push((run, page));
+                    if run::decode(chunk, run, &reply, answers).is_some() {
+                        queries.push((run, page));
                     }
                 }
             }
         }
-        for (run, page) in pages {
-            let answer = self.whole_result(page, reply.server, None, answers).await;
-            if let Some(place) = run.places.first() {
-                answers.set(*place, answer);
-            }
+        for (run, page) in queries {
+            let (Some(place), Some(page)) = (run.places.first(), page) else { continue };
+            let answer = self.whole_result(page, None, answers).await;
+            answers.set(*place, answer);
         }
-        read
+        // Why it ends early is better known from the connection.
+        read.map_err(|error| reply.cut.clone().unwrap_or(error))
+    }
+}
+
+impl ArangoBackend {
+    /// The first page of each query among the parts.
+    fn first_pages(
+        &self,
+        chunk: &Chunk<'_>,
+        runs: &[Encoded],
+        server: usize,
+        parts: &[Option<Result<Part>>],
+    ) -> Vec<Option<FirstPage>> {
+        let page = |(run, part): (&Encoded, &Option<Result<Part>>)| {
+            let Some(Ok(part)) = part else { return None };
+            run::is_query(chunk, run)
+                .then(|| FirstPage::new(&self.client, server, part.body.clone()))
+        };
+        runs.iter().zip(parts).map(page).collect()
     }
 }
 
@@ -126,7 +149,7 @@ fn of_part(part: Part, server: usize) -> Reply {
     if let Some(codes) = codes {
         headers.insert("x-arango-error-codes", codes);
     }
-    Reply { status: part.status, headers, body: part.body, server }
+    Reply { status: part.status, headers, body: part.body, server, cut: None }
 }
 
 /// The server counts the parts that failed. If all could be read, and it counts otherwise, some of

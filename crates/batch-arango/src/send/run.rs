@@ -6,7 +6,7 @@ use std::{
 };
 
 use batch_core::{
-    Error, ErrorKind, OperationRef, Result,
+    Error, ErrorKind, OperationRef, Result, Verb,
     seam::{Answers, Chunk, KeyId},
 };
 use bytes::Bytes;
@@ -67,8 +67,29 @@ pub(crate) fn encode(
     out: &mut Vec<u8>,
     answers: &mut Answers,
 ) -> Option<Encoded> {
+    encode_as(chunk, run, false, out, answers)
+}
+
+/// As [`encode`], for a request that is all of a chunk. It has a body if it writes, since that is what
+/// is held back until a connection is there to take it: a document is deleted by an array of one.
+pub(crate) fn encode_alone(
+    chunk: &Chunk<'_>,
+    out: &mut Vec<u8>,
+    answers: &mut Answers,
+) -> Option<Encoded> {
+    let form = chunk.operation(0).and_then(Form::of);
+    encode_as(chunk, 0..1, form.is_some_and(|form| form.verb == Verb::Delete), out, answers)
+}
+
+fn encode_as(
+    chunk: &Chunk<'_>,
+    run: Range<usize>,
+    as_array: bool,
+    out: &mut Vec<u8>,
+    answers: &mut Answers,
+) -> Option<Encoded> {
     let first = chunk.operation(run.start)?;
-    let form = Form::of(first).filter(|_| run.len() > 1);
+    let form = Form::of(first).filter(|_| as_array || run.len() > 1);
     let Some(form) = form else {
         return match encode::single_request(first, out) {
             Ok(request) => Some(Encoded { request, is_array: false, places: vec![run.start] }),
@@ -100,6 +121,13 @@ pub(crate) fn encode(
     }
     let request = encode::array_request(first.collection, form);
     Some(Encoded { request, is_array: true, places })
+}
+
+/// Whether a run is a query.
+pub(crate) fn is_query(chunk: &Chunk<'_>, run: &Encoded) -> bool {
+    let operation = run.places.first().and_then(|place| chunk.operation(*place));
+    let statement = operation.and_then(|operation| operation.statement);
+    !run.is_array && matches!(statement.map(Native::of), Some(Ok(Native::Query(_))))
 }
 
 /// Sets the answers to a run's operations but for those of queries, which may have more to come:
@@ -175,10 +203,7 @@ pub(crate) fn array_answers(
     };
     let (has_revision, is_read) = operation(0).map_or((false, false), |(_, operation)| {
         let form = Form::of(operation);
-        (
-            operation.options.if_revision.is_some(),
-            form.is_some_and(|form| form.verb == batch_core::Verb::Get),
-        )
+        (operation.options.if_revision.is_some(), form.is_some_and(|form| form.verb == Verb::Get))
     });
     if !reply.is_success() {
         let error = errors::refused(&answered(reply, Scope::Call, has_revision));

@@ -5,18 +5,19 @@ use batch_core::{
     seam::{Answers, Chunk},
 };
 
-use super::run;
+use super::{cursor::FirstPage, run};
 use crate::{backend::ArangoBackend, http::Call};
 
 impl ArangoBackend {
     pub(crate) async fn send_single(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let mut body = Vec::new();
-        let Some(run) = run::encode(chunk, 0..1, &mut body, answers) else { return Ok(()) };
+        let Some(run) = run::encode_alone(chunk, &mut body, answers) else { return Ok(()) };
         let mut call = Call::new(run.request.method.clone(), &run.request.path, body);
         call.if_match = run.request.if_match.as_deref();
         let reply = self.client.call(&call, &|| chunk.sent()).await?;
         if let Some(page) = run::decode(chunk, &run, &reply, answers) {
-            let answer = self.whole_result(page, reply.server, None, answers).await;
+            let page = FirstPage::new(&self.client, reply.server, page);
+            let answer = self.whole_result(page, None, answers).await;
             answers.set(0, answer);
         }
         Ok(())

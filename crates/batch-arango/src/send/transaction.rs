@@ -15,7 +15,11 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use super::{SLICE, cursor::LONGEST_CLEANING, run};
+use super::{
+    SLICE,
+    cursor::{FirstPage, LONGEST_CLEANING},
+    run,
+};
 use crate::{
     backend::ArangoBackend,
     encode,
@@ -256,7 +260,8 @@ impl ArangoBackend {
         let reply = self.client.call(&call, &|| ()).await.map_err(whole)?;
         if let Some(page) = run::decode(chunk, &run, &reply, &mut own) {
             let id = Some(&*transaction.id);
-            let result = self.whole_result(page, reply.server, id, answers).await;
+            let page = FirstPage::new(&self.client, reply.server, page);
+            let result = self.whole_result(page, id, answers).await;
             if let Some(place) = run.places.first() {
                 own.set(*place, result);
             }

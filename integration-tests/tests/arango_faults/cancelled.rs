@@ -1,0 +1,103 @@
+//! Commits that are dropped in the middle of a transaction: nothing is left open, and no job is
+//! pending for ever.
+
+use std::time::Duration;
+
+use arango_emulator::{Fault, Rule};
+use batch_core::{BatchExt as _, BatchOptions, ErrorKind, JobStatus, OnCancel};
+use integration_tests::Result;
+use libtest_mimic::Trial;
+
+use crate::{
+    on_servers,
+    shapes::{Expected, Shape},
+    world::World,
+};
+
+/// How long a commit that nobody waits for may take.
+const DEADLINE: Duration = Duration::from_millis(800);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (name, on_cancel) in [("detached", OnCancel::Detach), ("settled", OnCancel::Settle)] {
+        let before = [
+            ("begin", Rule::new(Fault::Drip).path("/_api/transaction/begin")),
+            ("first_request", Rule::new(Fault::StallAfter).path("/_api/document/")),
+            ("later_request", Rule::new(Fault::StallBefore).path("/_api/document/").nth(4)),
+        ];
+        for (step, rule) in before {
+            trials.push(on_servers(format!("cancelled::{name}_in_the_{step}"), move |worlds| {
+                async move { is_given_back(&worlds["3.12.10"], rule, on_cancel).await }
+            }));
+        }
+        for (step, fault) in [("before", Fault::StallBefore), ("after", Fault::StallAfter)] {
+            let rule = Rule::new(fault).method("PUT").path("/_api/transaction/");
+            let trial = format!("cancelled::{name}_{step}_the_commit");
+            trials.push(on_servers(trial, move |worlds| async move {
+                is_settled(&worlds["3.12.10"], rule, on_cancel).await
+            }));
+        }
+    }
+    trials
+}
+
+/// Before the commit of the transaction, the batch is given back and can be committed again.
+async fn is_given_back(world: &World, rule: Rule, on_cancel: OnCancel) -> Result<()> {
+    let shape = Shape::Transaction;
+    world.fill(shape, "things").await?;
+    let store = world.store().await?;
+    let options = BatchOptions::new().guarantee(shape.guarantee()).on_cancel(on_cancel);
+    let mut batch = store.arango_batch(options)?;
+    let mut jobs: Vec<(Expected, _)> = Vec::new();
+    for (operation, expected) in shape.operations("things") {
+        jobs.push((expected, batch.queue(operation)?));
+    }
+    world.emulator().forget_requests();
+    let armed = world.fault(rule);
+    let struck = world.emulator().until_seen(|_| armed.fired() > 0);
+    tokio::select! {
+        report = batch.commit() => return Err(format!("it ended: {report:?}").into()),
+        () = struck => {}
+    }
+    assert!(jobs.iter().all(|(_, job)| job.is_pending()), "{jobs:?}");
+    world.until_nothing_is_open().await?;
+    assert_eq!(world.contradictions("things", shape.guarantee(), &jobs)?, [""; 0]);
+    batch.commit().await?.into_result().map(drop)?;
+    assert!(jobs.iter().all(|(_, job)| job.status().is_applied()), "{jobs:?}");
+    assert_eq!(world.contradictions("things", shape.guarantee(), &jobs)?, [""; 0]);
+    world.until_nothing_is_open().await
+}
+
+/// From its commit on, each job has an answer, which does not contradict what is there.
+async fn is_settled(world: &World, rule: Rule, on_cancel: OnCancel) -> Result<()> {
+    let shape = Shape::Transaction;
+    world.fill(shape, "things").await?;
+    let store = world.store().await?;
+    let options = BatchOptions::new().guarantee(shape.guarantee());
+    let options = options.on_cancel(on_cancel).deadline(DEADLINE);
+    let mut batch = store.arango_batch(options)?;
+    let mut jobs: Vec<(Expected, _)> = Vec::new();
+    for (operation, expected) in shape.operations("things") {
+        jobs.push((expected, batch.queue(operation)?));
+    }
+    world.emulator().forget_requests();
+    let armed = world.fault(rule);
+    let struck = world.emulator().until_seen(|_| armed.fired() > 0);
+    tokio::select! {
+        report = batch.commit() => return Err(format!("it ended: {report:?}").into()),
+        () = struck => {}
+    }
+    if on_cancel == OnCancel::Settle {
+        for (expected, job) in &jobs {
+            let kind = job.status().error().map(batch_core::Error::kind);
+            assert_eq!(kind, Some(ErrorKind::Cancelled), "{expected:?}");
+        }
+    }
+    for (expected, job) in &jobs {
+        let status = job.clone().await;
+        assert!(matches!(status, JobStatus::Unknown(_)), "{expected:?}: {status:?}");
+    }
+    world.until_nothing_is_open().await?;
+    assert_eq!(world.contradictions("things", shape.guarantee(), &jobs)?, [""; 0]);
+    Ok(())
+}

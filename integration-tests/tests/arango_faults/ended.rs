@@ -1,0 +1,259 @@
+//! What ends a commit, or changes under it: its deadline, a cut answer, conflicts, a server that is
+//! gone, a route that is.
+
+use std::time::{Duration, Instant};
+
+use arango_emulator::{Edit, Emulator, Fault, Rule};
+use batch_arango::ArangoStore;
+use batch_core::{
+    BatchExt as _, BatchOptions, ErrorKind, Guarantee, JobStatus, OnError, Operation, Store as _,
+    StoreExt as _, Verb,
+};
+use integration_tests::{Result, trial};
+use libtest_mimic::Trial;
+use serde_json::json;
+
+use crate::{
+    on_servers,
+    shapes::{Shape, What},
+    world::DATABASE,
+};
+
+const SHORT: Duration = Duration::from_millis(300);
+/// What a slow machine may add to a deadline.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        stalled("stalled_before", Fault::StallBefore),
+        stalled("stalled_after", Fault::StallAfter),
+        stalled("a_stalled_body", Fault::StallBody { after: 8 }),
+        always("resets", Fault::ResetBefore),
+        cut(),
+        cut_bodies_of_queries(),
+        conflicts(),
+        without_the_route(),
+        refused(),
+    ]
+}
+
+/// An answer that does not come ends with the commit's deadline.
+fn stalled(name: &str, fault: Fault) -> Trial {
+    on_servers(format!("ended::{name}"), move |worlds| async move {
+        for shape in Shape::direct() {
+            let world = &worlds[shape.version()];
+            let collection = shape.to_string();
+            world.fill(shape, &collection).await?;
+            let store = world.store().await?;
+            let armed = world.fault(shape.aim(Rule::new(fault.clone()).times(0)));
+            let begun = Instant::now();
+            let ended = world.commit(&store, shape, &collection, Some(SHORT)).await?;
+            let took = begun.elapsed();
+            world.emulator().clear_faults();
+            assert!(armed.fired() > 0, "{shape}");
+            assert!(took >= SHORT && took < SHORT + GRACE, "{shape}: {took:?}");
+            assert!(ended.report.is_ok(), "{shape}: {:?}", ended.report);
+            let first = ended.jobs[0].1.status();
+            assert!(matches!(first, JobStatus::Unknown(_)), "{shape}: {first:?}");
+            let wrong = world.contradictions(&collection, shape.guarantee(), &ended.jobs)?;
+            assert!(wrong.is_empty(), "{shape}: {wrong:?}");
+            world.until_nothing_is_open().await?;
+        }
+        Ok(())
+    })
+}
+
+/// What fails each time is tried until the deadline, if it may be, and no job is lost.
+fn always(name: &str, fault: Fault) -> Trial {
+    on_servers(format!("ended::{name}_without_an_end"), move |worlds| async move {
+        for shape in [
+            Shape::Array(What::Verb(Verb::Put)),
+            Shape::Single(What::Verb(Verb::Delete)),
+            Shape::MultipartOfRepeatable,
+        ] {
+            let world = &worlds[shape.version()];
+            let collection = shape.to_string();
+            world.fill(shape, &collection).await?;
+            let store = world.store().await?;
+            let armed = world.fault(shape.aim(Rule::new(fault.clone()).times(0)));
+            let ended = world.commit(&store, shape, &collection, Some(SHORT)).await?;
+            world.emulator().clear_faults();
+            assert!(armed.fired() > 1, "{shape} was not tried again");
+            for (expected, job) in &ended.jobs {
+                let status = job.status();
+                assert!(matches!(status, JobStatus::Unknown(_)), "{expected:?}: {status:?}");
+            }
+            let wrong = world.contradictions(&collection, shape.guarantee(), &ended.jobs)?;
+            assert!(wrong.is_empty(), "{shape}: {wrong:?}");
+        }
+        Ok(())
+    })
+}
+
+/// Of a multipart answer that breaks off, the parts that came whole are answers.
+fn cut() -> Trial {
+    let name = "ended::the_whole_parts_of_a_cut_answer_are_applied_and_the_rest_is_unknown";
+    on_servers(name.to_owned(), |worlds| async move {
+        let shape = Shape::Multipart;
+        let world = &worlds[shape.version()];
+        let store = world.store().await?;
+        let mut before = 0;
+        let mut counts = Vec::new();
+        for after in (0..4000).step_by(120) {
+            world.fill_anew(shape, "cut").await?;
+            let armed = world.fault(shape.aim(Rule::new(Fault::CutBody { after })));
+            let ended = world.commit(&store, shape, "cut", None).await?;
+            assert_eq!(armed.fired(), 1);
+            let wrong = world.contradictions("cut", shape.guarantee(), &ended.jobs)?;
+            assert!(wrong.is_empty(), "cut after {after}: {wrong:?}");
+            // Those that are sent once: what they say is what the first answer said.
+            let once = ended.jobs.iter().filter(|(expected, _)| !expected.is_repeatable());
+            let once: Vec<bool> = once.map(|(_, job)| job.status().is_applied()).collect();
+            let applied = once.iter().take_while(|applied| **applied).count();
+            assert!(!once[applied..].contains(&true), "cut after {after}: {once:?}");
+            assert!(applied >= before, "cut after {after}: {once:?}, and {before} before");
+            before = applied;
+            counts.push(applied);
+            if ended.jobs.iter().all(|(_, job)| job.status().is_applied()) {
+                break;
+            }
+        }
+        assert_eq!(counts.first(), Some(&0), "{counts:?}");
+        assert!(counts.len() > 8 && counts.contains(&1), "parts were not read: {counts:?}");
+        Ok(())
+    })
+}
+
+/// A cursor that came with an answer which is not believed is removed all the same.
+fn cut_bodies_of_queries() -> Trial {
+    let name = "ended::no_cursor_is_left_by_an_answer_that_is_not_believed";
+    on_servers(name.to_owned(), |worlds| async move {
+        let pages = |route: &str| Rule::new(Fault::ResetBefore).method("POST").path(route);
+        for (what, version, rule) in [
+            ("a surplus part", "3.11.14", Rule::new(Fault::Edit { edit: Edit::PartMore })),
+            (
+                "another count",
+                "3.11.14",
+                Rule::new(Fault::Edit { edit: crate::table::header("x-arango-errors", "3") }),
+            ),
+            ("a page that is lost", "3.11.14", pages("/_api/cursor/")),
+            ("a page that is lost, of a single query", "3.12.10", pages("/_api/cursor/")),
+        ] {
+            let world = &worlds[version];
+            let store = world.store().await?;
+            let rule = if rule.when.path.is_none() { rule.path("/_api/batch") } else { rule };
+            let armed = world.fault(rule.method("POST"));
+            let order = Guarantee::Ordered { on_error: OnError::Continue };
+            let mut batch = store.arango_batch(BatchOptions::new().guarantee(order))?;
+            let query = "FOR i IN 1..2500 RETURN i";
+            let jobs = [batch.aql(query, &())?, batch.aql(query, &())?];
+            let _report = batch.commit().await?;
+            assert_eq!(armed.fired(), 1, "{what}");
+            let applied = jobs.iter().filter(|job| job.status().is_applied()).count();
+            assert!(applied < 2, "{what}: {jobs:?}");
+            world.until_nothing_is_open().await.map_err(|error| format!("{what}: {error}"))?;
+        }
+        Ok(())
+    })
+}
+
+/// A conflict with another write is no refusal: it is tried again, where that keeps the order.
+fn conflicts() -> Trial {
+    on_servers("ended::write_write_conflicts_are_tried_again".to_owned(), |worlds| async move {
+        for shape in Shape::direct() {
+            let world = &worlds[shape.version()];
+            let collection = shape.to_string();
+            world.fill(shape, &collection).await?;
+            let store = world.store().await?;
+            world.emulator().conflict(&collection, "k0", 2);
+            let ended = world.commit(&store, shape, &collection, None).await?;
+            let status = ended.jobs[0].1.status();
+            let wrong = world.contradictions(&collection, shape.guarantee(), &ended.jobs)?;
+            assert!(wrong.is_empty(), "{shape}: {wrong:?}");
+            match shape {
+                // The later ones have run by then.
+                Shape::Multipart => {
+                    let kind = status.error().map(batch_core::Error::kind);
+                    assert_eq!(kind, Some(ErrorKind::Conflict), "{status:?}");
+                }
+                _ => assert!(status.is_applied(), "{shape}: {status:?}"),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A server that was upgraded under the store: what was to go by the call goes otherwise.
+fn without_the_route() -> Trial {
+    let name = "ended::a_multipart_call_that_is_gone_is_noticed";
+    on_servers(name.to_owned(), |worlds| async move {
+        for shape in Shape::MULTIPARTS {
+            let world = &worlds[shape.version()];
+            let collection = shape.to_string();
+            world.fill(shape, &collection).await?;
+            let store = world.store().await?;
+            world.emulator().switch(|settings| settings.batch = Some(false));
+            let ended = world.commit(&store, shape, &collection, None).await?;
+            world.emulator().switch(|settings| settings.batch = None);
+            for (expected, job) in &ended.jobs {
+                assert!(job.status().is_applied(), "{expected:?}: {:?}", job.status());
+            }
+            let wrong = world.contradictions(&collection, shape.guarantee(), &ended.jobs)?;
+            assert!(wrong.is_empty(), "{shape}: {wrong:?}");
+            let report = ended.report?;
+            assert!(report.deviations() > 0 && !report.warnings().is_empty(), "{report:?}");
+            let ordered = store.capabilities().ordered;
+            assert_eq!(ordered.as_deref(), Some("array call"), "it is remembered");
+        }
+        Ok(())
+    })
+}
+
+/// Without a connection nothing has left, so nothing is in doubt.
+fn refused() -> Trial {
+    trial("ended::a_refused_connection_leaves_no_doubt", async {
+        let mut emulator = Emulator::builder().version("3.12.10").start().await?;
+        let store =
+            ArangoStore::builder().server(emulator.url()).database("_system").connect().await?;
+        let url = format!("{}/_api/collection", emulator.url());
+        let made = reqwest::Client::new().post(url).body(r#"{"name":"things"}"#).send().await?;
+        made.error_for_status()?;
+        let put = |key: &str| Operation::put("things").at(key).doc(&json!({"number": 2}));
+        let whole = BatchOptions::new().guarantee(Guarantee::AllOrNothing { isolated: true });
+        let mut batches = Vec::new();
+        for (keys, options) in [
+            (&["a"][..], BatchOptions::new()),
+            (&["b", "c"], BatchOptions::new()),
+            (&["d", "e"], whole),
+        ] {
+            let mut batch = store.arango_batch(options.deadline(SHORT))?;
+            let jobs: Vec<_> =
+                keys.iter().map(|key| batch.queue(put(key))).collect::<Result<_, _>>()?;
+            batches.push((batch, jobs));
+        }
+        let mut removal = store.arango_batch(BatchOptions::new().deadline(SHORT))?;
+        let removed = removal.queue(Operation::delete("things").at("a"))?;
+        emulator.stop().await;
+        for (batch, jobs) in &mut batches {
+            let Err(error) = batch.commit().await else { return Err("nobody listens".into()) };
+            assert!(matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout), "{error}");
+            assert!(jobs.iter().all(batch_core::Job::is_pending), "{jobs:?}");
+        }
+        // A request without a body may be told to have left; that it did not is known all the same.
+        let ended = removal.commit().await;
+        let status = removed.status();
+        assert!(
+            matches!(status, JobStatus::NotApplied(_) | JobStatus::Pending),
+            "{status:?} {ended:?}"
+        );
+        emulator.start().await?;
+        for (batch, jobs) in &mut batches {
+            batch.commit().await?.into_result().map(drop)?;
+            assert!(jobs.iter().all(|job| job.status().is_applied()), "{jobs:?}");
+        }
+        assert_eq!(emulator.documents("_system", "things").map(|all| all.len()), Some(5));
+        let read = store.get("things", "a").await?;
+        assert!(read.is_some(), "{DATABASE}");
+        Ok(())
+    })
+}

@@ -1,0 +1,53 @@
+//! Whatever goes wrong with a request to ArangoDB, no job's answer contradicts what is in the store,
+//! which is read behind the library's back; and nothing is left open there.
+
+mod cancelled;
+mod direct;
+mod ended;
+mod shapes;
+mod table;
+mod transaction;
+mod world;
+
+use std::{collections::HashMap, process::ExitCode};
+
+use integration_tests::Result;
+use libtest_mimic::{Arguments, Trial};
+use tokio::runtime::Builder;
+
+use crate::world::World;
+
+/// A trial with servers of its own, one of each release that the shapes need.
+fn on_servers<F>(
+    name: String,
+    body: impl FnOnce(HashMap<&'static str, World>) -> F + Send + 'static,
+) -> Trial
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    Trial::test(name, move || {
+        let run = || {
+            let mut worlds = HashMap::new();
+            for version in ["3.11.14", "3.12.10"] {
+                worlds.insert(version, World::new(version)?);
+            }
+            let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+            runtime.block_on(async {
+                for world in worlds.values() {
+                    world.prepare().await?;
+                }
+                body(worlds).await
+            })
+        };
+        run().map_err(|error: integration_tests::Error| error.to_string().into())
+    })
+}
+
+fn main() -> ExitCode {
+    let trials = direct::trials()
+        .into_iter()
+        .chain(transaction::trials())
+        .chain(ended::trials())
+        .chain(cancelled::trials());
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}

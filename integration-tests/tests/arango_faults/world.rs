@@ -1,0 +1,184 @@
+//! A server that a trial does harm to, a store on it, and what is there, read behind the store's back.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use arango_emulator::{Armed, Emulator, Rule};
+use batch_arango::ArangoStore;
+use batch_core::{BatchExt as _, BatchOptions, Guarantee, Job, JobStatus, Report, StoreOptions};
+use integration_tests::{ArangoServer, Result};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::shapes::{Expected, Shape};
+
+pub(crate) const DATABASE: &str = "faults";
+/// Longer than any answer of a server that is well, and than its pauses.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+pub(crate) struct World {
+    server: ArangoServer,
+}
+
+/// A commit that has ended: what each job says, and what would bear it out.
+pub(crate) struct Ended {
+    /// An error if nothing was sent: then the batch was given back.
+    pub(crate) report: batch_core::Result<Report>,
+    pub(crate) jobs: Vec<(Expected, Job)>,
+}
+
+impl World {
+    /// Starts a server. It must not be called on a runtime.
+    pub(crate) fn new(version: &str) -> Result<Self> {
+        Ok(Self { server: ArangoServer::emulator(version)? })
+    }
+
+    pub(crate) async fn prepare(&self) -> Result<()> {
+        self.server.make_database(DATABASE).await
+    }
+
+    #[expect(clippy::expect_used, reason = "`new` starts nothing else")]
+    pub(crate) fn emulator(&self) -> &Emulator {
+        self.server.as_emulator().expect("it was started as one")
+    }
+
+    pub(crate) async fn store(&self) -> Result<ArangoStore> {
+        self.store_with(StoreOptions::new()).await
+    }
+
+    pub(crate) async fn store_with(&self, options: StoreOptions) -> Result<ArangoStore> {
+        let (user, password) = self.server.login().ok_or("the emulator asks for a login")?;
+        let builder = ArangoStore::builder()
+            .server(self.server.base())
+            .database(DATABASE)
+            .credentials(user, password)
+            .options(options.timeout(DEADLINE));
+        Ok(builder.connect().await?)
+    }
+
+    /// Makes the collection of a shape, with the documents that its operations meet.
+    pub(crate) async fn fill(&self, shape: Shape, collection: &str) -> Result<()> {
+        self.server.make_collection(DATABASE, collection).await?;
+        let there: Vec<Value> = shape.before().collect();
+        let path = format!("/_db/{DATABASE}/_api/document/{collection}");
+        self.server.must(Method::POST, &path, Some(&Value::Array(there))).await.map(drop)
+    }
+
+    /// The same, whether or not the collection is there.
+    pub(crate) async fn fill_anew(&self, shape: Shape, collection: &str) -> Result<()> {
+        let path = format!("/_db/{DATABASE}/_api/collection/{collection}");
+        match self.server.ask(Method::DELETE, &path, None).await? {
+            (200 | 404, _) => self.fill(shape, collection).await,
+            (status, answer) => Err(format!("DELETE {path}: {status} {answer}").into()),
+        }
+    }
+
+    pub(crate) fn fault(&self, rule: Rule) -> Armed {
+        self.emulator().fault(rule)
+    }
+
+    /// Queues what a shape has, and commits.
+    pub(crate) async fn commit(
+        &self,
+        store: &ArangoStore,
+        shape: Shape,
+        collection: &str,
+        deadline: Option<Duration>,
+    ) -> Result<Ended> {
+        let mut options = BatchOptions::new().guarantee(shape.guarantee());
+        if let Some(deadline) = deadline {
+            options = options.deadline(deadline);
+        }
+        let mut batch = store.arango_batch(options)?;
+        let mut jobs = Vec::new();
+        for (operation, expected) in shape.operations(collection) {
+            let job = batch.queue(operation).map_err(|rejected| rejected.to_string())?;
+            jobs.push((expected, job));
+        }
+        let report = batch.commit().await;
+        for (expected, job) in &jobs {
+            if report.is_err() != job.is_pending() {
+                let what = format!("{expected:?} is {:?} after {report:?}", job.status());
+                return Err(what.into());
+            }
+        }
+        Ok(Ended { report, jobs })
+    }
+
+    /// The number of each document, by its key.
+    pub(crate) fn numbers(&self, collection: &str) -> Result<BTreeMap<String, i64>> {
+        let found = self.emulator().documents(DATABASE, collection).ok_or("no such collection")?;
+        let numbers = found.iter().map(|document| {
+            let key = document["_key"].as_str().unwrap_or_default().to_owned();
+            (key, document["number"].as_i64().unwrap_or(i64::MIN))
+        });
+        Ok(numbers.collect())
+    }
+
+    /// Everything that contradicts what is there, in words.
+    pub(crate) fn contradictions(
+        &self,
+        collection: &str,
+        guarantee: Guarantee,
+        jobs: &[(Expected, Job)],
+    ) -> Result<Vec<String>> {
+        let found = self.numbers(collection)?;
+        let mut wrong = Vec::new();
+        let mut written = Vec::new();
+        for (expected, job) in jobs {
+            let is_done = expected.is_done(&found);
+            let is_undone = expected.is_undone(&found);
+            let status = job.status();
+            let holds = match &status {
+                JobStatus::Applied(outcome) => is_done && expected.is_told(outcome),
+                // A batch that was given back has sent nothing.
+                JobStatus::NotApplied(_) | JobStatus::Pending => is_undone,
+                JobStatus::Unknown(_) => is_done || is_undone,
+                _ => false,
+            };
+            if !holds {
+                let number = expected.number(&found);
+                wrong.push(format!("{expected:?} is {status:?}, and there is {number:?}"));
+            }
+            if expected.writes() {
+                written.push(is_done);
+            }
+        }
+        let is_whole = matches!(guarantee, Guarantee::AllOrNothing { .. });
+        if is_whole && written.iter().any(|done| *done != written[0]) {
+            wrong.push(format!("a part of a whole is there: {found:?}"));
+        }
+        let stranger = found.keys().find(|key| !jobs.iter().any(|(it, _)| it.key() == **key));
+        if let Some(key) = stranger {
+            wrong.push(format!("there is a document `{key}` that nobody wrote"));
+        }
+        Ok(wrong)
+    }
+
+    /// Waits until no transaction runs and no cursor waits on the server.
+    pub(crate) async fn until_nothing_is_open(&self) -> Result<()> {
+        // What was dropped is ended on a task of its own, by a request: that is what is waited for.
+        let emulator = self.emulator();
+        let nothing = || emulator.running_transactions().is_empty() && emulator.open_cursors() == 0;
+        let ended = async {
+            while !nothing() {
+                let seen = emulator.requests().len();
+                tokio::select! {
+                    () = emulator.until_seen(|all| all.len() > seen) => {}
+                    // A request is in the log before it has been carried out.
+                    () = tokio::time::sleep(Duration::from_millis(5)) => {}
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(3), ended).await.map_err(|_| {
+            let (transactions, cursors) =
+                (emulator.running_transactions(), emulator.open_cursors());
+            format!("left open: the transactions {transactions:?}, and {cursors} cursors")
+        })?;
+        Ok(())
+    }
+}
+
+/// A document of a number.
+pub(crate) fn numbered(key: &str, number: i64) -> Value {
+    json!({"_key": key, "number": number})
+}
