@@ -1,0 +1,356 @@
+//! Connecting to ArangoDB: logins, several coordinators, TLS, HTTP/2, compression, a client of one's
+//! own, servers that tell less or can less, and what is said when it cannot be.
+
+use std::{fs, process::ExitCode, sync::Arc};
+
+use arango_emulator::{Builder, Emulator, Fault, Rule, Seen};
+use batch_arango::{ArangoBuilder, ArangoStore, Auth};
+use batch_core::{
+    BatchExt as _, BatchOptions, Error, ErrorKind, Fate, Guarantee, JobStatus, Operation, Store,
+    StoreExt as _,
+};
+use batch_cql::rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use integration_tests::{Result, conclude_serially, trial};
+use libtest_mimic::Trial;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::json;
+use tempfile::TempDir;
+
+const RELEASE: &str = "3.12.10";
+const ISOLATED: Guarantee = Guarantee::AllOrNothing { isolated: true };
+const WHOLE: Guarantee = Guarantee::AllOrNothing { isolated: false };
+
+fn emulator() -> Builder {
+    Emulator::builder().version(RELEASE).auth("root", "hunter2")
+}
+
+fn builder(server: &Emulator) -> ArangoBuilder {
+    ArangoStore::builder().server(server.url()).credentials("root", "hunter2")
+}
+
+/// Makes the collection of the tests, by a batch-less way of the library's own HTTP client.
+async fn make_collection(server: &Emulator) -> Result<()> {
+    let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build()?;
+    let asked = client
+        .post(format!("{}/_api/collection", server.url()))
+        .basic_auth("root", Some("hunter2"))
+        .body(json!({"name": "students"}).to_string());
+    asked.send().await?.error_for_status()?;
+    server.forget_requests();
+    Ok(())
+}
+
+async fn started() -> Result<Emulator> {
+    let server = emulator().start().await?;
+    make_collection(&server).await?;
+    Ok(server)
+}
+
+/// Commits one operation, which is applied.
+async fn put(store: &dyn Store, key: &str) -> Result<()> {
+    let mut batch = store.batch(BatchOptions::new())?;
+    batch.queue(Operation::put("students").at(key).doc(&json!({"name": key.repeat(2000)})))?;
+    let _report = batch.commit().await?.into_result()?;
+    assert!(store.get("students", key).await?.is_some());
+    Ok(())
+}
+
+fn keys(server: &Emulator) -> Vec<String> {
+    let documents = server.documents("_system", "students").unwrap_or_default();
+    documents.iter().filter_map(|it| Some(it["_key"].as_str()?.to_owned())).collect()
+}
+
+fn count(server: &Emulator, wanted: impl Fn(&Seen) -> bool) -> usize {
+    server.requests().iter().filter(|seen| wanted(seen)).count()
+}
+
+/// What a connect that must fail says. Nothing of it shows the password.
+async fn refused(builder: ArangoBuilder, kind: ErrorKind, says: &str) -> Result<Error> {
+    let settings = format!("{builder:?}");
+    let error = builder.connect().await.err().ok_or("it connected")?;
+    for print in [error.to_string(), format!("{error:?}"), format!("{error:#?}"), settings] {
+        assert!(!print.contains("hunter2"), "{print}");
+    }
+    if error.kind() != kind || !error.message().contains(says) {
+        return Err(format!("{kind} and `{says}` were expected, not {error:?}").into());
+    }
+    assert_eq!(error.fate(), Fate::NotApplied);
+    Ok(error)
+}
+
+async fn both_logins_are_taken_and_shown_nowhere() -> Result<()> {
+    for auth in [Auth::Basic, Auth::Jwt] {
+        let server = started().await?;
+        let store = builder(&server).auth(auth).connect().await?;
+        put(&store, "a").await?;
+        assert!(!format!("{store:?} {store:#?}").contains("hunter2"));
+        let logins = count(&server, |seen| seen.path() == "/_open/auth");
+        assert_eq!(logins, usize::from(auth == Auth::Jwt), "one login for all requests");
+    }
+    Ok(())
+}
+
+async fn a_wrong_password_is_refused() -> Result<()> {
+    let server = started().await?;
+    for auth in [Auth::Basic, Auth::Jwt] {
+        let wrong = builder(&server).auth(auth).credentials("root", "hunter2 no more");
+        refused(wrong, ErrorKind::Unauthorized, "").await?;
+    }
+    let nobody = ArangoStore::builder().server(server.url());
+    refused(nobody, ErrorKind::Unauthorized, "").await?;
+    refused(nobody_with_a_token(&server), ErrorKind::Unauthorized, "").await?;
+    Ok(())
+}
+
+fn nobody_with_a_token(server: &Emulator) -> ArangoBuilder {
+    ArangoStore::builder().server(server.url()).token("hunter2.hunter2.hunter2")
+}
+
+async fn a_token_that_ends_early_is_renewed_once() -> Result<()> {
+    let server = started().await?;
+    let store = builder(&server).auth(Auth::Jwt).connect().await?;
+    server.expire_tokens();
+    put(&store, "a").await?;
+    assert_eq!(count(&server, |seen| seen.path() == "/_open/auth"), 2);
+    // Refused, renewed, sent again: one document.
+    assert_eq!(keys(&server), ["a"]);
+    Ok(())
+}
+
+async fn a_token_is_renewed_before_it_ends() -> Result<()> {
+    let server = started().await?;
+    server.switch(|settings| settings.token_seconds = 4.0);
+    let store = builder(&server).auth(Auth::Jwt).connect().await?;
+    let mut commits = 0;
+    while count(&server, |seen| seen.path() == "/_open/auth") < 2 {
+        put(&store, &format!("k{commits}")).await?;
+        commits += 1;
+    }
+    // None of them was refused, and so sent twice.
+    let sent = count(&server, |seen| seen.method == "POST" && seen.path().contains("/document/"));
+    assert_eq!(sent, commits);
+    Ok(())
+}
+
+async fn a_database_that_is_not_there_is_named() -> Result<()> {
+    let server = started().await?;
+    refused(builder(&server).database("nosuch"), ErrorKind::NotFound, "database").await?;
+    Ok(())
+}
+
+async fn the_next_coordinator_is_asked_where_one_cannot_be_reached() -> Result<()> {
+    let (mut first, second) = (started().await?, started().await?);
+    let store = ArangoStore::builder()
+        .servers(["http://127.0.0.1:1".to_owned(), first.url(), second.url()])
+        .credentials("root", "hunter2")
+        .connect()
+        .await?;
+    put(&store, "a").await?;
+    assert_eq!((keys(&first), keys(&second)), (vec!["a".to_owned()], vec![]));
+    first.stop().await;
+    put(&store, "b").await?;
+    assert_eq!(keys(&second), ["b"]);
+    Ok(())
+}
+
+async fn what_may_have_been_carried_out_goes_to_no_other_coordinator() -> Result<()> {
+    for (fault, there) in [(Fault::ResetBefore, false), (Fault::ResetAfter, true)] {
+        let (first, second) = (started().await?, started().await?);
+        let store = builder(&first).server(second.url()).connect().await?;
+        let armed = first.fault(Rule::new(fault).method("POST").path("/document/"));
+        let mut batch = store.batch(BatchOptions::new())?;
+        let job = batch.queue(Operation::insert("students").at("a").doc(&json!({})))?;
+        let _report = batch.commit().await?;
+        assert_eq!(armed.fired(), 1);
+        assert!(matches!(job.status(), JobStatus::Unknown(_)), "{:?}", job.status());
+        assert_eq!((keys(&first).len(), keys(&second).len()), (usize::from(there), 0));
+    }
+    Ok(())
+}
+
+/// A server that proves who it is, and files with the authority that says so and with another one.
+async fn secured() -> Result<(Emulator, TempDir)> {
+    let files = tempfile::Builder::new().prefix("unibatch-tls-").tempdir()?;
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(["127.0.0.1".to_owned()])?;
+    let of_server = authority(&files, "ca.pem")?;
+    let certificate = certificate.signed_by(&key, &of_server)?;
+    authority(&files, "other.pem")?;
+    let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes())?];
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())?;
+    let provider = Arc::new(batch_cql::rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let server = emulator().tls(Arc::new(config)).start().await?;
+    make_collection(&server).await?;
+    Ok((server, files))
+}
+
+fn authority(files: &TempDir, name: &str) -> Result<CertifiedIssuer<'static, KeyPair>> {
+    let mut params = CertificateParams::new([])?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    fs::write(files.path().join(name), authority.pem())?;
+    Ok(authority)
+}
+
+async fn a_server_is_trusted_if_the_authority_in_the_file_says_so() -> Result<()> {
+    let (server, files) = secured().await?;
+    assert!(server.url().starts_with("https://"));
+    let ours = files.path().join("ca.pem");
+    for http2 in [false, true] {
+        let store = builder(&server).tls_with_ca_file(&ours).http2(http2).connect().await?;
+        put(&store, if http2 { "b" } else { "a" }).await?;
+    }
+    assert!(count(&server, |seen| seen.protocol.contains("HTTP/2")) > 0);
+    let other = builder(&server).tls_with_ca_file(files.path().join("other.pem"));
+    refused(other, ErrorKind::Connection, "cannot connect").await?;
+    // This machine's authorities do not know it.
+    refused(builder(&server), ErrorKind::Connection, "cannot connect").await?;
+    let missing = builder(&server).tls_with_ca_file(files.path().join("none.pem"));
+    refused(missing, ErrorKind::InvalidOperation, "none.pem").await?;
+    Ok(())
+}
+
+async fn requests_travel_by_http_2_where_that_is_asked_for() -> Result<()> {
+    for (http2, protocol) in [(false, "HTTP/1.1"), (true, "HTTP/2")] {
+        let server = started().await?;
+        let store = builder(&server).http2(http2).connect().await?;
+        put(&store, "a").await?;
+        let all = server.requests().len();
+        assert_eq!(count(&server, |seen| seen.protocol.contains(protocol)), all, "{protocol}");
+    }
+    Ok(())
+}
+
+async fn requests_and_answers_are_compressed_where_that_is_asked_for() -> Result<()> {
+    for compression in [false, true] {
+        let server = started().await?;
+        server.switch(|settings| settings.compress_threshold = 100);
+        let store = builder(&server).compression(compression).connect().await?;
+        // One that is compressed at once, and one that is compressed beside the executor.
+        put(&store, "a").await?;
+        put(&store, &"b".repeat(200)).await?;
+        let zipped = count(&server, |seen| seen.header("content-encoding") == Some("gzip"));
+        assert_eq!(zipped, if compression { 2 } else { 0 });
+        let asked = count(&server, |seen| seen.header("accept-encoding") == Some("gzip"));
+        assert_eq!(asked > 0, compression);
+    }
+    Ok(())
+}
+
+async fn a_client_of_ones_own_is_taken_and_its_redirects_are_not_believed() -> Result<()> {
+    let (server, elsewhere) = (started().await?, started().await?);
+    let own = reqwest::Client::builder().user_agent("mine").build()?;
+    let store = builder(&server).client(own).connect().await?;
+    put(&store, "a").await?;
+    assert!(count(&server, |seen| seen.header("user-agent") == Some("mine")) > 0);
+    for (place, status) in [301, 302, 303, 307, 308].into_iter().enumerate() {
+        let location = format!("{}/_api/document/students", elsewhere.url());
+        let redirect = Fault::Redirect { status, location };
+        let armed = server.fault(Rule::new(redirect).method("POST").path("/document/"));
+        let mut batch = store.batch(BatchOptions::new())?;
+        let key = format!("k{place}");
+        let job = batch.queue(Operation::insert("students").at(&key).doc(&json!({})))?;
+        let _report = batch.commit().await?;
+        assert_eq!(armed.fired(), 1, "{status}");
+        assert!(matches!(job.status(), JobStatus::Unknown(_)), "{status}: {:?}", job.status());
+    }
+    assert_eq!(keys(&elsewhere), Vec::<String>::new());
+    Ok(())
+}
+
+async fn a_hardened_server_need_not_tell_its_version() -> Result<()> {
+    let server = started().await?;
+    server.switch(|settings| settings.harden = true);
+    let store = builder(&server).connect().await?;
+    put(&store, "a").await?;
+    assert_eq!(store.ping().await?.name, "ArangoDB");
+    Ok(())
+}
+
+async fn all_or_nothing_over_shards_is_refused_unless_it_is_accepted() -> Result<()> {
+    let server = started().await?;
+    server.switch(|settings| (settings.coordinator, settings.one_shard) = (true, false));
+    let plain = builder(&server).connect().await?;
+    let can = plain.capabilities();
+    assert_eq!((can.all_or_nothing, can.isolated), (None, None));
+    let refused = plain.batch(BatchOptions::new().guarantee(WHOLE)).err();
+    let refused = match refused {
+        Some(error) => error,
+        None => {
+            let mut batch = plain.batch(BatchOptions::new().guarantee(WHOLE))?;
+            batch.queue(Operation::put("students").at("a").doc(&json!({})))?;
+            batch.commit().await.err().ok_or("it was committed")?
+        }
+    };
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    let accepting = builder(&server).accept_sharded_transactions(true).connect().await?;
+    let mut batch = accepting.batch(BatchOptions::new().guarantee(WHOLE))?;
+    for key in ["b", "c"] {
+        batch.queue(Operation::put("students").at(key).doc(&json!({})))?;
+    }
+    let _report = batch.commit().await?.into_result()?;
+    assert_eq!(accepting.capabilities().isolated, None);
+    server.switch(|settings| settings.one_shard = true);
+    let one_shard = builder(&server).connect().await?;
+    let mut batch = one_shard.batch(BatchOptions::new().guarantee(ISOLATED))?;
+    for key in ["d", "e"] {
+        batch.queue(Operation::put("students").at(key).doc(&json!({})))?;
+    }
+    let _report = batch.commit().await?.into_result()?;
+    assert_eq!(keys(&server).len(), 4);
+    Ok(())
+}
+
+async fn the_parameters_of_a_url_reach_the_wire() -> Result<()> {
+    let server = started().await?;
+    let url = format!(
+        "arango://root:hunter2@{},127.0.0.1:1/_system?auth=jwt&protocol=http2&compression=gzip",
+        server.address()
+    );
+    let store = unibatch::connect(&url).await?;
+    put(&*store, "a").await?;
+    let seen = server.requests();
+    let document =
+        seen.iter().find(|seen| seen.method == "POST" && seen.path().contains("/document/"));
+    let document = document.ok_or("no document was written")?;
+    assert!(document.protocol.contains("HTTP/2"), "{document:?}");
+    assert_eq!(document.header("content-encoding"), Some("gzip"));
+    let authorization = document.header("authorization").unwrap_or_default();
+    assert!(authorization.to_lowercase().starts_with("bearer "));
+    Ok(())
+}
+
+macro_rules! trials {
+    ($($name:ident),+ $(,)?) => {
+        vec![$(trial(stringify!($name), $name())),+]
+    };
+}
+
+fn main() -> ExitCode {
+    let all: Vec<Trial> = trials![
+        both_logins_are_taken_and_shown_nowhere,
+        a_wrong_password_is_refused,
+        a_token_that_ends_early_is_renewed_once,
+        a_token_is_renewed_before_it_ends,
+        a_database_that_is_not_there_is_named,
+        the_next_coordinator_is_asked_where_one_cannot_be_reached,
+        what_may_have_been_carried_out_goes_to_no_other_coordinator,
+        a_server_is_trusted_if_the_authority_in_the_file_says_so,
+        requests_travel_by_http_2_where_that_is_asked_for,
+        requests_and_answers_are_compressed_where_that_is_asked_for,
+        a_client_of_ones_own_is_taken_and_its_redirects_are_not_believed,
+        a_hardened_server_need_not_tell_its_version,
+        all_or_nothing_over_shards_is_refused_unless_it_is_accepted,
+        the_parameters_of_a_url_reach_the_wire,
+    ];
+    conclude_serially(all)
+}
