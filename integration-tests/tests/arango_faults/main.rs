@@ -9,13 +9,16 @@ mod table;
 mod transaction;
 mod world;
 
-use std::{collections::HashMap, process::ExitCode};
+use std::{collections::HashMap, process::ExitCode, time::Duration};
 
 use integration_tests::Result;
 use libtest_mimic::{Arguments, Trial};
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, time::timeout};
 
 use crate::world::World;
+
+/// The longest that a trial may take: most take less than a second.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// A trial with servers of its own, one of each release that the shapes need.
 fn on_servers<F>(
@@ -36,7 +39,9 @@ where
                 for world in worlds.values() {
                     world.prepare().await?;
                 }
-                body(worlds).await
+                // A trial that does not end is one that fails.
+                let ended = timeout(LONGEST, body(worlds)).await;
+                ended.map_err(|_| format!("it did not end within {LONGEST:?}"))?
             })
         };
         run().map_err(|error: integration_tests::Error| error.to_string().into())
