@@ -1,5 +1,5 @@
 //! Connecting to ArangoDB: logins, several coordinators, TLS, HTTP/2, compression, a client of one's
-//! own, servers that tell less or can less, and what is said when it cannot be.
+//! own, servers that tell less or can less, and what is said when something cannot be.
 
 use std::{fs, process::ExitCode, sync::Arc};
 
@@ -329,6 +329,28 @@ async fn the_parameters_of_a_url_reach_the_wire() -> Result<()> {
     Ok(())
 }
 
+async fn what_cannot_be_sent_is_in_no_plan_and_named() -> Result<()> {
+    let server = started().await?;
+    let store = builder(&server).connect().await?;
+    let good = || Operation::put("students").at("a").doc(&json!({}));
+    let contradicts = || Operation::put("students").key("id", "b").doc(&json!({"id": "c"}));
+    let mut batch = store.batch(BatchOptions::new())?;
+    let jobs = batch.queue_all([good(), contradicts()]).map_err(|rejected| rejected.to_string())?;
+    let plan = batch.plan().await?;
+    assert_eq!((plan.operations(), plan.refused.len()), (1, 1), "{plan}");
+    let report = batch.commit().await?;
+    assert_eq!((report.applied(), report.not_applied(), report.deviations()), (1, 1, 0));
+    assert!(matches!(jobs[1].status(), JobStatus::NotApplied(_)));
+    let elsewhere = || Operation::put("nowhere").at("a").doc(&json!({}));
+    for second in [contradicts(), elsewhere()] {
+        let mut batch = store.batch(BatchOptions::new().guarantee(WHOLE))?;
+        batch.queue_all([good(), second]).map_err(|rejected| rejected.to_string())?;
+        let error = batch.commit().await.err().ok_or("it was committed")?;
+        assert!(error.message().contains("operation 2"), "{error}");
+    }
+    Ok(())
+}
+
 macro_rules! trials {
     ($($name:ident),+ $(,)?) => {
         vec![$(trial(stringify!($name), $name())),+]
@@ -351,6 +373,7 @@ fn main() -> ExitCode {
         a_hardened_server_need_not_tell_its_version,
         all_or_nothing_over_shards_is_refused_unless_it_is_accepted,
         the_parameters_of_a_url_reach_the_wire,
+        what_cannot_be_sent_is_in_no_plan_and_named,
     ];
     conclude_serially(all)
 }

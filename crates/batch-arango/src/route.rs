@@ -127,6 +127,8 @@ impl Router<'_> {
         guarantee: Guarantee,
         ways: &Ways,
     ) -> Result<Route> {
+        // What cannot be encoded is known now, so that no plan has it.
+        encode::check(operation)?;
         let path = if self.facts.multipart { encode::path_size(operation) } else { 0 };
         let size = encode::size(operation) + path;
         let bytes = u32::try_from(size).unwrap_or(u32::MAX);

@@ -189,7 +189,18 @@ impl ArangoBackend {
         if !check_all(chunk, answers).await {
             return Ok(());
         }
-        let mut transaction = self.begin(chunk).await?;
+        let mut transaction = match self.begin(chunk).await {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                return match missing_collection(chunk, &error) {
+                    Some(place) => {
+                        answers.set(place, Err(error));
+                        Ok(())
+                    }
+                    None => Err(error),
+                };
+            }
+        };
         let mut bodies = Vec::with_capacity(chunk.len());
         let mut next = run::next(chunk, 0, true);
         while let Some(range) = next {
@@ -288,6 +299,20 @@ fn first_failure(answers: &Answers, range: std::ops::Range<usize>) -> Option<Sto
         Some(Err(error)) => Some(Stopped { place: Some(place), error: error.clone() }),
         _ => None,
     })
+}
+
+/// The number of "collection or view not found".
+const COLLECTION_NOT_FOUND: u32 = 1203;
+
+/// The first operation on the collection that a begin did not find, as far as the server names it.
+fn missing_collection(chunk: &Chunk<'_>, error: &Error) -> Option<usize> {
+    let source = std::error::Error::source(error)?.downcast_ref::<errors::ServerError>()?;
+    let named = source
+        .message
+        .rsplit(' ')
+        .next()
+        .filter(|_| source.number == Some(COLLECTION_NOT_FOUND))?;
+    chunk.operations().position(|operation| operation.collection == named)
 }
 
 /// Answers what cannot be encoded, and says whether all can be.
