@@ -41,7 +41,7 @@ impl ArangoBackend {
             next = run::next(chunk, range.end, arrays);
             since += range.len();
             body.clear();
-            let Some(run) = run::encode(chunk, range, &mut body, answers) else { continue };
+            let Some(run) = run::encode(chunk, range, &mut body, answers).await else { continue };
             let head = PartHead {
                 method: run.request.method.as_str(),
                 path: &run.request.path,

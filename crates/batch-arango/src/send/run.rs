@@ -12,7 +12,7 @@ use batch_core::{
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 
-use super::{of_document, of_element, set_all};
+use super::{SLICE, of_document, of_element, set_all};
 use crate::{
     array,
     encode::{self, Form, Request},
@@ -61,44 +61,47 @@ pub(crate) fn next(chunk: &Chunk<'_>, start: usize, arrays: bool) -> Option<Rang
 
 /// Appends the body of a run. What cannot be encoded is answered, and left out; `None` if nothing
 /// is left.
-pub(crate) fn encode(
+pub(crate) async fn encode(
     chunk: &Chunk<'_>,
     run: Range<usize>,
     out: &mut Vec<u8>,
     answers: &mut Answers,
 ) -> Option<Encoded> {
-    encode_as(chunk, run, false, out, answers)
+    if run.len() > 1 {
+        return encode_array(chunk, run, out, answers).await;
+    }
+    let place = run.start;
+    match encode::single_request(chunk.operation(place)?, out) {
+        Ok(request) => Some(Encoded { request, is_array: false, places: vec![place] }),
+        Err(error) => {
+            answers.set(place, Err(error));
+            None
+        }
+    }
 }
 
 /// As [`encode`], for a request that is all of a chunk. It has a body if it writes, since that is what
 /// is held back until a connection is there to take it: a document is deleted by an array of one.
-pub(crate) fn encode_alone(
+pub(crate) async fn encode_alone(
     chunk: &Chunk<'_>,
     out: &mut Vec<u8>,
     answers: &mut Answers,
 ) -> Option<Encoded> {
-    let form = chunk.operation(0).and_then(Form::of);
-    encode_as(chunk, 0..1, form.is_some_and(|form| form.verb == Verb::Delete), out, answers)
+    match chunk.operation(0).and_then(Form::of) {
+        Some(form) if form.verb == Verb::Delete => encode_array(chunk, 0..1, out, answers).await,
+        _ => encode(chunk, 0..1, out, answers).await,
+    }
 }
 
-fn encode_as(
+/// As [`encode`], as an array, however many there are. Gives way in between.
+pub(crate) async fn encode_array(
     chunk: &Chunk<'_>,
     run: Range<usize>,
-    as_array: bool,
     out: &mut Vec<u8>,
     answers: &mut Answers,
 ) -> Option<Encoded> {
     let first = chunk.operation(run.start)?;
-    let form = Form::of(first).filter(|_| as_array || run.len() > 1);
-    let Some(form) = form else {
-        return match encode::single_request(first, out) {
-            Ok(request) => Some(Encoded { request, is_array: false, places: vec![run.start] }),
-            Err(error) => {
-                answers.set(run.start, Err(error));
-                None
-            }
-        };
-    };
+    let form = Form::of(first)?;
     let mut places = Vec::with_capacity(run.len());
     out.push(b'[');
     for place in run {
@@ -113,6 +116,9 @@ fn encode_as(
                 out.truncate(start);
                 answers.set(place, Err(error));
             }
+        }
+        if place % SLICE == SLICE - 1 {
+            tokio::task::yield_now().await;
         }
     }
     out.push(b']');

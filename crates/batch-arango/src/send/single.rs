@@ -11,7 +11,7 @@ use crate::{backend::ArangoBackend, http::Call};
 impl ArangoBackend {
     pub(crate) async fn send_single(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let mut body = Vec::new();
-        let Some(run) = run::encode_alone(chunk, &mut body, answers) else { return Ok(()) };
+        let Some(run) = run::encode_alone(chunk, &mut body, answers).await else { return Ok(()) };
         let mut call = Call::new(run.request.method.clone(), &run.request.path, body);
         call.if_match = run.request.if_match.as_deref();
         let reply = self.client.call(&call, &|| chunk.sent()).await?;

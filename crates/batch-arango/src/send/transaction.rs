@@ -262,7 +262,7 @@ impl ArangoBackend {
         let mut body = Vec::new();
         let mut own = Answers::new(chunk.len());
         let whole = |error| Stopped { place: None, error };
-        let Some(run) = run::encode(chunk, range.clone(), &mut body, &mut own) else {
+        let Some(run) = run::encode(chunk, range.clone(), &mut body, &mut own).await else {
             return Err(first_failure(&own, range).unwrap_or_else(|| whole(unclear())));
         };
         let call = Call::new(run.request.method.clone(), &run.request.path, body);
