@@ -238,12 +238,14 @@ struct Block {
     bytes: Vec<u8>,
     /// Where the bytes of each operation end; none until something is kept.
     ends: Vec<u32>,
+    /// How many operations there are.
+    count: usize,
 }
 
 impl Kept {
-    /// A further slice of the queue is routed now.
-    pub(crate) fn begin_slice(&mut self) {
-        self.blocks.push(Block::default());
+    /// A further slice of the queue is routed now, of so many operations.
+    pub(crate) fn begin_slice(&mut self, count: usize) {
+        self.blocks.push(Block { count, ..Block::default() });
     }
 
     fn push(&mut self, place: usize, bytes: &[u8]) {
@@ -252,7 +254,7 @@ impl Kept {
             return;
         }
         if block.ends.is_empty() {
-            block.ends.reserve_exact(SLICE as usize);
+            block.ends.reserve_exact(block.count);
             block.ends.resize(place % SLICE as usize, 0);
         }
         block.bytes.extend_from_slice(bytes);

@@ -17,7 +17,7 @@ use std::{
     collections::{BinaryHeap, HashMap, VecDeque},
     ops::Range,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -53,7 +53,8 @@ struct Commit {
     work: Arc<Work>,
     planned: Planned,
     kept: Arc<Kept>,
-    mechanisms: Vec<Arc<Mechanism>>,
+    /// The plan's, each from when it is first used.
+    mechanisms: Vec<OnceLock<Arc<Mechanism>>>,
     next_lane: usize,
     ready: VecDeque<Lane>,
     asleep: BinaryHeap<Reverse<Asleep>>,
@@ -74,7 +75,7 @@ impl Commit {
         work.ledger().warnings = std::mem::take(&mut planned.routes.warnings);
         let refused = std::mem::take(&mut planned.refused);
         work.hold(refused.into_iter().map(|(index, error)| Held { index, error, of_batch: false }));
-        let mechanisms = planned.routes.mechanisms.iter().cloned().map(Arc::new).collect();
+        let mechanisms = planned.routes.mechanisms.iter().map(|_| OnceLock::new()).collect();
         let kept = Arc::new(std::mem::take(&mut planned.routes.kept));
         Self {
             work,
@@ -95,7 +96,7 @@ impl Commit {
     ///
     /// # Errors
     /// Only if nothing was sent.
-    async fn drive(&mut self, mut timer: Pin<Box<Sleep>>) -> Result<()> {
+    async fn drive(&mut self, mut timer: Pin<&mut Sleep>) -> Result<()> {
         let most = self.work.shared.options.max_in_flight;
         let mut attempts = FuturesUnordered::new();
         let mut since_breath = 0;
@@ -195,7 +196,9 @@ impl Commit {
     }
 
     fn mechanism(&self, id: MechanismId) -> Option<Arc<Mechanism>> {
-        self.mechanisms.get(usize::from(id.0)).map(Arc::clone)
+        let known = self.planned.routes.mechanisms.get(usize::from(id.0))?;
+        let shared = self.mechanisms.get(usize::from(id.0))?;
+        Some(Arc::clone(shared.get_or_init(|| Arc::new(known.clone()))))
     }
 
     fn key_of(&self, index: u32) -> Option<KeyId> {

@@ -14,7 +14,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, Sleep},
+};
 
 use crate::{
     Batch, BatchOptions, Capabilities, Error, ErrorKind, Key, Outcome, Result, Server, Store,
@@ -150,12 +154,16 @@ impl Engine {
 
 /// The runtime that the caller is in, if it has a timer.
 pub(crate) fn timed_runtime(what: &str) -> Result<Handle> {
+    timer(what, Instant::now()).map(|(runtime, _)| runtime)
+}
+
+/// The runtime that the caller is in, and a timer of it.
+pub(crate) fn timer(what: &str, until: Instant) -> Result<(Handle, Sleep)> {
     // Tokio has no question for it: making a timer panics where there is none, and that is a
     // mistake to report, not to die of.
     let timed = |runtime: Handle| {
-        std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)))
-            .is_ok()
-            .then_some(runtime)
+        let timer = std::panic::catch_unwind(|| tokio::time::sleep_until(until)).ok()?;
+        Some((runtime, timer))
     };
     Handle::try_current().ok().and_then(timed).ok_or_else(|| {
         let message =

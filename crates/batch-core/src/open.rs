@@ -12,7 +12,7 @@ use crate::{
     backend::Terms,
     callback::Callbacks,
     commit::{RunningCommit, Work, prepare},
-    engine::{Shared, timed_runtime},
+    engine::{Shared, timed_runtime, timer},
     operation::operation_name,
     queue::Queue,
     table::{JobTable, Status, Verdict},
@@ -265,14 +265,13 @@ impl Batch for OpenedBatch {
         if !matches!(self.phase, Phase::Open { .. }) {
             return Err(self.not_open("a commit"));
         }
-        let runtime = timed_runtime("commit")?;
-        let running = self.shared.begin_commit()?;
         let started = Instant::now();
         let timeout = self.options.deadline.unwrap_or(self.shared.options.timeout);
         let deadline = started
             .checked_add(timeout)
             .unwrap_or_else(|| started + std::time::Duration::from_secs(u32::MAX.into()));
-        let timer = tokio::time::sleep_until(deadline);
+        let (runtime, timer) = timer("commit", deadline)?;
+        let running = self.shared.begin_commit()?;
         let Phase::Open { queue, callbacks } = std::mem::replace(&mut self.phase, Phase::Discarded)
         else {
             return Err(self.not_open("a commit"));

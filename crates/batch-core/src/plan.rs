@@ -214,7 +214,7 @@ pub(crate) async fn plan(
     let mut start = 0;
     while start < queue.len() {
         let end = queue.len().min(start + SLICE);
-        routes.kept.begin_slice();
+        routes.kept.begin_slice((end - start) as usize);
         backend.route(View::range(queue, start, end), terms, &mut routes)?;
         check_routes(backend, &routes, start as usize..end as usize)?;
         start = end;

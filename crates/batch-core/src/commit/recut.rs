@@ -1,6 +1,6 @@
 //! What the plan did not foresee: chunks that are cut smaller, operations that are routed anew.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{
     Commit, NO_CHUNK,
@@ -164,7 +164,7 @@ impl Commit {
             });
             ids.push(known.mechanism(mechanism));
         }
-        self.mechanisms = known.mechanisms.iter().cloned().map(Arc::new).collect();
+        self.mechanisms.resize_with(known.mechanisms.len(), OnceLock::new);
         for warning in new.warnings {
             self.work.ledger().warn(warning);
         }

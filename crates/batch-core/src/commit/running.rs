@@ -130,7 +130,7 @@ pub(crate) async fn prepare(
 }
 
 async fn run(work: Arc<Work>, timer: Sleep) -> Result<Report> {
-    let mut timer = Box::pin(timer);
+    let mut timer = std::pin::pin!(timer);
     let unresolved = |error| work.ledger().unresolved = Some(error);
     let planned = tokio::select! {
         biased;

@@ -2,10 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use foldhash::fast::FixedState;
 use tokio::time::Instant;
 
 /// How long a learned size is believed.
@@ -20,18 +24,24 @@ struct Sizes {
 
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
-    by_mechanism: Mutex<HashMap<String, Sizes>>,
+    by_mechanism: Mutex<ByMechanism>,
+    /// Nothing was refused in most stores' lives, and then nobody need look anything up.
+    any_refused: AtomicBool,
 }
 
+type ByMechanism = HashMap<String, Sizes, FixedState>;
+
 impl Learned {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Sizes>> {
+    fn lock(&self) -> MutexGuard<'_, ByMechanism> {
         self.by_mechanism.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is believed of a mechanism, if something was refused lately.
     fn believed(&self, mechanism: &str) -> Option<Sizes> {
+        if !self.any_refused.load(Ordering::Acquire) {
+            return None;
+        }
         let mut map = self.lock();
-        // Nothing was refused in most stores' lives, and then no clock need be read.
         let sizes = *map.get(mechanism).filter(|sizes| sizes.refused < u64::MAX)?;
         if sizes.at.elapsed() > BELIEVED {
             map.remove(mechanism);
@@ -76,6 +86,7 @@ impl Learned {
 
     pub(crate) fn refused(&self, mechanism: &str, bytes: u64) {
         let mut map = self.lock();
+        self.any_refused.store(true, Ordering::Release);
         let nothing = Sizes { taken: 0, refused: u64::MAX, at: Instant::now() };
         let sizes = map.entry(mechanism.to_owned()).or_insert(nothing);
         if sizes.at.elapsed() > BELIEVED {

@@ -76,6 +76,13 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
+    /// One operation in one chunk.
+    pub(super) fn of_one(chunk: ChunkSpec) -> Self {
+        let mut chunks = Pile::default();
+        chunks.push(chunk);
+        Self { order: vec![0], chunks, bytes: chunk.bytes, free: 1, ..Self::default() }
+    }
+
     /// The chunks of a lane, from 0; `None` if there are fewer lanes.
     pub(crate) fn lane(&self, number: usize) -> Option<Range<usize>> {
         match number.checked_sub(self.free) {

@@ -122,6 +122,9 @@ impl Repeated {
 /// Splits the queue into chunks and lanes, giving way between slices.
 pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     refuse_oversized(routes, limits).await;
+    if let [route] = &*routes.routes {
+        return cut_one(route, routes);
+    }
     let (repeated, folded_bytes) = find_repeated(routes).await;
     let mut free = FreeChunks::new(routes, limits).await;
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
@@ -156,6 +159,13 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     }
     cut.repeated = repeated;
     cut
+}
+
+/// The one chunk of one operation: what all the rest comes to, without the tables for many.
+fn cut_one(route: &Route, routes: &Routes) -> Cut {
+    let Some(mechanism) = mechanism_of(routes, 0) else { return Cut::default() };
+    let bytes = u64::from(route.bytes) + mechanism.added(1);
+    Cut::of_one(ChunkSpec { start: 0, end: 1, mechanism: route.mechanism, bytes })
 }
 
 /// Which keys occur more than once, and the bytes of all operations on those that are folded. Two
