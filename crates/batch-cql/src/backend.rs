@@ -150,7 +150,7 @@ impl CqlBackend {
         if let Some(known) = look_up() {
             return Ok(known);
         }
-        self.session.refresh_metadata().await.map_err(|error| errors::of_metadata(&error))?;
+        self.refresh().await?;
         look_up().ok_or_else(|| self.unknown_table(collection))
     }
 
@@ -212,10 +212,21 @@ impl CqlBackend {
         {
             return Ok(());
         }
+        // Needed once, so not a part of every commit's future.
+        Box::pin(self.resolve_unknown(statement)).await
+    }
+
+    /// Reads the driver's metadata again.
+    async fn refresh(&self) -> Result<()> {
+        let refreshing = Box::pin(self.session.refresh_metadata());
+        refreshing.await.map_err(|error| errors::of_metadata(&error))
+    }
+
+    async fn resolve_unknown(&self, statement: &Arc<dyn NativeStatement>) -> Result<()> {
         let mut native = self.prepare_native(statement).await;
         if native.as_ref().is_ok_and(|native| native.changed().is_some()) {
             // The driver may not have heard of it yet.
-            self.session.refresh_metadata().await.map_err(|error| errors::of_metadata(&error))?;
+            self.refresh().await?;
             native = self.prepare_native(statement).await;
         }
         let native = match native {
@@ -410,7 +421,7 @@ impl Backend for CqlBackend {
 
     async fn resolve(&self, operations: View<'_>, stale: bool) -> Result<()> {
         if stale {
-            self.session.refresh_metadata().await.map_err(|error| errors::of_metadata(&error))?;
+            self.refresh().await?;
             self.schema.forget();
             let mut natives = self.natives();
             natives.texts.clear();
@@ -429,10 +440,7 @@ impl Backend for CqlBackend {
             let keyspace = self.keyspace.as_deref();
             if self.schema.look_up(shape.collection, keyspace, &state).is_none() && !refreshed {
                 // Somebody else may have made it a moment ago.
-                self.session
-                    .refresh_metadata()
-                    .await
-                    .map_err(|error| errors::of_metadata(&error))?;
+                self.refresh().await?;
                 (state, refreshed) = (self.session.get_cluster_state(), true);
                 self.schema.look_up(shape.collection, keyspace, &state);
             }

@@ -116,7 +116,9 @@ impl ServerClock {
         // Also if the caller is dropped in between.
         let _ends = Ends(&self.is_measuring);
         let question = question();
-        match tokio::time::timeout(PATIENCE, self.measure(session, &question)).await {
+        // Seldom needed, so not a part of every commit's future.
+        let measuring = Box::pin(self.measure(session, &question));
+        match tokio::time::timeout(PATIENCE, measuring).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the server's time cannot be read; the former difference stays");

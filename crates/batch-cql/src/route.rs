@@ -16,9 +16,9 @@ use crate::{
     replicas::Replicas,
     row::{CellRef, Row},
     schema::Known,
-    send::direct,
+    send::direct::{self, MOST_KEPT},
     size,
-    way::{PARTITION_BYTES, Way, Ways, whole},
+    way::{PARTITION_BYTES, Ride, Way, Ways, whole},
 };
 
 /// What the operations of one shape are about.
@@ -27,6 +27,21 @@ pub(crate) enum Target {
     Table(Arc<Known>),
     Statement(Arc<Native>),
     Unusable(Error),
+}
+
+/// Where one operation goes, until the mechanism has a number.
+struct Routed {
+    ride: Ride,
+    group: u64,
+    pool: u16,
+    key: Option<KeyId>,
+    bytes: u32,
+}
+
+impl Routed {
+    fn by(&self, mechanism: MechanismId) -> Route {
+        Route::new(mechanism, self.group, self.key, self.bytes).in_pool(self.pool)
+    }
 }
 
 /// What routing reads besides the operations.
@@ -49,14 +64,15 @@ impl Router<'_> {
     ) -> Result<()> {
         let logged = terms.batch_type == Some(BatchType::Logged);
         let all = matches!(terms.guarantee, Guarantee::AllOrNothing { .. });
-        let ways = Ways::register(routes, self.limits, logged, self.spread && !all);
+        let mut ways = Ways::new(self.limits, logged, self.spread && !all);
         // Under all-or-nothing the bytes are counted as the server counts them: a partition once.
         let mut counted: Vec<u64> = match all {
             true => routes.iter().map(|(_, route)| route.group).collect(),
             false => Vec::new(),
         };
         counted.sort_unstable();
-        let (mut row, mut cells, mut kept) = (Row::default(), Vec::new(), Vec::new());
+        let (mut row, mut cells, mut kept) =
+            (Row::new(), Vec::new(), Vec::with_capacity(MOST_KEPT));
         let mut recent: Option<(u32, Target, bool)> = None;
         for operation in operations.iter() {
             if recent.as_ref().is_none_or(|(shape, ..)| *shape != operation.shape) {
@@ -66,26 +82,27 @@ impl Router<'_> {
             }
             let Some((_, target, differ)) = &recent else { continue };
             kept.clear();
-            let route = match target {
+            let routed = match target {
                 Target::Table(known) => {
                     let replicas = differ.then_some(self.replicas);
-                    let route = portable(known, replicas, &operation, ways, terms, &mut row);
-                    if let Ok(Route { key: Some(key), .. }) = &route {
+                    let routed = portable(known, replicas, &operation, terms, &mut row);
+                    if let Ok(Routed { key: Some(key), .. }) = &routed {
                         direct::keep_row(known, &operation, *key, &row, &mut kept);
                     }
-                    route
+                    routed
                 }
                 Target::Statement(native) => {
-                    let route = route_native(native, &operation, ways, terms, &mut cells);
-                    if let Ok(route) = &route {
-                        direct::keep_native(native, route.key, &cells, &mut kept);
+                    let routed = route_native(native, &operation, terms, &mut cells);
+                    if let Ok(routed) = &routed {
+                        direct::keep_native(native, routed.key, &cells, &mut kept);
                     }
-                    route
+                    routed
                 }
                 Target::Unusable(error) => Err(error.clone()),
             };
-            match route {
-                Ok(mut route) => {
+            match routed {
+                Ok(routed) => {
+                    let mut route = routed.by(ways.of(routed.ride, routes));
                     if all {
                         match counted.binary_search(&route.group) {
                             Ok(_) => route.bytes = route.bytes.saturating_sub(PER_PARTITION),
@@ -98,13 +115,13 @@ impl Router<'_> {
             }
         }
         if all && operations.is_last() {
-            return self.together(ways, terms, routes);
+            return self.together(&ways, terms, routes);
         }
         Ok(())
     }
 
     /// The one way of an all-or-nothing batch, or why there is none.
-    fn together(&self, ways: Ways, terms: Terms, routes: &mut Routes) -> Result<()> {
+    fn together(&self, ways: &Ways<'_>, terms: Terms, routes: &mut Routes) -> Result<()> {
         let isolated = matches!(terms.guarantee, Guarantee::AllOrNothing { isolated: true });
         let refuse = |place: usize, reason: &str| {
             Err(Error::new(
@@ -112,7 +129,9 @@ impl Router<'_> {
                 format!("all-or-nothing is refused on cql: operation {}: {reason}", place + 1),
             ))
         };
-        let conditional = |id: MechanismId| id == ways.condition || id == ways.native_condition;
+        let [condition, native_condition, counter] =
+            [Ride::Condition, Ride::NativeCondition, Ride::Counter].map(|ride| ways.known(ride));
+        let conditional = |id: MechanismId| [condition, native_condition].contains(&Some(id));
         let Some((_, first)) = routes.iter().next() else { return Ok(()) };
         let first = *first;
         let other_partition = routes.iter().find(|(_, route)| route.group != first.group);
@@ -120,7 +139,8 @@ impl Router<'_> {
         let other_table = routes.iter().find(|(_, route)| route.pool != first.pool);
         let other_table = other_table.map(|(place, _)| place);
         let count = routes.iter().count();
-        if let Some((place, _)) = routes.iter().find(|(_, route)| route.mechanism == ways.counter) {
+        if let Some((place, _)) = routes.iter().find(|(_, route)| Some(route.mechanism) == counter)
+        {
             return refuse(place, "counter updates are applied one by one; use another guarantee");
         }
         let way = if routes.iter().any(|(_, route)| conditional(route.mechanism)) {
@@ -185,10 +205,9 @@ fn portable(
     known: &Known,
     replicas: Option<&Replicas>,
     operation: &OperationRef<'_>,
-    ways: Ways,
     terms: Terms,
     row: &mut Row,
-) -> Result<Route> {
+) -> Result<Routed> {
     let verb = operation.verb;
     encode_operation(known, operation, row)?;
     if matches!(verb, Verb::Put | Verb::Insert | Verb::Replace) {
@@ -212,28 +231,27 @@ fn portable(
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     let own_options = options.ttl.is_some() || options.timestamp.is_some();
     let logged = terms.batch_type == Some(BatchType::Logged);
-    let (way, group) = if verb.is_conditional() && own_options {
-        (ways.native_condition, key.get())
+    let (ride, group) = if verb.is_conditional() && own_options {
+        (Ride::NativeCondition, key.get())
     } else if verb.is_conditional() {
-        (ways.condition, key.get())
+        (Ride::Condition, key.get())
     } else if bytes as usize > PARTITION_BYTES && !logged {
-        (if own_options { ways.single } else { ways.folded_single }, key.get())
+        (if own_options { Ride::Single } else { Ride::FoldedSingle }, key.get())
     } else {
-        let way = if own_options { ways.apart } else { ways.plain };
-        (way, if logged { 0 } else { partition })
+        let ride = if own_options { Ride::Apart } else { Ride::Plain };
+        (ride, if logged { 0 } else { partition })
     };
+    let key = Some(key);
     // All-or-nothing looks at partitions and tables afterwards.
     if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
-        let way = if verb.is_conditional() { ways.condition } else { ways.plain };
-        return Ok(Route::new(way, partition, Some(key), bytes).in_pool(table_number(known.hash)));
+        let ride = if verb.is_conditional() { Ride::Condition } else { Ride::Plain };
+        return Ok(Routed { ride, group: partition, pool: table_number(known.hash), key, bytes });
     }
-    let route = Route::new(way, group, Some(key), bytes);
-    Ok(match replicas {
-        Some(replicas) if way == ways.plain || way == ways.apart => {
-            route.in_pool(replicas.of_row(known, row))
-        }
-        _ => route,
-    })
+    let pool = match replicas {
+        Some(replicas) if matches!(ride, Ride::Plain | Ride::Apart) => replicas.of_row(known, row),
+        _ => 0,
+    };
+    Ok(Routed { ride, group, pool, key, bytes })
 }
 
 /// Why an all-or-nothing batch travels so, where its name does not say it.
@@ -266,10 +284,9 @@ fn why_whole(
 fn route_native(
     native: &Native,
     operation: &OperationRef<'_>,
-    ways: Ways,
     terms: Terms,
     cells: &mut Vec<u8>,
-) -> Result<Route> {
+) -> Result<Routed> {
     cells.clear();
     native.write_cells(operation, cells)?;
     let facts = &native.prepared.facts;
@@ -300,25 +317,25 @@ fn route_native(
     // Something that is no other's: a statement by itself.
     let own = || KeyId::of(("own", operation.index)).get();
     if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
-        let way = match (facts.counter, facts.conditional) {
-            (true, _) => ways.counter,
-            (_, true) => ways.native_condition,
-            _ => ways.apart,
+        let ride = match (facts.counter, facts.conditional) {
+            (true, _) => Ride::Counter,
+            (_, true) => Ride::NativeCondition,
+            _ => Ride::Apart,
         };
         let group = partition.unwrap_or_else(own);
-        return Ok(Route::new(way, group, key, bytes).in_pool(table_number(native.table_hash())));
+        return Ok(Routed { ride, group, pool: table_number(native.table_hash()), key, bytes });
     }
-    let (way, group) = match partition {
-        _ if facts.conditional => (ways.native_condition, own()),
+    let (ride, group) = match partition {
+        _ if facts.conditional => (Ride::NativeCondition, own()),
         // What is there may make the server refuse it, and its neighbours with it.
-        _ if facts.alone => (ways.single, own()),
-        Some(partition) if facts.counter => (ways.counter, partition),
-        None if facts.counter => (ways.counter, own()),
-        _ if forced == Some(BatchType::Logged) => (ways.apart, 0),
-        Some(partition) if bytes as usize <= PARTITION_BYTES => (ways.apart, partition),
-        _ => (ways.single, own()),
+        _ if facts.alone => (Ride::Single, own()),
+        Some(partition) if facts.counter => (Ride::Counter, partition),
+        None if facts.counter => (Ride::Counter, own()),
+        _ if forced == Some(BatchType::Logged) => (Ride::Apart, 0),
+        Some(partition) if bytes as usize <= PARTITION_BYTES => (Ride::Apart, partition),
+        _ => (Ride::Single, own()),
     };
-    Ok(Route::new(way, group, key, bytes))
+    Ok(Routed { ride, group, pool: 0, key, bytes })
 }
 
 /// What the server counts for a partition, however many rows of it are written.

@@ -43,6 +43,11 @@ pub(crate) enum CellRef<'a> {
 }
 
 impl Row {
+    /// An empty row with room for a small one.
+    pub(crate) fn new() -> Self {
+        Self { bytes: Vec::with_capacity(64), cells: Vec::with_capacity(8), order: Vec::new() }
+    }
+
     /// Empties the row and gives it so many columns.
     pub(crate) fn clear(&mut self, columns: usize) {
         self.bytes.clear();

@@ -239,7 +239,11 @@ impl Known {
         let Some(cell) = self.statements.get(place) else {
             return Err(Error::new(ErrorKind::Protocol, "there is no such statement"));
         };
-        cell.get_or_try_init(|| async {
+        if let Some(known) = cell.get() {
+            return Ok(known);
+        }
+        // Needed once, so not a part of every request's future.
+        let preparing = Box::pin(cell.get_or_try_init(|| async {
             match prepare.prepare(&self.text(form, using, true)).await {
                 Err(error) if is_about_schema(&error) => {
                     Err(Error::new(ErrorKind::Stale, error.message().to_owned()).with_source(error))
@@ -252,8 +256,8 @@ impl Known {
                 }
                 typed => typed,
             }
-        })
-        .await
+        }));
+        preparing.await
     }
 }
 

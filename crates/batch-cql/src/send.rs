@@ -46,6 +46,12 @@ impl CqlBackend {
         if self.send_direct(way, chunk, answers).await? {
             return Ok(());
         }
+        // Its future is larger than what most chunks need.
+        Box::pin(self.send_encoded(way, chunk, answers)).await
+    }
+
+    /// Sends a chunk whose operations are encoded first.
+    async fn send_encoded(&self, way: Way, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let mut entries = Entries::default();
         for (place, operation) in chunk.operations().enumerate() {
             if let Err(error) = entries.add(self, place, &operation) {

@@ -61,91 +61,129 @@ const SMALL: u32 = 10;
 /// Why partitions share a batch.
 const WHY_SPREAD: &str = "partitions with the same replicas and fewer than 10 writes each share a request: one request each would cost more than the writes";
 
-/// The mechanisms of one plan.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ways {
+/// What an operation asks of the request that it travels in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ride {
     /// Plain writes that are folded, of one partition.
-    pub(crate) plain: MechanismId,
+    Plain,
     /// Plain writes of one partition, of which none shares a chunk with another on its key.
-    pub(crate) apart: MechanismId,
+    Apart,
     /// All plain operations on one key, as one statement.
-    pub(crate) folded_single: MechanismId,
+    FoldedSingle,
     /// One operation's statement, whatever it is.
-    pub(crate) single: MechanismId,
+    Single,
     /// All operations on one key, with a condition.
-    pub(crate) condition: MechanismId,
+    Condition,
     /// A statement of the user's with a condition.
-    pub(crate) native_condition: MechanismId,
+    NativeCondition,
     /// Counter updates of one partition.
-    pub(crate) counter: MechanismId,
+    Counter,
 }
 
-impl Ways {
-    /// Under best effort and in order. `logged` forces the batch log on plain writes.
-    pub(crate) fn register(
-        routes: &mut Routes,
-        limits: &Limits,
-        logged: bool,
-        spread: bool,
-    ) -> Self {
-        let frame = |way: Way| {
-            let mut mechanism = Mechanism::new(way.name());
-            mechanism.max_bytes = limits.request_bytes();
-            mechanism.exact_bytes = false;
-            mechanism
-        };
-        let single = |repeats| {
-            let mut mechanism = frame(Way::Single);
-            (mechanism.max_operations, mechanism.repeats) = (1, repeats);
-            mechanism.atomic = true;
-            mechanism
-        };
-        let folded_single = routes.mechanism(single(Repeats::Folded));
-        let lone = routes.mechanism(single(Repeats::Apart));
-        let mut plain = |repeats, alone| {
-            if logged {
-                let mut mechanism = frame(Way::Logged);
-                mechanism.max_bytes = limits.fail_bytes;
-                mechanism.why =
-                    Some("the batch is forced to be logged, whatever its partitions".into());
-                (mechanism.repeats, mechanism.atomic) = (repeats, true);
-                return routes.mechanism(mechanism);
-            }
-            let mut mechanism = frame(Way::Partition);
-            mechanism.max_operations = PARTITION_STATEMENTS;
-            mechanism.max_bytes = PARTITION_BYTES.min(mechanism.max_bytes);
-            (mechanism.repeats, mechanism.atomic) = (repeats, true);
-            mechanism.alone = Some(alone);
-            if spread {
-                let mut several = frame(Way::Spread);
-                several.max_operations = PARTITION_STATEMENTS;
-                several.max_bytes = limits.warn_bytes;
-                several.repeats = repeats;
-                several.why = Some(WHY_SPREAD.into());
-                let several = routes.mechanism(several);
-                mechanism.pooled = Some(Pooled::new(several, limits.warn_partitions, SMALL));
-            }
-            routes.mechanism(mechanism)
-        };
-        let (plain, apart) = (plain(Repeats::Folded, folded_single), plain(Repeats::Apart, lone));
-        let condition = |repeats| {
-            let mut mechanism = frame(Way::Condition);
-            (mechanism.max_operations, mechanism.repeats) = (1, repeats);
-            mechanism.max_bytes = limits.mutation_bytes.min(mechanism.max_bytes);
-            mechanism
-        };
-        let mut counter = frame(Way::Counter);
-        counter.max_operations = PARTITION_STATEMENTS;
-        counter.max_bytes = limits.warn_bytes;
-        Self {
-            plain,
-            apart,
-            folded_single,
-            single: lone,
-            condition: routes.mechanism(condition(Repeats::Folded)),
-            native_condition: routes.mechanism(condition(Repeats::Apart)),
-            counter: routes.mechanism(counter),
+/// The mechanisms of one plan, each made known when it is first asked for: most batches need one.
+#[derive(Clone, Debug)]
+pub(crate) struct Ways<'l> {
+    limits: &'l Limits,
+    /// Whether the batch log is forced on plain writes.
+    logged: bool,
+    /// Whether partitions may share a batch.
+    spread: bool,
+    known: [Option<MechanismId>; 7],
+}
+
+impl<'l> Ways<'l> {
+    pub(crate) const fn new(limits: &'l Limits, logged: bool, spread: bool) -> Self {
+        Self { limits, logged, spread, known: [None; 7] }
+    }
+
+    /// The mechanism of a ride.
+    #[inline]
+    pub(crate) fn of(&mut self, ride: Ride, routes: &mut Routes) -> MechanismId {
+        match self.known(ride) {
+            Some(known) => known,
+            None => self.make_known(ride, routes),
         }
+    }
+
+    /// The mechanism of a ride, if somebody asked for it.
+    #[inline]
+    pub(crate) fn known(&self, ride: Ride) -> Option<MechanismId> {
+        self.known.get(ride as usize).copied().flatten()
+    }
+
+    #[cold]
+    fn make_known(&mut self, ride: Ride, routes: &mut Routes) -> MechanismId {
+        let id = match ride {
+            Ride::Plain => {
+                let alone = self.of(Ride::FoldedSingle, routes);
+                self.plain(Repeats::Folded, alone, routes)
+            }
+            Ride::Apart => {
+                let alone = self.of(Ride::Single, routes);
+                self.plain(Repeats::Apart, alone, routes)
+            }
+            Ride::FoldedSingle => routes.mechanism(self.single(Repeats::Folded)),
+            Ride::Single => routes.mechanism(self.single(Repeats::Apart)),
+            Ride::Condition => routes.mechanism(self.condition(Repeats::Folded)),
+            Ride::NativeCondition => routes.mechanism(self.condition(Repeats::Apart)),
+            Ride::Counter => {
+                let mut counter = self.frame(Way::Counter);
+                counter.max_operations = PARTITION_STATEMENTS;
+                counter.max_bytes = self.limits.warn_bytes;
+                routes.mechanism(counter)
+            }
+        };
+        if let Some(known) = self.known.get_mut(ride as usize) {
+            *known = Some(id);
+        }
+        id
+    }
+
+    fn frame(&self, way: Way) -> Mechanism {
+        let mut mechanism = Mechanism::new(way.name());
+        mechanism.max_bytes = self.limits.request_bytes();
+        mechanism.exact_bytes = false;
+        mechanism
+    }
+
+    fn single(&self, repeats: Repeats) -> Mechanism {
+        let mut mechanism = self.frame(Way::Single);
+        (mechanism.max_operations, mechanism.repeats) = (1, repeats);
+        mechanism.atomic = true;
+        mechanism
+    }
+
+    fn condition(&self, repeats: Repeats) -> Mechanism {
+        let mut mechanism = self.frame(Way::Condition);
+        (mechanism.max_operations, mechanism.repeats) = (1, repeats);
+        mechanism.max_bytes = self.limits.mutation_bytes.min(mechanism.max_bytes);
+        mechanism
+    }
+
+    fn plain(&self, repeats: Repeats, alone: MechanismId, routes: &mut Routes) -> MechanismId {
+        if self.logged {
+            let mut mechanism = self.frame(Way::Logged);
+            mechanism.max_bytes = self.limits.fail_bytes;
+            mechanism.why =
+                Some("the batch is forced to be logged, whatever its partitions".into());
+            (mechanism.repeats, mechanism.atomic) = (repeats, true);
+            return routes.mechanism(mechanism);
+        }
+        let mut mechanism = self.frame(Way::Partition);
+        mechanism.max_operations = PARTITION_STATEMENTS;
+        mechanism.max_bytes = PARTITION_BYTES.min(mechanism.max_bytes);
+        (mechanism.repeats, mechanism.atomic) = (repeats, true);
+        mechanism.alone = Some(alone);
+        if self.spread {
+            let mut several = self.frame(Way::Spread);
+            several.max_operations = PARTITION_STATEMENTS;
+            several.max_bytes = self.limits.warn_bytes;
+            several.repeats = repeats;
+            several.why = Some(WHY_SPREAD.into());
+            let several = routes.mechanism(several);
+            mechanism.pooled = Some(Pooled::new(several, self.limits.warn_partitions, SMALL));
+        }
+        routes.mechanism(mechanism)
     }
 }
 

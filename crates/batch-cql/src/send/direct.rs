@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// More bytes are encoded again: what is kept adds to what the batch holds.
-const MOST: usize = 96;
+pub(crate) const MOST_KEPT: usize = 96;
 
 /// The target's number, the key's id (0 for none), and where the values are.
 const HEAD: usize = 4 + 8 + 1;
@@ -75,7 +75,7 @@ pub(crate) fn keep_row(
     };
     begin(known.number, Some(key), shape, kept);
     (0..columns).for_each(|column| push(kept, cell_of(known, row, column, whole)));
-    if kept.len() > MOST {
+    if kept.len() > MOST_KEPT {
         kept.clear();
     }
 }
@@ -87,7 +87,7 @@ pub(crate) fn keep_native(native: &Native, key: Option<KeyId>, cells: &[u8], kep
     }
     if native.is_typed() {
         begin(native.number, key, Shape::Typed, kept);
-    } else if HEAD + cells.len() <= MOST {
+    } else if HEAD + cells.len() <= MOST_KEPT {
         begin(native.number, key, Shape::Native, kept);
         kept.extend_from_slice(cells);
     }
