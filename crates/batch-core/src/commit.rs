@@ -21,7 +21,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, Sleep};
 
@@ -322,9 +321,7 @@ impl Commit {
                 if slice.first() != unit.operations.first() {
                     tokio::task::yield_now().await;
                 }
-                let applied = |index: &u32| (*index, number, Verdict::Applied(Bytes::new()));
-                let settled = self.work.settle(slice.iter().map(applied));
-                self.note(&settled);
+                self.work.settle_applied(slice);
             }
             self.ready.push_back(lane);
             return Ok(());

@@ -87,6 +87,11 @@ enum Answer {
 }
 
 impl Tally {
+    /// Counts operations that are applied.
+    pub(crate) fn count_applied(&mut self, count: u32) {
+        self.applied += u64::from(count);
+    }
+
     pub(crate) fn count(&mut self, verdict: &Verdict) {
         let status = match verdict.status() {
             Status::Applied | Status::Queued | Status::Sent => {

@@ -319,6 +319,25 @@ impl JobTable {
         count
     }
 
+    /// As [`settle`](Self::settle), for operations that are applied and of which the store said
+    /// nothing more: nearly all are, so nothing is built for each. Those that have ended stay so.
+    pub(crate) fn settle_applied(&self, indices: &[u32]) -> u32 {
+        let mut count = 0;
+        for byte in indices.iter().filter_map(|index| self.statuses.byte(*index)) {
+            if !Status::from_byte(byte.load(Ordering::Relaxed)).is_terminal() {
+                byte.store(Status::Applied as u8, Ordering::Release);
+                count += 1;
+            }
+        }
+        fence(Ordering::SeqCst);
+        let watched = self.has_waiters.load(Ordering::Relaxed);
+        self.settled.fetch_add(count, Ordering::Relaxed);
+        if watched {
+            self.wake(indices);
+        }
+        count
+    }
+
     fn wake(&self, ended: &[u32]) {
         let mut wakers = Vec::new();
         {

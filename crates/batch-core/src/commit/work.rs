@@ -307,6 +307,17 @@ impl Work {
         settled
     }
 
+    /// Settles operations as applied, of which the store said nothing more.
+    pub(crate) fn settle_applied(&self, operations: &[u32]) {
+        let mut ledger = self.ledger();
+        if !ledger.retrying.is_empty() {
+            // An acknowledgement settles a doubt.
+            operations.iter().for_each(|index| drop(ledger.retrying.remove(index)));
+        }
+        let count = self.table.settle_applied(operations);
+        ledger.tally.count_applied(count);
+    }
+
     /// Ends every operation of a range that has no verdict: what may have been executed as
     /// unknown, the rest as not applied. The error that it was last sent again for becomes the
     /// source.
