@@ -299,6 +299,7 @@ impl Commit {
 
     async fn take_answers(&mut self, lane: Lane, unit: Unit, sent: SentUnit) -> Result<()> {
         let SentUnit { mut answers, result, sent, number, span } = sent;
+        let was_begun = sent || result.is_err();
         {
             let mut ledger = self.work.ledger();
             ledger.deviations += u64::from(!unit.planned);
@@ -342,6 +343,11 @@ impl Commit {
             learned.taken(&unit.mechanism.name, unit.bytes);
         }
         self.settle(number, settle, of_chunk.as_ref()).await?;
+        let goes_on = !(retry.is_empty() && stale.is_empty()) && self.stopped.is_none();
+        if !was_begun && !goes_on {
+            // Encoding refused each of them: no request was made.
+            self.work.ledger().forget_attempt(&unit);
+        }
         if let (Some(error), false) = (divisible, cut.is_empty()) {
             self.work.note_retries(cut.iter().map(|(index, error)| (*index, error)));
             if self.stopped.is_some() {

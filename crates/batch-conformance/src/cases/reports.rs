@@ -1,7 +1,8 @@
 //! What a commit returns.
 
-use batch_core::{BatchOptions, ErrorKind, Fate, KEPT_ERRORS, Operation};
+use batch_core::{BatchOptions, ErrorKind, Fate, Guarantee, KEPT_ERRORS, Operation};
 use batch_memory::Fault;
+use serde_json::json;
 
 use crate::{
     Case, Context,
@@ -15,6 +16,12 @@ pub(super) const CASES: &[Case] = &[
         counts_mechanisms_and_jobs_add_up,
         [],
         "report (what a commit returns): per-operation failures live in the report."
+    ),
+    case!(
+        reports,
+        what_is_not_sent_is_no_attempt,
+        [],
+        "Attempts are counted in one place: the requests that were begun."
     ),
     case!(
         reports,
@@ -61,6 +68,20 @@ async fn counts_mechanisms_and_jobs_add_up(context: Context) {
         assert_eq!((report.retries(), report.deviations()), (0, 0), "{report}");
         assert_eq!((report.errors().count(), report.errors_by_kind().count()), (0, 0));
         assert!(report.callback_failures().is_empty());
+    }
+}
+
+async fn what_is_not_sent_is_no_attempt(context: Context) {
+    // Planning or encoding refuses it, as the store has it.
+    let contradictory = |id: &str| context.put(id, &json!({"id": "another"}));
+    let split = |guarantee: &Guarantee| !matches!(guarantee, Guarantee::AllOrNothing { .. });
+    for guarantee in context.guarantees().filter(split) {
+        let operations = [contradictory("a"), contradictory("b")];
+        let (jobs, report) = commit_on(&**context.store(), asking(guarantee), operations).await;
+        assert_agree(&report, &jobs);
+        assert_eq!((report.not_applied(), report.attempts()), (2, 0), "{report}");
+        assert_eq!((report.retries(), report.deviations()), (0, 0), "{report}");
+        assert!(report.mechanisms().is_empty(), "{report}");
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::unit::Unit;
 use crate::{
     BatchOptions, Error, Jobs, Report,
     backend::{Mechanism, ROOM_FOR_ATTEMPTS, Terms},
@@ -414,6 +415,13 @@ impl Ledger {
                 operations,
             }),
         }
+    }
+
+    /// Takes back what was counted for a unit of which nothing was left to send.
+    pub(super) fn forget_attempt(&mut self, unit: &Unit) {
+        self.attempts -= 1;
+        self.retries -= u64::from(unit.again);
+        self.deviations -= u64::from(!unit.planned);
     }
 
     pub(crate) fn note_why_again(&mut self, why: &Error) {
