@@ -74,7 +74,8 @@ impl fmt::Display for Guarantee {
 pub enum OnError {
     /// Goes on with the next.
     Continue,
-    /// Leaves the rest out: it is `NotApplied(Skipped)`.
+    /// Leaves the rest out: it is `NotApplied(Skipped)`. Where a request with several operations
+    /// would run on after a failure, each has a request of its own, and the plan warns of it.
     Stop,
 }
 

@@ -8,7 +8,9 @@ use batch_memory::{Fault, SentChunk};
 use crate::{
     Case, Context,
     case::case,
-    context::{WHOLE, aged, asking, assert_applied, assert_pending, commit_on, quick},
+    context::{
+        CONTINUE, STOP, WHOLE, aged, asking, assert_applied, assert_pending, commit_on, quick,
+    },
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -23,6 +25,12 @@ pub(super) const CASES: &[Case] = &[
         shows_chunks_bytes_mechanism_and_guarantee,
         [],
         "`plan()` shows it all: chunks, bytes (exact or an upper bound, it says which), mechanism, guarantee, warnings."
+    ),
+    case!(
+        plan,
+        warns_where_stopping_costs_a_request_for_each_operation,
+        [Ordered],
+        "Where a mechanism runs on after a failure, its chunks have one operation; `plan()` shows warnings."
     ),
     case!(
         plan,
@@ -96,6 +104,30 @@ async fn shows_chunks_bytes_mechanism_and_guarantee(context: Context) {
     assert_eq!(report.attempts(), plan.chunks.len() as u64);
 }
 
+async fn warns_where_stopping_costs_a_request_for_each_operation(context: Context) {
+    let mut together = 0;
+    for (guarantee, count) in [(CONTINUE, 3), (STOP, 3), (STOP, 1)] {
+        let mut batch = context.store().batch(asking(guarantee)).unwrap();
+        batch.queue_all(context.puts(count)).unwrap();
+        let plan = batch.plan().await.unwrap();
+        let is_it = |warning: &String| {
+            warning.contains("one by one")
+                && ["`ordered`", "`all-or-nothing`"].iter().all(|other| warning.contains(other))
+        };
+        let warned = plan.warnings.iter().any(is_it);
+        match (guarantee, count) {
+            (STOP, 3) => {
+                assert!(warned || plan.chunks.len() <= together, "{plan}");
+                assert!(!warned || plan.chunks.len() == 3, "{plan}");
+            }
+            _ => assert!(!warned, "{plan}"),
+        }
+        together = plan.chunks.len();
+        let report = batch.commit().await.unwrap();
+        assert_eq!(report.warnings(), plan.warnings, "{report}");
+    }
+}
+
 async fn leaves_the_batch_as_it_was(context: Context) {
     let mut batch = context.store().batch(BatchOptions::new()).unwrap();
     let jobs = batch.queue_all(context.puts(3)).unwrap();
@@ -145,7 +177,9 @@ async fn assert_planned(batch: &mut dyn Batch, sent: impl Fn() -> Vec<SentChunk>
     let plan = batch.plan().await.unwrap();
     assert!(sent().is_empty());
     let report = batch.commit().await.unwrap();
-    assert_eq!(report.warnings().is_empty(), report.deviations() == 0, "{report}");
+    // What the plan warned of is no deviation.
+    let told = report.warnings().iter().any(|warning| !plan.warnings.contains(warning));
+    assert_eq!(told, report.deviations() > 0, "{report}");
     let first: Vec<_> = sent()
         .into_iter()
         .filter(|chunk| chunk.attempt == 1)

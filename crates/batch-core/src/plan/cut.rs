@@ -288,13 +288,24 @@ pub(super) async fn cut_ordered(
         }
         give_way(place, end).await;
     }
+    let lone = in_order.lone;
     cut.bytes = in_order.bytes;
     cut.chunks = in_order.chunks;
     keys.free().await;
     if cut.chunks.len() > 0 {
         cut.lanes.push(0..cut.chunks.len());
     }
+    if lone > 1 {
+        routes.warnings.push(one_by_one(lone));
+    }
     (cut, stopped)
+}
+
+/// What stopping costs where a request cannot stop by itself.
+fn one_by_one(operations: u64) -> String {
+    format!(
+        "{operations} operations go one by one, each in a request of its own, because a request with several would run on after a failure; ask for `ordered` if what follows a failure may run, or for `all-or-nothing` if nothing may"
+    )
 }
 
 /// The error of operations that an ordered batch leaves out.
@@ -325,6 +336,8 @@ pub(crate) struct InOrder<'a> {
     /// The operations of the last chunk, those that are folded into others left out.
     counted: u64,
     added: u32,
+    /// The chunks of one operation that are that because a failure in a larger one would not stop it.
+    lone: u64,
     /// Of all chunks.
     pub(super) bytes: u64,
     pub(crate) chunks: Pile<ChunkSpec>,
@@ -340,6 +353,7 @@ impl<'a> InOrder<'a> {
             keys: Keys::default(),
             counted: 0,
             added: 0,
+            lone: 0,
             bytes: 0,
             chunks: Pile::default(),
         }
@@ -383,6 +397,7 @@ impl<'a> InOrder<'a> {
                 }
                 self.keys.extend(route.key.map(KeyId::get));
                 self.counted = 1;
+                self.lone += u64::from(alone);
                 let bytes = size + u64::from(mechanism.overhead);
                 self.bytes += bytes;
                 let mechanism = route.mechanism;
