@@ -30,7 +30,8 @@
 //!
 //! A bare key is the document's `_key`. The string forms of named parts are joined to one, in the
 //! order of their names, and each part is an attribute of its own too. A document may repeat them and
-//! may not contradict them. `_id` and `_rev` in a document are left out, so what was read can be written.
+//! may not contradict them. `_id` and `_rev` in a document are left out unread, so what was read can be written, also to
+//! another collection.
 //!
 //! # What an answer says
 //!

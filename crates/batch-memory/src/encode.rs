@@ -54,6 +54,7 @@ pub(crate) fn encode(operation: OperationRef<'_>) -> Result<Change> {
             Error::new(ErrorKind::InvalidOperation, message).with_source(error)
         })?;
         attributes.remove(REVISION);
+        take_bare_key(operation.key, &mut attributes)?;
         for (name, value) in operation.key.parts() {
             let name = if name.is_empty() { BARE_KEY } else { name };
             if name == REVISION {
@@ -81,6 +82,20 @@ pub(crate) fn encode(operation: OperationRef<'_>) -> Result<Change> {
     })
 }
 
+/// Takes the attribute of bare keys out of a document with a key of named parts, which are its
+/// attributes: it may say no other key.
+fn take_bare_key(key: KeyRef<'_>, attributes: &mut Attributes) -> Result<()> {
+    if key.string_parts().any(|(name, _)| name.is_empty() || name == BARE_KEY) {
+        return Ok(());
+    }
+    match (attributes.remove(BARE_KEY), &*key.string_forms()) {
+        (None, _) => Ok(()),
+        (Some(given), [form]) => check_same(BARE_KEY, &given, form),
+        (Some(given), _) if given.get() == "null" => Ok(()),
+        (Some(_), _) => Err(contradicts(BARE_KEY)),
+    }
+}
+
 /// A document may repeat an attribute of its key, but not contradict it.
 fn check_same(name: &str, given: &RawValue, key: &str) -> Result<()> {
     let value: serde_json::Value = serde_json::from_str(given.get()).map_err(|error| {
@@ -91,15 +106,14 @@ fn check_same(name: &str, given: &RawValue, key: &str) -> Result<()> {
         serde_json::Value::String(text) => text,
         other => other.to_string(),
     };
-    if form == key {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::InvalidOperation,
-        format!(
-            "the document's attribute `{name}` contradicts the key; leave it out of the document"
-        ),
-    ))
+    if form == key { Ok(()) } else { Err(contradicts(name)) }
+}
+
+fn contradicts(name: &str) -> Error {
+    let message = format!(
+        "the document's attribute `{name}` contradicts the key; leave it out of the document"
+    );
+    Error::new(ErrorKind::InvalidOperation, message)
 }
 
 #[cfg(test)]

@@ -170,8 +170,7 @@ impl<'de> Visitor<'de> for Copying<'_> {
                 true
             } else if name == KEY {
                 is_same(value, &KeyValue::from(self.text))
-                    || self.key.bare().is_some_and(|bare| is_same(value, &KeyValue::from(bare)))
-                    || part.is_some_and(|(_, key)| is_same(value, &key))
+                    || only_part(self.key).is_some_and(|key| is_same(value, &key))
             } else if let Some((_, key)) = part {
                 is_same(value, &key)
             } else {
@@ -192,6 +191,12 @@ impl<'de> Visitor<'de> for Copying<'_> {
         }
         Ok(())
     }
+}
+
+fn only_part(key: KeyRef<'_>) -> Option<KeyValue<'_>> {
+    let mut parts = key.parts();
+    let (_, only) = parts.next()?;
+    parts.next().is_none().then_some(only)
 }
 
 /// Whether an attribute is the part of a key, by its string form; null is as absent.

@@ -160,6 +160,11 @@ fn a_document_may_repeat_its_key_and_the_servers_attributes() {
     // By its string form, as the key itself.
     let put = Operation::put("students").key("id", 7).doc_text(r#"{"id":"7"}"#);
     assert_eq!(element(&put).1, r#"{"_key":"7","id":7}"#);
+    // `_key` may say the part itself, or what the server makes of it.
+    for text in [r#"{"_key":"a b"}"#, r#"{"_key":"a!20b"}"#] {
+        let put = Operation::put("students").key("id", "a b").doc_text(text);
+        assert_eq!(element(&put).1, r#"{"_key":"a!20b","id":"a b"}"#, "{text}");
+    }
     // Values that only look like the name change nothing.
     let put =
         Operation::put("students").key("id", "a").doc_text(r#"{"x":"id","y":{"id":2,"_key":"z"}}"#);

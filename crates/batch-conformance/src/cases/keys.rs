@@ -1,9 +1,9 @@
 //! Keys: which are the same, which are not, which are refused.
 
 use batch_core::{
-    Batch as _, BatchExt as _, BatchOptions, ErrorKind, Key, KeyValue, Operation, Verb,
+    Batch as _, BatchExt as _, BatchOptions, Error, ErrorKind, Key, KeyValue, Operation, Verb,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Case, Context,
@@ -47,6 +47,18 @@ pub(super) const CASES: &[Case] = &[
         the_parts_of_the_key_are_attributes_of_the_document,
         [],
         "The key's attributes themselves are stored too."
+    ),
+    case!(
+        keys,
+        a_document_may_repeat_its_key_and_not_contradict_it,
+        [],
+        "The key's attributes themselves are stored too, so a document may not say others."
+    ),
+    case!(
+        keys,
+        the_attribute_of_bare_keys_may_not_contradict_a_named_key,
+        [StringFormKeys],
+        "A bare string is the single part, named `_key` where the store has no schema."
     ),
     case!(
         keys,
@@ -144,6 +156,47 @@ async fn the_parts_of_the_key_are_attributes_of_the_document(context: Context) {
     context.given("a", &json!({"name": "Abby"})).await;
     let found = context.read("a").await.expect("it is there");
     assert_eq!(found["id"], "a", "{found}");
+}
+
+/// Commits puts of documents beside keys, each by itself, and says which are refused for what they say.
+async fn assert_contradict(context: &Context, puts: impl IntoIterator<Item = (Key, Value, bool)>) {
+    for (key, document, contradicts) in puts {
+        let put = Operation::put(context.collection().to_owned()).at(key.clone()).doc(&document);
+        let (jobs, report) = context.commit([put]).await;
+        let found = context.read_key(&key).await;
+        let part = format!("{key:?} {document}");
+        if contradicts {
+            let kind = report.errors().next().map(Error::kind);
+            assert_eq!(kind, Some(ErrorKind::InvalidOperation), "{part}");
+            assert!(found.is_none(), "{part}: {found:?}");
+        } else {
+            assert_applied(&jobs);
+            assert!(found.is_some(), "{part}");
+        }
+    }
+}
+
+async fn a_document_may_repeat_its_key_and_not_contradict_it(context: Context) {
+    let id = |text: &str| Key::new().part("id", text);
+    let puts = [(id("a"), json!({"id": "a"}), false), (id("b"), json!({"id": "another"}), true)];
+    assert_contradict(&context, puts).await;
+}
+
+async fn the_attribute_of_bare_keys_may_not_contradict_a_named_key(context: Context) {
+    let id = |text: &str| Key::new().part("id", text);
+    let puts = [
+        (Key::from("a"), json!({"_key": "a"}), false),
+        (Key::from("b"), json!({"_key": "another"}), true),
+        (id("c"), json!({"_key": "c"}), false),
+        (id("d e/f"), json!({"_key": "d e/f"}), false),
+        (id("g"), json!({"id": null, "_key": null}), false),
+        (id("h"), json!({"_key": "another"}), true),
+        (id("i"), json!({"id": "i", "_key": 1}), true),
+        (Key::new().part("id", 7), json!({"_key": "7"}), false),
+        (id("j").part("n", 1), json!({"_key": "j"}), true),
+        (id("k").part("n", 1), json!({"_key": null}), false),
+    ];
+    assert_contradict(&context, puts).await;
 }
 
 async fn a_key_with_a_mistake_is_refused_at_queue(context: Context) {
