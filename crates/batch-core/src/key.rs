@@ -463,6 +463,14 @@ impl<'de> Deserialize<'de> for PartValue {
             fn visit_u64<E: de::Error>(self, int: u64) -> std::result::Result<PartValue, E> {
                 Ok(PartValue(KeyValue::Int(int.into())))
             }
+            fn visit_f64<E: de::Error>(self, _: f64) -> std::result::Result<PartValue, E> {
+                // Its digits may be others than those that were written.
+                Err(E::custom(format_args!(
+                    "a number in a key is an integer from {} to {}, without point and exponent; give any other as a string",
+                    i64::MIN,
+                    u64::MAX
+                )))
+            }
             fn visit_bool<E: de::Error>(self, value: bool) -> std::result::Result<PartValue, E> {
                 Ok(PartValue(KeyValue::Bool(value)))
             }
@@ -538,7 +546,9 @@ mod tests {
             ("1", "a key: a string, or an object"),
             ("{}", "no part"),
             (r#"{"a":null}"#, "a string, an integer or a boolean"),
-            (r#"{"a":1.5}"#, "a string, an integer or a boolean"),
+            (r#"{"a":1.5}"#, "a number in a key is an integer"),
+            (r#"{"a":1e20}"#, "from -9223372036854775808 to 18446744073709551615"),
+            (r#"{"a":18446744073709551616}"#, "give any other as a string"),
             (r#"{"a":[1]}"#, "a string, an integer or a boolean"),
             (r#"{"":1}"#, "empty name"),
             (r#"{"a":1,"a":2}"#, "duplicate attribute `a`"),

@@ -1,6 +1,6 @@
 //! The NDJSON form of operations: one JSON object each, read strictly.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -57,6 +57,9 @@ impl FormError {
         let expected = match error.classify() {
             _ if message == "recursion limit exceeded" => {
                 "; at most 127 levels of nesting are read, so make the document flatter"
+            }
+            _ if message == "number out of range" => {
+                "; the largest is about 1.8e308, so write it as a string"
             }
             serde_json::error::Category::Eof => "; expected one whole JSON object",
             serde_json::error::Category::Syntax => "; expected one JSON object and nothing else",
@@ -131,11 +134,9 @@ struct Line<'a> {
     values: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "text")]
     if_revision: Option<Cow<'a, str>>,
-    /// Whole seconds.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "seconds")]
     ttl: Option<u64>,
-    /// Microseconds since the Unix epoch.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "microseconds")]
     timestamp: Option<i64>,
     #[serde(default, deserialize_with = "present")]
     returning: Option<ReturningWord>,
@@ -163,6 +164,35 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    integer(deserializer, "a time to live in whole seconds").map(Some)
+}
+
+fn microseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    integer(deserializer, "a time in whole microseconds since 1970").map(Some)
+}
+
+/// An integer of a field whose meaning says what was expected, where a type's name would not.
+fn integer<'de, D: Deserializer<'de>, N: TryFrom<i64> + TryFrom<u64>>(
+    deserializer: D,
+    expected: &'static str,
+) -> Result<N, D::Error> {
+    struct Integer<N>(&'static str, PhantomData<N>);
+    impl<N: TryFrom<i64> + TryFrom<u64>> Visitor<'_> for Integer<N> {
+        type Value = N;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+        fn visit_i64<E: de::Error>(self, int: i64) -> Result<N, E> {
+            N::try_from(int).map_err(|_| E::invalid_value(de::Unexpected::Signed(int), &self))
+        }
+        fn visit_u64<E: de::Error>(self, int: u64) -> Result<N, E> {
+            N::try_from(int).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(int), &self))
+        }
+    }
+    deserializer.deserialize_any(Integer(expected, PhantomData))
 }
 
 pub(super) fn text<'de, D: Deserializer<'de>>(
@@ -294,11 +324,14 @@ fn statement(text: &str, line: &Line<'_>, language: Language) -> Result<Operatio
             };
             if !fits {
                 let expected = match language {
-                    Language::Aql => "an object",
-                    Language::Cql => "an array or an object",
+                    Language::Aql => r#"an object of the query's variables, such as {"age":20}"#,
+                    Language::Cql => {
+                        r#"an array of the statement's values, such as ["Abby"], or an object of them by name"#
+                    }
                 };
-                return Err(FormError::at(raw, 0, format!("`{}` is {expected}", values.1))
-                    .within(text, raw));
+                let message =
+                    format!("`{}` is {expected}; leave it out if there are none", values.1);
+                return Err(FormError::at(raw, 0, message).within(text, raw));
             }
             raw
         }
@@ -484,6 +517,19 @@ mod tests {
             (r#"{"op":"aql"}"#, 1, "`aql` needs `query`"),
             (r#"{"op":"aql","query":"x","bind":[]}"#, 32, "`bind` is an object"),
             (r#"{"op":"cql","statement":"x","values":7}"#, 38, "`values` is an array"),
+            (r#"{"op":"aql","query":"x","bind":null}"#, 32, "leave it out if there are none"),
+            (r#"{"op":"put","collection":"s","key":"k","ttl":-1}"#, 47, "in whole seconds"),
+            (r#"{"op":"put","collection":"s","key":"k","ttl":1.5}"#, 48, "in whole seconds"),
+            (
+                r#"{"op":"put","collection":"s","key":"k","timestamp":9223372036854775808}"#,
+                70,
+                "in whole microseconds",
+            ),
+            (
+                r#"{"op":"put","collection":"s","key":"k","doc":{"a":1e999}}"#,
+                55,
+                "write it as a string",
+            ),
             (&deep, 177, "recursion limit exceeded"),
         ] {
             let error = Operation::from_json(line).unwrap_err();

@@ -88,7 +88,10 @@ fn a_bad_line_is_told_with_file_line_and_column_and_nothing_is_sent() {
             "a document is a JSON object",
         ),
         (r#"{"op":"put","collection":"s","key":"a"}"#, 1, "`put` needs `doc`"),
-        (r#"{"op":"put","collection":"s","key":"a","doc":{},"ttl":"1h"}"#, 58, "u64"),
+        (r#"{"op":"put","collection":"s","key":"a","doc":{},"ttl":"1h"}"#, 58, "whole seconds"),
+        (r#"{"op":"get","collection":"s","key":{"id":1e20}}"#, 45, "give any other as a string"),
+        (r#"{"op":"aql","query":"RETURN 1","bind":null}"#, 39, "`bind` is an object"),
+        (r#"{"op":"cql","statement":"x","values":null}"#, 38, "leave it out if there are none"),
         (&deep, 177, "recursion limit"),
     ] {
         let place = Place::new();
