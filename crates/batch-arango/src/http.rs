@@ -428,12 +428,22 @@ fn reason(error: &reqwest::Error) -> String {
 
 fn not_reached(server: &Url, error: reqwest::Error) -> Error {
     let error = error.without_url();
-    let message = format!(
-        "cannot connect to {}: {}; look whether ArangoDB listens there",
-        name_of(server),
-        reason(&error)
-    );
+    let name = name_of(server);
+    let reason = reason(&error);
+    let message = if server.scheme() == "https" && is_no_tls(&reason) {
+        format!(
+            "cannot connect to {name}: it seems to speak no TLS ({reason}); connect by `arango://` instead, or by `http://` as a server of the builder, or correct the port"
+        )
+    } else {
+        format!("cannot connect to {name}: {reason}; look whether ArangoDB listens there")
+    };
     Error::new(ErrorKind::Connection, message).transient().with_source(error)
+}
+
+/// Whether the greeting of TLS was answered by something else, or by nothing. rustls has no place
+/// in what reqwest shows, so its words decide.
+fn is_no_tls(reason: &str) -> bool {
+    reason.contains("InvalidContentType") || reason == "tls handshake eof"
 }
 
 fn broken(server: &Url, error: reqwest::Error) -> Error {

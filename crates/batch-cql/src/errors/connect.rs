@@ -80,6 +80,15 @@ fn of_io(error: &io::Error) -> Verdict {
             cause = Some(source);
         }
         let why = cause.map_or_else(|| line(error), line);
+        // The greeting of TLS was answered by something else, or by nothing.
+        if why.contains("InvalidContentType") || error.kind() == io::ErrorKind::UnexpectedEof {
+            return Verdict::refused(
+                ErrorKind::Connection,
+                format!(
+                    "the server seems to speak no TLS on this port ({why}); connect by `cql://` instead, or correct the port"
+                ),
+            );
+        }
         return Verdict::refused(
             ErrorKind::Connection,
             format!(
