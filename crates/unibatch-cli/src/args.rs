@@ -30,10 +30,11 @@ Options of an operation: "if_revision", "ttl" (seconds), "timestamp" (microsecon
 Exit status:
   0    all operations are applied or accepted
   1    some are not applied (with --plan: would not be sent), or a result could not be written
-  2    bad usage or bad input; nothing was sent
+  2    bad usage or bad input; nothing was sent or printed, and --rejects is as it was
   3    of some it cannot be told (wins over 1)
-  4    no connection, or the batch failed as a whole; nothing was sent
-  130  stopped by Ctrl-C; jobs and report are printed as they are known, and --rejects is written
+  4    no connection, or the batch failed as a whole; nothing was applied, all are rejects
+  130  commit stopped by Ctrl-C; jobs, report and rejects are written as they are known
+With --output json stdout is one object in all these cases but for 2, and for 4 with --plan.
 
 Examples:
   unibatch run students.ndjson
@@ -59,7 +60,8 @@ max_batch_bytes and max_batch_operations on every store; auth=basic|jwt, protoco
 compression=gzip and sharded_transactions=accept on ArangoDB; consistency, \
 serial_consistency, local_dc, translate=contact-points and compression=lz4|snappy on CQL; \
 tls_ca=FILE on arango+https and cql+tls, tls_name=NAME on cql+tls. The password may be in the environment \
-variable UNIBATCH_PASSWORD instead, where other users of the machine cannot see it.";
+variable UNIBATCH_PASSWORD instead, where other users of the machine cannot see it; one in the URL \
+is preferred to it.";
 
 /// Commit batches of operations, and tell for each one whether it is in the store.
 #[derive(Debug, Parser)]
@@ -160,7 +162,8 @@ pub(crate) struct RunArgs {
 
     /// Write the operations that were not applied to this file, to be run again
     ///
-    /// The file is replaced. Operations of which it cannot be told are not among them.
+    /// The file is replaced, also if nothing was sent, once the input was read and has no mistake. It cannot be the
+    /// input. Operations of which it cannot be told are not among them.
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
 

@@ -7,10 +7,11 @@ use crate::{
 };
 
 pub(crate) fn check(args: &CheckArgs) -> Result<Code, Failure> {
+    let url = crate::parse(&args.store.url)?;
     let runtime = crate::runtime()?;
-    let (url, store) = crate::connect(&runtime, &args.store.url)?;
-    let server =
-        runtime.block_on(store.ping()).map_err(|error| Failure::of(Code::Failed, &error))?;
+    let failed = |error| Failure::of(Code::Failed, &error);
+    let store = runtime.block_on(url.connect()).map_err(failed)?;
+    let server = runtime.block_on(store.ping()).map_err(failed)?;
     let facts = Facts {
         url: url.to_string(),
         store: store.name(),

@@ -46,19 +46,35 @@ impl Input {
         batch: &mut dyn Batch,
         mut seen: impl FnMut(u32),
     ) -> Result<(), Failure> {
-        let Self { name, reader } = self;
-        let queued = each_line(reader, LONGEST_LINE, |line| {
-            let operation = Operation::from_json(line)
-                .map_err(|error| Mistake::new(error.column(), error.message()))?;
-            let job = batch
-                .queue(operation)
-                .map_err(|rejected| Mistake::new(1, rejected.error.message()))?;
+        self.each(|operation| {
+            let job = batch.queue(operation).map_err(|rejected| rejected.error)?;
             if job.id() % PACE == 0 {
                 seen(job.id());
             }
             Ok(())
+        })
+    }
+
+    /// The operations, for want of a batch, or where the first mistake is that any store would
+    /// refuse.
+    pub(crate) fn operations(self) -> Result<Vec<Operation>, Failure> {
+        let mut operations = Vec::new();
+        self.each(|operation| {
+            operation.check()?;
+            operations.push(operation);
+            Ok(())
+        })?;
+        Ok(operations)
+    }
+
+    fn each(self, mut take: impl FnMut(Operation) -> unibatch::Result<()>) -> Result<(), Failure> {
+        let Self { name, reader } = self;
+        let taken = each_line(reader, LONGEST_LINE, |line| {
+            let operation = Operation::from_json(line)
+                .map_err(|error| Mistake::new(error.column(), error.message()))?;
+            take(operation).map_err(|error| Mistake::new(1, error.message()))
         });
-        queued.map_err(|trouble| match trouble {
+        taken.map_err(|trouble| match trouble {
             Trouble::Io(error) => cannot_read(&name, &error),
             Trouble::Mistake { line, mistake } => {
                 let Mistake { column, message } = mistake;

@@ -13,8 +13,9 @@ mod meter;
 mod output;
 mod rejects;
 mod run;
+mod verdicts;
 
-use std::{ffi::OsString, io, process::ExitCode, sync::Arc, time::Duration};
+use std::{ffi::OsString, io, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _, builder::StyledStr};
 use tokio::runtime::{Builder, Runtime};
@@ -80,13 +81,9 @@ fn runtime() -> Result<Runtime, Failure> {
     })
 }
 
-/// The store of a `--store` argument. A URL that cannot be read is bad usage; a store that cannot
-/// be reached is not.
-fn connect(runtime: &Runtime, url: &str) -> Result<(StoreUrl, Arc<dyn Store>), Failure> {
-    let url = StoreUrl::parse(url).map_err(|error| Failure::of(Code::Usage, &error))?;
-    let store =
-        runtime.block_on(url.connect()).map_err(|error| Failure::of(Code::Failed, &error))?;
-    Ok((url, store))
+/// A `--store` argument. One that cannot be read is bad usage; a store that cannot be reached is not.
+fn parse(url: &str) -> Result<StoreUrl, Failure> {
+    StoreUrl::parse(url).map_err(|error| Failure::of(Code::Usage, &error))
 }
 
 /// Closes the store. Everything has ended by then, so a mistake changes no result.

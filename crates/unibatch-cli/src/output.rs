@@ -4,16 +4,18 @@ mod json;
 mod table;
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufWriter, Write},
     time::Duration,
 };
 
 use serde::Serialize;
-use unibatch::{Batch, Capabilities, Fate, JobStatus, Plan, Report, Server};
+use unibatch::{Capabilities, Error, ErrorKind, Fate, JobStatus, Plan, Report, Server};
 
 use crate::{
     args::{Output, Show},
     exit::{Code, Failure},
+    verdicts::Verdicts,
 };
 
 const BUFFER: usize = 1 << 16;
@@ -42,6 +44,9 @@ pub(crate) struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     deviations: Option<u64>,
     errors_by_kind: Vec<KindCount>,
+    /// Why nothing was sent.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "json::error")]
+    error: Option<Error>,
     /// The same in words.
     #[serde(skip)]
     text: String,
@@ -83,19 +88,20 @@ impl Summary {
                     count,
                 })
                 .collect(),
+            error: None,
             text: report.to_string(),
         }
     }
 
-    /// What is known after a commit was stopped, which leaves no report.
-    pub(crate) fn of_stopped(batch: &dyn Batch, elapsed: Duration) -> Self {
+    /// What is known without a report: what was told of each operation, and why there is no more.
+    pub(crate) fn of_verdicts(verdicts: Verdicts<'_>, elapsed: Duration, warning: &str) -> Self {
         let mut counts = Self {
             applied: 0,
             not_applied: 0,
             accepted: 0,
             unknown: 0,
             mechanism: Vec::new(),
-            warnings: vec!["stopped by Ctrl-C before everything was sent and answered".to_owned()],
+            warnings: vec![warning.to_owned()],
             elapsed_ms: milliseconds(elapsed),
             store: None,
             guarantee: None,
@@ -103,26 +109,38 @@ impl Summary {
             retries: None,
             deviations: None,
             errors_by_kind: Vec::new(),
+            error: None,
             text: String::new(),
         };
-        for job in batch.jobs() {
-            match job.status() {
+        let mut kinds = BTreeMap::new();
+        for verdict in verdicts.iter() {
+            match verdict.status {
                 JobStatus::Applied(_) => counts.applied += 1,
                 JobStatus::NotApplied(_) => counts.not_applied += 1,
                 JobStatus::Accepted => counts.accepted += 1,
                 // A job that had not ended could not be told of either.
                 _ => counts.unknown += 1,
             }
+            let kind = verdict.status.error().map(Error::kind);
+            if let Some(kind) = kind.filter(|kind| *kind != ErrorKind::NotRecorded) {
+                *kinds.entry((kind.as_str(), verdict.status.as_str())).or_default() += 1;
+            }
         }
+        let kinds = kinds.into_iter();
+        counts.errors_by_kind =
+            kinds.map(|((kind, status), count)| KindCount { kind, status, count }).collect();
         counts.text = format!(
-            "{} applied, {} not applied, {} accepted, {} unknown in {elapsed:.1?}\nwarning: {}",
-            counts.applied,
-            counts.not_applied,
-            counts.accepted,
-            counts.unknown,
-            counts.warnings.join("; "),
+            "{} applied, {} not applied, {} accepted, {} unknown in {elapsed:.1?}\nwarning: {warning}",
+            counts.applied, counts.not_applied, counts.accepted, counts.unknown,
         );
         counts
+    }
+
+    /// Nothing was sent, for this reason.
+    pub(crate) fn of_unsent(verdicts: Verdicts<'_>, elapsed: Duration, error: &Error) -> Self {
+        let warning =
+            "nothing was sent that the store could apply: all operations are still to be done";
+        Self { error: Some(error.clone()), ..Self::of_verdicts(verdicts, elapsed, warning) }
     }
 }
 
@@ -152,29 +170,29 @@ pub(crate) struct Facts {
 
 /// Prints jobs and report.
 pub(crate) fn print_run(
-    batch: &dyn Batch,
+    verdicts: Verdicts<'_>,
     summary: &Summary,
     output: Output,
     show: Option<Show>,
 ) -> Result<(), Failure> {
-    to_stdout(|out| write_run(out, batch, summary, output, show))
+    to_stdout(|out| write_run(out, verdicts, summary, output, show))
 }
 
 /// Writes jobs and report. What is shown if nobody says: by JSON everything, by a table of more
 /// jobs than anybody reads those that need a look.
 pub(crate) fn write_run(
     out: &mut dyn Write,
-    batch: &dyn Batch,
+    verdicts: Verdicts<'_>,
     summary: &Summary,
     output: Output,
     show: Option<Show>,
 ) -> io::Result<()> {
     match output {
-        Output::Json => json::run(out, batch, summary, show.unwrap_or(Show::All)),
+        Output::Json => json::run(out, verdicts, summary, show.unwrap_or(Show::All)),
         Output::Table => {
-            let long = batch.len() > ALL_UP_TO;
+            let long = verdicts.len() > ALL_UP_TO;
             let show = show.unwrap_or(if long { Show::Failed } else { Show::All });
-            table::run(out, batch, summary, show)
+            table::run(out, verdicts, summary, show)
         }
     }
 }

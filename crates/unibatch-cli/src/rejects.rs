@@ -7,12 +7,16 @@ use std::{
 };
 
 use same_file::Handle;
-use unibatch::{Batch, JobStatus};
+use unibatch::JobStatus;
 
-use crate::exit::{Code, Failure};
+use crate::{
+    exit::{Code, Failure},
+    verdicts::Verdicts,
+};
 
-/// The open file. What an earlier run left in it stays until there is something to put in its
-/// place: a commit that sends nothing leaves it alone.
+/// The open file. What an earlier run left in it stays until this one's input was read to its end
+/// without a mistake, and is replaced then, also if nothing was sent: whoever runs the file again
+/// runs what this input has left to do.
 #[derive(Debug)]
 pub(crate) struct Rejects {
     path: PathBuf,
@@ -75,16 +79,16 @@ impl Rejects {
     }
 
     /// Writes the operations that ended `NotApplied`, one at a time, and says how many they are.
-    pub(crate) fn write(self, batch: &dyn Batch) -> io::Result<u64> {
+    pub(crate) fn write(self, verdicts: Verdicts<'_>) -> io::Result<u64> {
         // A pipe or a terminal has no length to set.
         if self.file.metadata()?.is_file() {
             self.file.set_len(0)?;
         }
         let mut out = BufWriter::new(self.file);
         let mut written = 0;
-        for job in batch.jobs() {
-            if let JobStatus::NotApplied(_) = job.status()
-                && let Some(operation) = batch.operation(&job)
+        for verdict in verdicts.iter() {
+            if let JobStatus::NotApplied(_) = verdict.status
+                && let Some(operation) = verdict.operation
             {
                 serde_json::to_writer(&mut out, &operation.to_operation())?;
                 out.write_all(b"\n")?;

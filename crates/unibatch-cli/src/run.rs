@@ -3,33 +3,40 @@
 use std::{future::Future, pin::pin, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use unibatch::{Batch, BatchOptions, BatchState, OnCancel, Report, Result};
+use unibatch::{Batch, BatchOptions, BatchState, Error, ErrorKind, OnCancel, Report};
 
 use crate::{
-    args::{RunArgs, Show},
+    args::{Output, RunArgs, Show},
     exit::{Code, Failure},
     input::Input,
     messages,
     meter::{Meter, Phase},
     output::{self, Summary},
     rejects::Rejects,
+    verdicts::Verdicts,
 };
 
 /// How often the progress bar is drawn.
 const PACE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
+    let url = crate::parse(&args.store.url)?;
     if let Some(rejects) = &args.rejects {
         Rejects::refuse_shared(rejects, &args.file)?;
     }
     let input = Input::open(&args.file)?;
     let runtime = crate::runtime()?;
-    let (_, store) = crate::connect(&runtime, &args.store.url)?;
     let options = BatchOptions::new()
         .guarantee(args.guarantee)
         .on_cancel(OnCancel::Settle)
         .results(args.show != Some(Show::None));
-    let mut batch = store.batch(options).map_err(|error| Failure::of(Code::Failed, &error))?;
+    let started = Instant::now();
+    let opened = runtime.block_on(url.connect());
+    let opened = opened.and_then(|store| Ok((store.batch(options)?, store)));
+    let (mut batch, store) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return without_batch(args, input, &error, started.elapsed()),
+    };
     let mut meter = Meter::on_stderr();
     input.queue_into(&mut *batch, |read| meter.show(Phase::Reading, read, None))?;
 
@@ -48,17 +55,36 @@ pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
             told_to_stop().await;
             leave(Code::Stopped);
         });
-        let (summary, code) = judge(&*batch, ended, rejects)?;
-        match output::print_run(&*batch, &summary, args.output, args.show) {
-            Ok(()) => code,
-            Err(failure) => {
-                messages::error(failure.message());
-                code.or_unwritten()
-            }
-        }
+        let verdicts = Verdicts::OfBatch { batch: &*batch, unsent: ended.unsent() };
+        conclude(args, verdicts, &ended, rejects)
     };
     crate::close(&runtime, &*store);
     Ok(code)
+}
+
+/// There is no batch, so every operation is still to be done. Whoever wants that in JSON or as
+/// rejects has the input read all the same.
+fn without_batch(
+    args: &RunArgs,
+    input: Input,
+    error: &Error,
+    elapsed: Duration,
+) -> Result<Code, Failure> {
+    let failure = Failure::of(Code::Failed, error);
+    if args.plan || (args.output == Output::Table && args.rejects.is_none()) {
+        return Err(failure);
+    }
+    let operations = match input.operations() {
+        Ok(operations) => operations,
+        Err(mistake) => {
+            messages::error(failure.message());
+            return Err(mistake);
+        }
+    };
+    let rejects = args.rejects.as_deref().map(Rejects::open).transpose()?;
+    let verdicts = Verdicts::OfNone { operations: &operations, unsent: error };
+    let ended = Ended::Unsent { error: error.clone(), elapsed, code: Code::Failed };
+    Ok(conclude(args, verdicts, &ended, rejects))
 }
 
 /// How a commit ended.
@@ -67,16 +93,26 @@ enum Ended {
     Report(Report),
     /// Stopped after this time; every job has ended all the same.
     Stopped(Duration),
-    /// Stopped before anything was sent.
-    Untouched,
+    /// Nothing was sent, and the batch is open: no job has ended.
+    Unsent {
+        error: Error,
+        elapsed: Duration,
+        code: Code,
+    },
+}
+
+impl Ended {
+    /// The error of all operations, if nothing was sent.
+    fn unsent(&self) -> Option<&Error> {
+        match self {
+            Self::Unsent { error, .. } => Some(error),
+            Self::Report(_) | Self::Stopped(_) => None,
+        }
+    }
 }
 
 /// Commits, shows how far it has come, and gives up once `stop` is ready.
-async fn commit(
-    batch: &mut dyn Batch,
-    stop: impl Future<Output = ()>,
-    meter: &mut Meter,
-) -> Result<Ended> {
+async fn commit(batch: &mut dyn Batch, stop: impl Future<Output = ()>, meter: &mut Meter) -> Ended {
     let started = Instant::now();
     let progress = batch.progress();
     let mut ticks = interval_at(started + PACE, PACE);
@@ -86,7 +122,12 @@ async fn commit(
     loop {
         tokio::select! {
             biased;
-            report = &mut commit => return report.map(Ended::Report),
+            report = &mut commit => return match report {
+                Ok(report) => Ended::Report(report),
+                Err(error) => {
+                    Ended::Unsent { error, elapsed: started.elapsed(), code: Code::Failed }
+                }
+            },
             () = &mut stop => break,
             _ = ticks.tick(), if meter.is_on() => {
                 meter.show(Phase::Settling, progress.settled(), Some(progress.queued()));
@@ -94,41 +135,76 @@ async fn commit(
         }
     }
     drop(commit);
-    Ok(if batch.state() == BatchState::Open {
-        Ended::Untouched
+    let elapsed = started.elapsed();
+    if batch.state() == BatchState::Open {
+        let message = "stopped by Ctrl-C before the store could apply anything; run it again";
+        let error = Error::new(ErrorKind::Cancelled, message);
+        Ended::Unsent { error, elapsed, code: Code::Stopped }
     } else {
-        Ended::Stopped(started.elapsed())
-    })
+        Ended::Stopped(elapsed)
+    }
 }
 
-/// Writes what was not applied, and says what the commit came to.
-fn judge(
-    batch: &dyn Batch,
-    ended: Result<Ended>,
+/// Says why nothing was sent, writes what is still to be done, prints what is told of each
+/// operation, and says how the program ends.
+fn conclude(
+    args: &RunArgs,
+    verdicts: Verdicts<'_>,
+    ended: &Ended,
     rejects: Option<Rejects>,
-) -> Result<(Summary, Code), Failure> {
-    let (summary, mut code) = match ended.map_err(|error| Failure::of(Code::Failed, &error))? {
-        Ended::Report(report) => {
-            let summary = Summary::of_report(&report);
-            (summary, Code::of_counts(report.not_applied(), report.unknown()))
-        }
-        Ended::Stopped(elapsed) => (Summary::of_stopped(batch, elapsed), Code::Stopped),
-        Ended::Untouched => {
-            return Err(Failure::new(Code::Stopped, "stopped before anything was sent"));
-        }
+) -> Code {
+    if let Some(error) = ended.unsent() {
+        messages::error(&messages::chain(error));
+    }
+    let (summary, code) = judge(verdicts, ended);
+    let code = match rejects {
+        Some(rejects) => reject(verdicts, rejects, code),
+        None => code,
     };
-    if let Some(rejects) = rejects {
-        let path = rejects.path().display().to_string();
-        match rejects.write(batch) {
-            Ok(0) => {}
-            Ok(written) => messages::note(&format!("{written} not applied, written to {path}")),
-            Err(error) => {
-                messages::error(&format!("{path} cannot be written for --rejects: {error}"));
-                code = code.or_unwritten();
-            }
+    if code == Code::Failed && args.output == Output::Table {
+        // The one error is all that a table of it could say.
+        return code;
+    }
+    match output::print_run(verdicts, &summary, args.output, args.show) {
+        Ok(()) => code,
+        Err(failure) => {
+            messages::error(failure.message());
+            code.or_unwritten()
         }
     }
-    Ok((summary, code))
+}
+
+/// What the run came to.
+fn judge(verdicts: Verdicts<'_>, ended: &Ended) -> (Summary, Code) {
+    match ended {
+        Ended::Report(report) => {
+            let code = Code::of_counts(report.not_applied(), report.unknown());
+            (Summary::of_report(report), code)
+        }
+        Ended::Stopped(elapsed) => {
+            let warning = "stopped by Ctrl-C before everything was sent and answered";
+            (Summary::of_verdicts(verdicts, *elapsed, warning), Code::Stopped)
+        }
+        Ended::Unsent { error, elapsed, code } => {
+            (Summary::of_unsent(verdicts, *elapsed, error), *code)
+        }
+    }
+}
+
+/// Writes what was not applied.
+fn reject(verdicts: Verdicts<'_>, rejects: Rejects, code: Code) -> Code {
+    let path = rejects.path().display().to_string();
+    match rejects.write(verdicts) {
+        Ok(0) => code,
+        Ok(written) => {
+            messages::note(&format!("{written} not applied, written to {path}"));
+            code
+        }
+        Err(error) => {
+            messages::error(&format!("{path} cannot be written for --rejects: {error}"));
+            code.or_unwritten()
+        }
+    }
 }
 
 /// Ready once Ctrl-C is pressed or the process is told to end; never, if the system does not tell.

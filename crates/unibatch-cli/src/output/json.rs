@@ -4,14 +4,18 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::value::RawValue;
-use unibatch::{Batch, Error, Guarantee, Job, JobStatus, Outcome, Plan};
+use unibatch::{Error, Guarantee, JobStatus, Outcome, Plan};
 
 use super::{Facts, Summary};
-use crate::{args::Show, messages};
+use crate::{
+    args::Show,
+    messages,
+    verdicts::{Verdict, Verdicts},
+};
 
 pub(super) fn run(
     out: &mut dyn Write,
-    batch: &dyn Batch,
+    verdicts: Verdicts<'_>,
     summary: &Summary,
     show: Show,
 ) -> io::Result<()> {
@@ -20,7 +24,7 @@ pub(super) fn run(
         jobs: JobList<'a>,
         report: &'a Summary,
     }
-    object(out, &Run { jobs: JobList { batch, show }, report: summary })
+    object(out, &Run { jobs: JobList { verdicts, show }, report: summary })
 }
 
 fn object(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
@@ -29,48 +33,52 @@ fn object(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
 }
 
 struct JobList<'a> {
-    batch: &'a dyn Batch,
+    verdicts: Verdicts<'a>,
     show: Show,
 }
 
 impl Serialize for JobList<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { batch, show } = *self;
+        let Self { verdicts, show } = *self;
         // A place in the list costs nothing, so that a million hidden jobs cost no status.
-        let jobs = (show != Show::None).then(|| batch.jobs()).into_iter().flatten();
-        serializer.collect_seq(jobs.filter_map(|job| {
-            let status = job.status();
-            show.shows(&status).then_some(JobLine { batch, job, status })
-        }))
+        let shown = (show != Show::None).then(|| verdicts.iter()).into_iter().flatten();
+        let shown = shown.filter(|verdict| show.shows(&verdict.status));
+        serializer.collect_seq(shown.map(JobLine))
     }
 }
 
-struct JobLine<'a> {
-    batch: &'a dyn Batch,
-    job: Job,
-    status: JobStatus,
-}
+struct JobLine<'a>(Verdict<'a>);
 
 impl Serialize for JobLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Verdict { id, operation, status } = &self.0;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("id", &self.job.id())?;
-        if let Some(operation) = self.batch.operation(&self.job) {
+        map.serialize_entry("id", id)?;
+        if let Some(operation) = operation {
             map.serialize_entry("op", operation.name())?;
             if !operation.collection.is_empty() {
                 map.serialize_entry("collection", operation.collection)?;
             }
         }
-        map.serialize_entry("status", self.status.as_str())?;
-        if let JobStatus::Applied(outcome) = &self.status {
+        map.serialize_entry("status", status.as_str())?;
+        if let JobStatus::Applied(outcome) = status {
             if !outcome.json().is_empty() {
                 map.serialize_entry("outcome", &Answer(outcome))?;
             }
-        } else if let Some(error) = self.status.error() {
+        } else if let Some(error) = status.error() {
             map.serialize_entry("error", &ErrorObject(error))?;
         }
         map.end()
     }
+}
+
+/// The error of a report, where there is one.
+#[expect(clippy::ref_option, reason = "serde gives a field as it is")]
+pub(super) fn error<S: Serializer>(
+    error: &Option<Error>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(ErrorObject).serialize(serializer)
 }
 
 /// The store's answer as it gave it. One that is no JSON stands as a string.

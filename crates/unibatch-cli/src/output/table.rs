@@ -7,12 +7,13 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
-use unibatch::{Batch, BatchType, Guarantee, Job, JobStatus, Plan};
+use unibatch::{BatchType, Guarantee, JobStatus, Plan};
 
 use super::{ALL_UP_TO, Facts, Summary};
 use crate::{
     args::Show,
     messages::{self, printable},
+    verdicts::{Verdict, Verdicts},
 };
 
 /// A longer answer is cut in a table; JSON has the whole.
@@ -23,20 +24,17 @@ const NARROWEST: u16 = 60;
 
 pub(super) fn run(
     out: &mut dyn Write,
-    batch: &dyn Batch,
+    verdicts: Verdicts<'_>,
     summary: &Summary,
     show: Show,
 ) -> io::Result<()> {
     let mut pages = Pages::new(&["job", "operation", "collection", "key", "status", "outcome"]);
     let mut shown = 0_usize;
     if show != Show::None {
-        for job in batch.jobs() {
-            let status = job.status();
-            if show.shows(&status) {
-                shown += 1;
-                let row = job_row(batch, &job, &status, pages.colour);
-                pages.add(out, row)?;
-            }
+        for verdict in verdicts.iter().filter(|verdict| show.shows(&verdict.status)) {
+            shown += 1;
+            let row = job_row(&verdict, pages.colour);
+            pages.add(out, row)?;
         }
     }
     pages.end(out)?;
@@ -46,16 +44,17 @@ pub(super) fn run(
     for line in summary.text.lines() {
         writeln!(out, "{}", printable(line))?;
     }
-    if shown < batch.len() && show == Show::Failed {
+    if shown < verdicts.len() && show == Show::Failed {
         messages::note(&format!(
             "{shown} of {} jobs are shown: those that are not applied or unknown; --show all shows all",
-            batch.len()
+            verdicts.len()
         ));
     }
     Ok(())
 }
 
-fn job_row(batch: &dyn Batch, job: &Job, status: &JobStatus, colour: bool) -> Vec<Cell> {
+fn job_row(verdict: &Verdict<'_>, colour: bool) -> Vec<Cell> {
+    let Verdict { id, operation, status } = verdict;
     let (word, tint) = match status {
         JobStatus::Applied(_) => ("applied", Color::DarkGreen),
         JobStatus::NotApplied(_) => ("not applied", Color::DarkRed),
@@ -78,8 +77,8 @@ fn job_row(batch: &dyn Batch, job: &Job, status: &JobStatus, colour: bool) -> Ve
             None => String::new(),
         },
     };
-    let mut row = vec![Cell::new(job.id())];
-    match batch.operation(job) {
+    let mut row = vec![Cell::new(id)];
+    match operation {
         Some(operation) => {
             let key = match operation.key.bare() {
                 Some(text) => text.to_owned(),

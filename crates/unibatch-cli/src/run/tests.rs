@@ -1,7 +1,7 @@
 use std::fs;
 
 use unibatch::{
-    BatchExt as _, JobStatus, Operation, Store as _, StoreOptions,
+    BatchExt as _, Guarantee, JobStatus, Operation, Store as _, StoreOptions,
     memory::{Fault, Faults, MemoryStore},
 };
 
@@ -18,12 +18,35 @@ fn faulty(faults: impl Into<Faults>) -> MemoryStore {
 }
 
 fn filled(store: &MemoryStore, lines: &[&str]) -> Box<dyn Batch> {
-    let options = BatchOptions::new().on_cancel(OnCancel::Settle);
+    filled_with(store, BatchOptions::new(), lines)
+}
+
+fn filled_with(store: &MemoryStore, options: BatchOptions, lines: &[&str]) -> Box<dyn Batch> {
+    let options = options.on_cancel(OnCancel::Settle);
     let mut batch = store.batch(options).unwrap();
     for line in lines {
         batch.queue(Operation::from_json(line).unwrap()).unwrap();
     }
     batch
+}
+
+/// What is told of a batch after its commit, as JSON, with the exit code and what is rejected.
+fn told(batch: &dyn Batch, ended: &Ended) -> (serde_json::Value, Code, String) {
+    let verdicts = Verdicts::OfBatch { batch, unsent: ended.unsent() };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "of an earlier run, and longer than this one's rejects may be\n")
+        .unwrap();
+    let (summary, code) = judge(verdicts, ended);
+    let code = reject(verdicts, Rejects::open(file.path()).unwrap(), code);
+    let mut printed = Vec::new();
+    output::write_run(&mut printed, verdicts, &summary, Output::Json, None).unwrap();
+    let rejects = fs::read_to_string(file.path()).unwrap();
+    (serde_json::from_slice(&printed).unwrap(), code, rejects)
+}
+
+fn counts(printed: &serde_json::Value) -> [Option<u64>; 4] {
+    let report = &printed["report"];
+    ["applied", "not_applied", "accepted", "unknown"].map(|name| report[name].as_u64())
 }
 
 fn statuses(batch: &dyn Batch) -> Vec<&'static str> {
@@ -41,15 +64,8 @@ async fn an_operation_of_which_it_cannot_be_told_makes_exit_code_3_and_is_no_rej
     let ended = commit(&mut *batch, std::future::pending(), &mut Meter::hidden()).await;
     assert_eq!(statuses(&*batch), ["unknown", "not_applied", "applied"]);
 
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let rejects = Rejects::open(file.path()).unwrap();
-    let (summary, code) = judge(&*batch, ended, Some(rejects)).unwrap();
-    assert_eq!(code, Code::Unknown);
-    assert_eq!(fs::read_to_string(file.path()).unwrap(), format!("{JOHN}\n"));
-
-    let mut printed = Vec::new();
-    output::write_run(&mut printed, &*batch, &summary, Output::Json, None).unwrap();
-    let printed: serde_json::Value = serde_json::from_slice(&printed).unwrap();
+    let (printed, code, rejects) = told(&*batch, &ended);
+    assert_eq!((code, rejects), (Code::Unknown, format!("{JOHN}\n")));
     assert_eq!(printed["jobs"][0]["status"], "unknown");
     assert!(printed["jobs"][0]["error"]["kind"].is_string());
     assert_eq!(printed["report"]["unknown"], 1);
@@ -62,40 +78,78 @@ async fn ctrl_c_settles_every_job_and_leaves_what_was_not_sent_in_the_rejects() 
     let mut batch = filled(&store, &[ABBY, &john, MARY]);
     let pressed = tokio::time::sleep(Duration::from_secs(60));
     let ended = commit(&mut *batch, pressed, &mut Meter::hidden()).await;
-    assert!(matches!(ended, Ok(Ended::Stopped(elapsed)) if elapsed == Duration::from_secs(60)));
+    assert!(matches!(ended, Ended::Stopped(elapsed) if elapsed == Duration::from_secs(60)));
     assert_eq!(statuses(&*batch), ["applied", "unknown", "not_applied"]);
 
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let rejects = Rejects::open(file.path()).unwrap();
-    let (summary, code) = judge(&*batch, ended, Some(rejects)).unwrap();
-    assert_eq!(code.number(), 130);
-    assert_eq!(fs::read_to_string(file.path()).unwrap(), format!("{MARY}\n"));
-
-    let mut printed = Vec::new();
-    output::write_run(&mut printed, &*batch, &summary, Output::Json, None).unwrap();
-    let printed: serde_json::Value = serde_json::from_slice(&printed).unwrap();
+    let (printed, code, rejects) = told(&*batch, &ended);
+    assert_eq!((code.number(), rejects), (130, format!("{MARY}\n")));
+    assert_eq!(counts(&printed), [Some(1), Some(1), Some(0), Some(1)]);
     let report = &printed["report"];
-    let counts =
-        ["applied", "not_applied", "accepted", "unknown"].map(|name| report[name].as_u64());
-    assert_eq!(counts, [Some(1), Some(1), Some(0), Some(1)]);
     assert_eq!(report["elapsed_ms"], 60_000);
     assert!(report["warnings"][0].as_str().unwrap().contains("Ctrl-C"));
+    assert_eq!(
+        report["errors_by_kind"],
+        serde_json::json!([
+            {"kind": "Cancelled", "status": "not_applied", "count": 1},
+            {"kind": "Cancelled", "status": "unknown", "count": 1},
+        ])
+    );
+}
+
+/// Before anything is sent, by best effort and as a whole.
+#[tokio::test(start_paused = true)]
+async fn ctrl_c_before_anything_was_sent_tells_that_of_every_job_and_rejects_all_of_them() {
+    for guarantee in [Guarantee::BestEffort, Guarantee::AllOrNothing { isolated: false }] {
+        let faults = Faults::seeded(1, 1.0).only([Fault::Unreachable]);
+        let store = MemoryStore::builder().faults(faults).build();
+        let options = BatchOptions::new().guarantee(guarantee).deadline(Duration::from_secs(3600));
+        let mut batch = filled_with(&store, options, &[ABBY, MARY]);
+        let pressed = tokio::time::sleep(Duration::from_secs(60));
+        let ended = commit(&mut *batch, pressed, &mut Meter::hidden()).await;
+        assert!(matches!(ended, Ended::Unsent { .. }), "{ended:?}");
+        assert!(batch.jobs().all(|job| job.is_pending()));
+
+        let (printed, code, rejects) = told(&*batch, &ended);
+        assert_eq!((code.number(), rejects), (130, format!("{ABBY}\n{MARY}\n")));
+        assert_eq!(counts(&printed), [Some(0), Some(2), Some(0), Some(0)]);
+        for job in printed["jobs"].as_array().unwrap() {
+            assert_eq!(
+                (&job["status"], &job["error"]["kind"]),
+                (&"not_applied".into(), &"Cancelled".into())
+            );
+        }
+        let error = printed["report"]["error"]["message"].as_str().unwrap();
+        assert!(error.contains("before the store could apply anything"), "{printed}");
+    }
+}
+
+/// Once the answer to the whole may be lost, nobody is told that nothing happened.
+#[tokio::test(start_paused = true)]
+async fn ctrl_c_while_a_whole_batch_is_under_way_makes_all_of_it_unknown() {
+    let store = MemoryStore::builder().faults([Fault::Delay(Duration::from_secs(3600))]).build();
+    let whole = Guarantee::AllOrNothing { isolated: false };
+    let options = BatchOptions::new().guarantee(whole).deadline(Duration::from_secs(86_400));
+    let mut batch = filled_with(&store, options, &[ABBY, MARY]);
+    let pressed = tokio::time::sleep(Duration::from_secs(60));
+    let ended = commit(&mut *batch, pressed, &mut Meter::hidden()).await;
+    let (printed, code, rejects) = told(&*batch, &ended);
+    assert_eq!((code.number(), &*rejects), (130, ""));
+    assert_eq!(counts(&printed), [Some(0), Some(0), Some(0), Some(2)]);
+    assert!(printed["report"].get("error").is_none(), "{printed}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn ctrl_c_before_anything_was_sent_leaves_the_rejects_alone() {
+async fn a_commit_that_sent_nothing_tells_its_error_of_every_job_and_rejects_all_of_them() {
     let store = faulty(Faults::seeded(1, 1.0).only([Fault::Unreachable]));
-    let mut batch = filled(&store, &[ABBY]);
-    let pressed = tokio::time::sleep(Duration::from_secs(60));
-    let ended = commit(&mut *batch, pressed, &mut Meter::hidden()).await;
-    assert!(matches!(ended, Ok(Ended::Untouched)), "{ended:?}");
-
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), "of an earlier run\n").unwrap();
-    let failure = judge(&*batch, ended, Some(Rejects::open(file.path()).unwrap())).unwrap_err();
-    assert_eq!(failure.code().number(), 130);
-    assert_eq!(fs::read_to_string(file.path()).unwrap(), "of an earlier run\n");
-    assert!(batch.jobs().all(|job| job.is_pending()));
+    let options = BatchOptions::new().deadline(Duration::from_secs(9));
+    let mut batch = filled_with(&store, options, &[ABBY, MARY]);
+    let ended = commit(&mut *batch, std::future::pending(), &mut Meter::hidden()).await;
+    let (printed, code, rejects) = told(&*batch, &ended);
+    assert_eq!((code.number(), rejects), (4, format!("{ABBY}\n{MARY}\n")));
+    assert_eq!(counts(&printed), [Some(0), Some(2), Some(0), Some(0)]);
+    for told in [&printed["jobs"][0], &printed["jobs"][1], &printed["report"]] {
+        assert_eq!(told["error"]["kind"], "Timeout", "{printed}");
+    }
 }
 
 #[tokio::test]
@@ -106,11 +160,8 @@ async fn without_results_the_rejects_are_the_same() {
         batch.queue(Operation::from_json(line).unwrap()).unwrap();
     }
     let ended = commit(&mut *batch, std::future::pending(), &mut Meter::hidden()).await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let rejects = Rejects::open(file.path()).unwrap();
-    let (_, code) = judge(&*batch, ended, Some(rejects)).unwrap();
-    assert_eq!(code, Code::NotApplied);
-    assert_eq!(fs::read_to_string(file.path()).unwrap(), format!("{JOHN}\n"));
+    let (_, code, rejects) = told(&*batch, &ended);
+    assert_eq!((code, rejects), (Code::NotApplied, format!("{JOHN}\n")));
 }
 
 #[tokio::test]
@@ -120,6 +171,7 @@ async fn rejects_that_cannot_be_written_make_a_success_a_failure() {
     let ended = commit(&mut *batch, std::future::pending(), &mut Meter::hidden()).await;
     assert!(matches!(batch.jobs().next().map(|job| job.status()), Some(JobStatus::Applied(_))));
     let file = tempfile::NamedTempFile::new().unwrap();
-    let (_, code) = judge(&*batch, ended, Some(Rejects::read_only(file.path()))).unwrap();
-    assert_eq!(code.number(), 1);
+    let verdicts = Verdicts::OfBatch { batch: &*batch, unsent: None };
+    let (_, code) = judge(verdicts, &ended);
+    assert_eq!(reject(verdicts, Rejects::read_only(file.path()), code).number(), 1);
 }

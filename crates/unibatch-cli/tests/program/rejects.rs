@@ -52,18 +52,35 @@ fn without_rejects_the_file_is_empty() {
     assert_eq!((place.read("r.ndjson").as_str(), ran.err.as_str()), ("", ""));
 }
 
+const UNREACHED: [&str; 2] = ["--store", "cql://127.0.0.1:1"];
+const WHOLE: [&str; 2] = ["--guarantee", "all-or-nothing"];
+
 #[test]
-fn a_run_that_sends_nothing_leaves_the_rejects_of_an_earlier_one() {
-    for (text, args, code) in [
-        ("{}\n", &[][..], 2),
-        (&*inserts(1), &["--store", "cql://127.0.0.1:1"], 4),
-        (&inserts(10_001), &["--guarantee", "all-or-nothing"], 4),
-    ] {
+fn a_run_that_sends_nothing_rejects_everything_in_place_of_what_an_earlier_one_left() {
+    for (text, args) in [(DUPLICATES.to_owned(), UNREACHED), (inserts(10_001), WHOLE)] {
+        for form in ["table", "json"] {
+            let place = Place::new();
+            place.write("f.ndjson", &text);
+            place.write("r.ndjson", "dead letters");
+            let line = ["run", "--output", form, "--rejects", "r.ndjson", "f.ndjson"];
+            let ran = place.run(&[&line[..], &args].concat()).is(4);
+            assert_eq!(place.read("r.ndjson"), text, "{args:?}");
+            let note = format!("note: {} not applied, written to r.ndjson\n", text.lines().count());
+            assert!(ran.err.starts_with("error: ") && ran.err.ends_with(&note), "{ran:?}");
+        }
+    }
+}
+
+#[test]
+fn bad_input_leaves_the_rejects_of_an_earlier_run_also_if_the_store_cannot_be_reached() {
+    for args in [&[][..], &UNREACHED] {
         let place = Place::new();
-        place.write("f.ndjson", text);
+        place.write("f.ndjson", inserts(1) + "{}\n");
         place.write("r.ndjson", "dead letters");
-        place.run(&[&["run", "--rejects", "r.ndjson", "f.ndjson"], args].concat()).is(code);
-        assert_eq!(place.read("r.ndjson"), "dead letters");
+        let line = ["run", "--output", "json", "--rejects", "r.ndjson", "f.ndjson"];
+        let ran = place.run(&[&line[..], args].concat()).is(2);
+        assert!(ran.err.contains("error: f.ndjson:2:"), "{ran:?}");
+        assert_eq!((place.read("r.ndjson").as_str(), ran.out.as_str()), ("dead letters", ""));
     }
 }
 

@@ -16,6 +16,7 @@ fn help_has_examples_and_goes_to_stdout() {
         "best-effort, ordered, ordered-stop, all-or-nothing",
         "--rejects",
         "UNIBATCH_PASSWORD",
+        "one in the URL",
         "Exit status:",
         "delete_existing",
         r#"{"op":"get","collection":"students","key":"Abby"}"#,
