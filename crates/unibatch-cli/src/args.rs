@@ -33,8 +33,9 @@ Exit status:
   2    bad usage or bad input; nothing was sent or printed, and --rejects is as it was
   3    of some it cannot be told (wins over 1)
   4    no connection, or the batch failed as a whole; nothing was applied, all are rejects
-  130  commit stopped by Ctrl-C; jobs, report and rejects are written as they are known
-With --output json stdout is one object in all these cases but for 2, and for 4 with --plan.
+  130  stopped by Ctrl-C; jobs, report and rejects are written as they are known, unless the input was
+       not read to its end: then it is as 2
+With --output json stdout is one object in all other cases than 2, and 4 with --plan.
 
 Examples:
   unibatch run students.ndjson

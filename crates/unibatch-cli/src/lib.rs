@@ -13,6 +13,7 @@ mod meter;
 mod output;
 mod rejects;
 mod run;
+mod stop;
 mod verdicts;
 
 use std::{ffi::OsString, io, process::ExitCode, time::Duration};

@@ -13,6 +13,7 @@ use crate::{
     meter::{Meter, Phase},
     output::{self, Summary},
     rejects::Rejects,
+    stop::Stop,
     verdicts::Verdicts,
 };
 
@@ -31,11 +32,24 @@ pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
         .on_cancel(OnCancel::Settle)
         .results(args.show != Some(Show::None));
     let started = Instant::now();
-    let opened = runtime.block_on(url.connect());
-    let opened = opened.and_then(|store| Ok((store.batch(options)?, store)));
-    let (mut batch, store) = match opened {
+    let stop = Stop::listen(&runtime);
+    let connected = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            connected = url.connect() => connected.map_err(|error| (error, Code::Failed)),
+            () = stop.asked() => Err((stopped(), Code::Stopped)),
+        }
+    });
+    let opened = connected.and_then(|store| {
+        let batch = store.batch(options).map_err(|error| (error, Code::Failed))?;
+        Ok((store, batch))
+    });
+    let (store, mut batch) = match opened {
         Ok(opened) => opened,
-        Err(error) => return without_batch(args, input, &error, started.elapsed()),
+        Err((error, code)) => {
+            let unsent = Unsent { error, elapsed: started.elapsed(), code };
+            return without_batch(args, input, unsent);
+        }
     };
     let mut meter = Meter::on_stderr();
     input.queue_into(&mut *batch, |read| meter.show(Phase::Reading, read, None))?;
@@ -48,13 +62,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
         Code::of_counts(plan.refused.len() as u64, 0)
     } else {
         let rejects = args.rejects.as_deref().map(Rejects::open).transpose()?;
-        let ended = runtime.block_on(commit(&mut *batch, told_to_stop(), &mut meter));
+        let ended = runtime.block_on(commit(&mut *batch, stop.asked(), &mut meter));
         drop(meter);
-        // From here on the handlers are ours, so Ctrl-C would be lost while results are printed.
-        runtime.spawn(async {
-            told_to_stop().await;
-            leave(Code::Stopped);
-        });
         let verdicts = Verdicts::OfBatch { batch: &*batch, unsent: ended.unsent() };
         conclude(args, verdicts, &ended, rejects)
     };
@@ -64,13 +73,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
 
 /// There is no batch, so every operation is still to be done. Whoever wants that in JSON or as
 /// rejects has the input read all the same.
-fn without_batch(
-    args: &RunArgs,
-    input: Input,
-    error: &Error,
-    elapsed: Duration,
-) -> Result<Code, Failure> {
-    let failure = Failure::of(Code::Failed, error);
+fn without_batch(args: &RunArgs, input: Input, unsent: Unsent) -> Result<Code, Failure> {
+    let failure = Failure::of(unsent.code, &unsent.error);
     if args.plan || (args.output == Output::Table && args.rejects.is_none()) {
         return Err(failure);
     }
@@ -82,9 +86,9 @@ fn without_batch(
         }
     };
     let rejects = args.rejects.as_deref().map(Rejects::open).transpose()?;
-    let verdicts = Verdicts::OfNone { operations: &operations, unsent: error };
-    let ended = Ended::Unsent { error: error.clone(), elapsed, code: Code::Failed };
-    Ok(conclude(args, verdicts, &ended, rejects))
+    let error = unsent.error.clone();
+    let verdicts = Verdicts::OfNone { operations: &operations, unsent: &error };
+    Ok(conclude(args, verdicts, &Ended::Unsent(unsent), rejects))
 }
 
 /// How a commit ended.
@@ -94,18 +98,22 @@ enum Ended {
     /// Stopped after this time; every job has ended all the same.
     Stopped(Duration),
     /// Nothing was sent, and the batch is open: no job has ended.
-    Unsent {
-        error: Error,
-        elapsed: Duration,
-        code: Code,
-    },
+    Unsent(Unsent),
+}
+
+/// Why nothing was sent, after this time.
+#[derive(Debug)]
+struct Unsent {
+    error: Error,
+    elapsed: Duration,
+    code: Code,
 }
 
 impl Ended {
     /// The error of all operations, if nothing was sent.
     fn unsent(&self) -> Option<&Error> {
         match self {
-            Self::Unsent { error, .. } => Some(error),
+            Self::Unsent(unsent) => Some(&unsent.error),
             Self::Report(_) | Self::Stopped(_) => None,
         }
     }
@@ -125,7 +133,7 @@ async fn commit(batch: &mut dyn Batch, stop: impl Future<Output = ()>, meter: &m
             report = &mut commit => return match report {
                 Ok(report) => Ended::Report(report),
                 Err(error) => {
-                    Ended::Unsent { error, elapsed: started.elapsed(), code: Code::Failed }
+                    Ended::Unsent(Unsent { error, elapsed: started.elapsed(), code: Code::Failed })
                 }
             },
             () = &mut stop => break,
@@ -137,12 +145,16 @@ async fn commit(batch: &mut dyn Batch, stop: impl Future<Output = ()>, meter: &m
     drop(commit);
     let elapsed = started.elapsed();
     if batch.state() == BatchState::Open {
-        let message = "stopped by Ctrl-C before the store could apply anything; run it again";
-        let error = Error::new(ErrorKind::Cancelled, message);
-        Ended::Unsent { error, elapsed, code: Code::Stopped }
+        Ended::Unsent(Unsent { error: stopped(), elapsed, code: Code::Stopped })
     } else {
         Ended::Stopped(elapsed)
     }
+}
+
+/// The error of all operations where Ctrl-C came in time.
+fn stopped() -> Error {
+    let message = "stopped by Ctrl-C before the store could apply anything; run it again";
+    Error::new(ErrorKind::Cancelled, message)
 }
 
 /// Says why nothing was sent, writes what is still to be done, prints what is told of each
@@ -185,7 +197,7 @@ fn judge(verdicts: Verdicts<'_>, ended: &Ended) -> (Summary, Code) {
             let warning = "stopped by Ctrl-C before everything was sent and answered";
             (Summary::of_verdicts(verdicts, *elapsed, warning), Code::Stopped)
         }
-        Ended::Unsent { error, elapsed, code } => {
+        Ended::Unsent(Unsent { error, elapsed, code }) => {
             (Summary::of_unsent(verdicts, *elapsed, error), *code)
         }
     }
@@ -205,39 +217,6 @@ fn reject(verdicts: Verdicts<'_>, rejects: Rejects, code: Code) -> Code {
             code.or_unwritten()
         }
     }
-}
-
-/// Ready once Ctrl-C is pressed or the process is told to end; never, if the system does not tell.
-async fn told_to_stop() {
-    let ctrl_c = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = ctrl_c => {}
-        () = told_to_end() => {}
-    }
-}
-
-/// Service managers end a process by SIGTERM.
-#[cfg(unix)]
-async fn told_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn told_to_end() {
-    std::future::pending().await
-}
-
-#[expect(clippy::exit, reason = "a second Ctrl-C ends the program while it prints")]
-fn leave(code: Code) {
-    std::process::exit(code.number().into());
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ async fn ctrl_c_before_anything_was_sent_tells_that_of_every_job_and_rejects_all
         let mut batch = filled_with(&store, options, &[ABBY, MARY]);
         let pressed = tokio::time::sleep(Duration::from_secs(60));
         let ended = commit(&mut *batch, pressed, &mut Meter::hidden()).await;
-        assert!(matches!(ended, Ended::Unsent { .. }), "{ended:?}");
+        assert!(matches!(ended, Ended::Unsent(_)), "{ended:?}");
         assert!(batch.jobs().all(|job| job.is_pending()));
 
         let (printed, code, rejects) = told(&*batch, &ended);

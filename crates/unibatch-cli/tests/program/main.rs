@@ -6,6 +6,7 @@ mod input;
 mod output;
 mod rejects;
 mod run;
+mod stop;
 mod usage;
 
 use std::{

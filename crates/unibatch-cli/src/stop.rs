@@ -1,0 +1,117 @@
+//! Ctrl-C and SIGTERM. Where somebody waits to be asked, what he does ends in order; else the
+//! program ends at once.
+
+use std::{
+    future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::{runtime::Runtime, sync::Notify};
+
+use crate::exit::Code;
+
+/// Whether the program was asked to stop.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<Asked>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    somebody_waits: AtomicBool,
+    told: Notify,
+}
+
+impl Stop {
+    /// Listens from now on.
+    pub(crate) fn listen(runtime: &Runtime) -> Self {
+        let stop = Self::default();
+        let mut signals = {
+            let _entered = runtime.enter();
+            Signals::new()
+        };
+        let asked = Arc::clone(&stop.0);
+        runtime.spawn(async move {
+            loop {
+                signals.next().await;
+                if asked.somebody_waits.load(Ordering::Acquire) {
+                    asked.told.notify_one();
+                } else {
+                    leave(Code::Stopped);
+                }
+            }
+        });
+        stop
+    }
+
+    /// Ready once the program was asked to stop, also just before.
+    pub(crate) async fn asked(&self) {
+        let _waiting = Waiting::new(&self.0.somebody_waits);
+        self.0.told.notified().await;
+    }
+}
+
+struct Waiting<'a>(&'a AtomicBool);
+
+impl<'a> Waiting<'a> {
+    fn new(somebody_waits: &'a AtomicBool) -> Self {
+        somebody_waits.store(true, Ordering::Release);
+        Self(somebody_waits)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+#[expect(clippy::exit, reason = "reading and printing are not to be waited for")]
+fn leave(code: Code) {
+    std::process::exit(code.number().into());
+}
+
+/// What asks: service managers end a process by SIGTERM. A signal that cannot be listened to never comes.
+#[cfg(unix)]
+struct Signals([Option<tokio::signal::unix::Signal>; 2]);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok()))
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate] = self.0.each_mut().map(|signal| async move {
+            let came = match signal {
+                Some(signal) => signal.recv().await,
+                None => None,
+            };
+            if came.is_none() {
+                future::pending().await
+            }
+        });
+        tokio::select! {
+            () = interrupt => {}
+            () = terminate => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    const fn new() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            future::pending::<()>().await;
+        }
+    }
+}
