@@ -1,6 +1,6 @@
 //! `unibatch run`: read, plan or commit, print.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use unibatch::{Batch, BatchOptions, BatchState, Error, ErrorKind, OnCancel, Report};
@@ -33,11 +33,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
         .results(args.show != Some(Show::None));
     let started = Instant::now();
     let stop = Stop::listen(&runtime);
+    let asked = stop.asked();
     let connected = runtime.block_on(async {
         tokio::select! {
             biased;
             connected = url.connect() => connected.map_err(|error| (error, Code::Failed)),
-            () = stop.asked() => Err((stopped(), Code::Stopped)),
+            () = asked => Err((stopped(), Code::Stopped)),
         }
     });
     let opened = connected.and_then(|store| {

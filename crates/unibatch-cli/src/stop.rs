@@ -45,10 +45,14 @@ impl Stop {
         stop
     }
 
-    /// Ready once the program was asked to stop, also just before.
-    pub(crate) async fn asked(&self) {
-        let _waiting = Waiting::new(&self.0.somebody_waits);
-        self.0.told.notified().await;
+    /// Ready once the program is asked to stop. Somebody waits from the call on, not only from the
+    /// first poll.
+    pub(crate) fn asked(&self) -> impl Future<Output = ()> + '_ {
+        let waiting = Waiting::new(&self.0.somebody_waits);
+        async move {
+            let _waiting = waiting;
+            self.0.told.notified().await;
+        }
     }
 }
 
