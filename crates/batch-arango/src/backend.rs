@@ -141,6 +141,8 @@ impl Backend for ArangoBackend {
     }
 
     async fn close(&self) -> Result<()> {
+        // Else a program that ends here would leave transactions that stand in others' way.
+        self.client.cleaning.ended().await;
         // Connections end with the client's last handle, or when they have been idle.
         Ok(())
     }

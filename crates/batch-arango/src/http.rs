@@ -24,6 +24,7 @@ use tokio::time::Instant;
 pub use self::auth::Auth;
 pub(crate) use self::auth::Credentials;
 use self::{auth::Token, gate::gated};
+use crate::cleaning::Cleaning;
 
 /// The header that puts a request into a stream transaction.
 const TRANSACTION: HeaderName = HeaderName::from_static("x-arango-trx-id");
@@ -137,6 +138,8 @@ pub(crate) struct Client {
     database: Box<str>,
     credentials: Credentials,
     compresses: bool,
+    /// What is tidied up by this client.
+    pub(crate) cleaning: Cleaning,
 }
 
 impl fmt::Debug for Client {
@@ -167,6 +170,7 @@ impl Client {
             database,
             credentials,
             compresses,
+            cleaning: Cleaning::new(),
         }
     }
 

@@ -44,6 +44,7 @@ mod array;
 mod backend;
 mod batch;
 mod builder;
+mod cleaning;
 mod encode;
 mod errors;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use arango_emulator::{Fault, Rule};
-use batch_core::{BatchExt as _, BatchOptions, ErrorKind, JobStatus, OnCancel};
+use batch_core::{BatchExt as _, BatchOptions, ErrorKind, JobStatus, OnCancel, Store as _};
 use integration_tests::Result;
 use libtest_mimic::Trial;
 
@@ -26,8 +26,13 @@ pub(crate) fn trials() -> Vec<Trial> {
             ("later_request", Rule::new(Fault::StallBefore).path("/_api/document/").nth(4)),
         ];
         for (step, rule) in before {
+            let again = rule.clone();
             trials.push(on_servers(format!("cancelled::{name}_in_the_{step}"), move |worlds| {
                 async move { is_given_back(&worlds["3.12.10"], rule, on_cancel).await }
+            }));
+            let trial = format!("cancelled::{name}_in_the_{step}_and_closed");
+            trials.push(on_servers(trial, move |worlds| async move {
+                is_ended_by_close(&worlds["3.12.10"], again, on_cancel).await
             }));
         }
         for (step, fault) in [("before", Fault::StallBefore), ("after", Fault::StallAfter)] {
@@ -66,6 +71,27 @@ async fn is_given_back(world: &World, rule: Rule, on_cancel: OnCancel) -> Result
     assert!(jobs.iter().all(|(_, job)| job.status().is_applied()), "{jobs:?}");
     assert_eq!(world.contradictions("things", shape.guarantee(), &jobs)?, [""; 0]);
     world.until_nothing_is_open().await
+}
+
+/// A store that is closed has ended what was begun: a program that ends then leaves nothing that
+/// would stand in the way of the next one.
+async fn is_ended_by_close(world: &World, rule: Rule, on_cancel: OnCancel) -> Result<()> {
+    let shape = Shape::Transaction;
+    world.fill(shape, "things").await?;
+    let store = world.store().await?;
+    let options = BatchOptions::new().guarantee(shape.guarantee()).on_cancel(on_cancel);
+    let mut batch = store.arango_batch(options)?;
+    batch.queue_all(shape.operations("things").into_iter().map(|(operation, _)| operation))?;
+    world.emulator().forget_requests();
+    let armed = world.fault(rule);
+    let struck = world.emulator().until_seen(|_| armed.fired() > 0);
+    tokio::select! {
+        report = batch.commit() => return Err(format!("it ended: {report:?}").into()),
+        () = struck => {}
+    }
+    store.close(Duration::from_secs(3)).await?;
+    assert_eq!(world.emulator().running_transactions().len(), 0);
+    Ok(())
 }
 
 /// From its commit on, each job has an answer, which does not contradict what is there.

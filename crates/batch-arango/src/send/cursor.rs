@@ -73,14 +73,11 @@ impl Drop for Cursor {
         if id.is_empty() {
             return;
         }
-        // Without a runtime nobody can be told; the server forgets it by itself, after half a minute.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let path = format!("/_api/cursor/{id}");
-                let call = Call::new(Method::DELETE, &path, Bytes::new()).at(server);
-                let _ = timeout(LONGEST_CLEANING, client.call(&call, &|| ())).await;
-            });
-        }
+        self.client.cleaning.spawn(async move {
+            let path = format!("/_api/cursor/{id}");
+            let call = Call::new(Method::DELETE, &path, Bytes::new()).at(server);
+            let _ = timeout(LONGEST_CLEANING, client.call(&call, &|| ())).await;
+        });
     }
 }
 

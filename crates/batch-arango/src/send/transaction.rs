@@ -54,13 +54,10 @@ impl Drop for Transaction {
             return;
         }
         let (client, server, id) = (Arc::clone(&self.client), self.server, self.path());
-        // Without a runtime nobody can be told; the server ends it by itself when it has been idle.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let call = Call::new(Method::DELETE, &id, Bytes::new()).at(server);
-                let _ = timeout(LONGEST_CLEANING, client.call(&call, &|| ())).await;
-            });
-        }
+        self.client.cleaning.spawn(async move {
+            let call = Call::new(Method::DELETE, &id, Bytes::new()).at(server);
+            let _ = timeout(LONGEST_CLEANING, client.call(&call, &|| ())).await;
+        });
     }
 }
 
@@ -237,7 +234,7 @@ impl ArangoBackend {
         let client = Arc::clone(&self.client);
         let deadline = chunk.deadline();
         let (tell, told) = oneshot::channel();
-        tokio::spawn(async move {
+        self.client.cleaning.spawn(async move {
             if let Ok(begun) = timeout_at(deadline, Transaction::begin(&client, collections)).await
             {
                 // Where nobody listens it is dropped, and by that aborted.
