@@ -90,16 +90,12 @@ impl Plan {
 impl fmt::Display for Plan {
     /// A line in sum, then one for each reason, refusal and warning.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} operations, {} chunks, {} bytes by {} on {} ({})",
-            self.operations(),
-            self.chunks.len(),
-            self.bytes(),
-            self.mechanisms().join(", "),
-            self.store,
-            self.guarantee,
-        )?;
+        let (operations, chunks, bytes) = (self.operations(), self.chunks.len(), self.bytes());
+        write!(f, "{operations} operations, {chunks} chunks, {bytes} bytes")?;
+        if !self.chunks.is_empty() {
+            write!(f, " by {}", self.mechanisms().join(", "))?;
+        }
+        write!(f, " on {} ({})", self.store, self.guarantee)?;
         for (mechanism, why) in &self.reasons {
             write!(f, "\n{mechanism}: {why}")?;
         }

@@ -82,6 +82,8 @@ async fn of_an_empty_batch_is_empty(context: Context) {
         let plan = batch.plan().await.unwrap();
         assert_eq!((plan.chunks.len(), plan.operations(), plan.bytes()), (0, 0, 0), "{plan}");
         assert_eq!((plan.guarantee, plan.refused.len()), (guarantee, 0));
+        let line = format!("0 bytes on {} ({guarantee})", context.store().name());
+        assert!(plan.to_string().ends_with(&line), "{plan}");
     }
 }
 
