@@ -25,8 +25,13 @@ pub(crate) struct Rejects {
 
 impl Rejects {
     /// Refuses a file that is also the input or the output, by any path or link, also as stdin,
-    /// stdout or stderr: one would overwrite the other.
+    /// stdout or stderr: one would overwrite the other. `-` means one of these, not a file.
     pub(crate) fn refuse_shared(path: &Path, input: &Path) -> Result<(), Failure> {
+        if path == Path::new("-") {
+            let message =
+                "stdout has the result; name a file for --rejects, or ./- if it is called so";
+            return Err(Failure::new(Code::Usage, message));
+        }
         // To look at a named pipe is to open it, and to close it again ends its writer.
         if !path.is_file() {
             return Ok(());

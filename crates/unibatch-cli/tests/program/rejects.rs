@@ -91,6 +91,8 @@ fn a_file_that_cannot_be_written_is_refused_before_anything_is_sent() {
     for path in [".", "no/such/directory/r.ndjson"] {
         place.run(&["run", "--rejects", path, "f.ndjson"]).fails(2, "nothing was sent");
     }
+    place.run(&["run", "--rejects", "-", "f.ndjson"]).fails(2, "name a file");
+    assert!(!place.path("-").exists());
 }
 
 #[test]
