@@ -237,7 +237,7 @@ impl Operation {
             return Err(FormError::at(
                 text,
                 0,
-                "invalid type: array, expected an operation object",
+                "invalid type: array, expected an operation object; one a line, with no array around them",
             ));
         }
         let line: Line<'_> =

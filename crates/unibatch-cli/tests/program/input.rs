@@ -54,7 +54,7 @@ fn a_bad_line_is_told_with_file_line_and_column_and_nothing_is_sent() {
     for (line, column, expected) in [
         ("{", 1, "EOF"),
         ("students", 1, "expected value"),
-        ("[]", 1, "expected an operation"),
+        ("[]", 1, "no array around them"),
         ("{} {}", 2, "missing field `op`"),
         (&format!("{PUT} {GET}"), 55, "trailing characters"),
         (r#"{"op":"shout","collection":"s","key":"a"}"#, 13, "expected one of `insert`"),
