@@ -81,7 +81,7 @@ async fn is_ended_by_close(world: &World, rule: Rule, on_cancel: OnCancel) -> Re
     let store = world.store().await?;
     let options = BatchOptions::new().guarantee(shape.guarantee()).on_cancel(on_cancel);
     let mut batch = store.arango_batch(options)?;
-    batch.queue_all(shape.operations("things").into_iter().map(|(operation, _)| operation))?;
+    batch.queue_all(shape.operations("things").map(|(operation, _)| operation))?;
     world.emulator().forget_requests();
     let armed = world.fault(rule);
     let struck = world.emulator().until_seen(|_| armed.fired() > 0);
