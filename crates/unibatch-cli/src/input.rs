@@ -1,15 +1,19 @@
-//! The NDJSON input: read as a stream, line by line, into the batch's queue.
+//! The NDJSON input: read and parsed by a thread of its own while the program connects and queues.
+
+mod lines;
 
 use std::{
     fmt,
     fs::File,
-    io::{self, BufRead, BufReader, Read as _},
+    io::{self, BufReader, Read},
     path::Path,
-    str,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
 };
 
 use unibatch::{Batch, BatchExt as _, Operation};
 
+use self::lines::{Mistake, Trouble, each_line};
 use crate::exit::{Code, Failure};
 
 /// The most bytes that a line may have. No server takes an operation of this size, and a stream
@@ -21,22 +25,40 @@ const BUFFER: usize = 1 << 18;
 /// How many operations are read between two looks at the clock.
 const PACE: u32 = 4096;
 
-/// The open input.
+/// How many operations are handed over at once, and the bytes with which they are no matter how few.
+const BLOCK: usize = 1024;
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// How many blocks may wait: enough to go on while the other side works, and little memory.
+const WAITING: usize = 4;
+
+/// Operations with the numbers of their lines.
+type Block = Vec<(u64, Operation)>;
+
+/// The input that is being read.
 pub(crate) struct Input {
     name: String,
-    reader: Box<dyn BufRead>,
+    blocks: Receiver<Result<Block, Trouble>>,
 }
 
 impl Input {
-    /// Opens a file, or stdin for `-`.
+    /// Opens a file, or stdin for `-`, and begins to read.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         if path == Path::new("-") {
-            let reader = BufReader::with_capacity(BUFFER, io::stdin().lock());
-            return Ok(Self { name: "<stdin>".to_owned(), reader: Box::new(reader) });
+            return Self::read("<stdin>".to_owned(), io::stdin());
         }
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| cannot_read(&name, &error))?;
-        Ok(Self { name, reader: Box::new(BufReader::with_capacity(BUFFER, file)) })
+        Self::read(name, file)
+    }
+
+    fn read(name: String, reader: impl Read + Send + 'static) -> Result<Self, Failure> {
+        let (sender, blocks) = sync_channel(WAITING);
+        thread::Builder::new()
+            .name("unibatch-read".to_owned())
+            .spawn(move || parse(reader, &sender))
+            .map_err(|error| cannot_read(&name, &error))?;
+        Ok(Self { name, blocks })
     }
 
     /// Queues every operation, or says where the first mistake is. `seen` is told now and then
@@ -68,11 +90,14 @@ impl Input {
     }
 
     fn each(self, mut take: impl FnMut(Operation) -> unibatch::Result<()>) -> Result<(), Failure> {
-        let Self { name, reader } = self;
-        let taken = each_line(reader, LONGEST_LINE, |line| {
-            let operation = Operation::from_json(line)
-                .map_err(|error| Mistake::new(error.column(), error.message()))?;
-            take(operation).map_err(|error| Mistake::new(1, error.message()))
+        let Self { name, blocks } = self;
+        let taken = blocks.into_iter().try_for_each(|block| {
+            block?.into_iter().try_for_each(|(line, operation)| {
+                take(operation).map_err(|error| {
+                    let mistake = Mistake::new(1, error.message());
+                    Trouble::Mistake { line, mistake }
+                })
+            })
         });
         taken.map_err(|trouble| match trouble {
             Trouble::Io(error) => cannot_read(&name, &error),
@@ -80,8 +105,31 @@ impl Input {
                 let Mistake { column, message } = mistake;
                 Failure::new(Code::Usage, format!("{name}:{line}:{column}: {message}"))
             }
+            Trouble::Unwanted => Failure::new(Code::Usage, format!("{name} was not read whole")),
         })
     }
+}
+
+/// Parses line by line and hands the operations over, block by block, then what ended it early.
+fn parse(reader: impl Read, to: &SyncSender<Result<Block, Trouble>>) {
+    let hand_over = |block| to.send(block).map_err(|_| Trouble::Unwanted);
+    let (mut block, mut bytes) = (Block::new(), 0);
+    let reader = BufReader::with_capacity(BUFFER, reader);
+    let read = each_line(reader, LONGEST_LINE, |line, text| {
+        let operation = Operation::from_json(text).map_err(|error| {
+            let mistake = Mistake::new(error.column(), error.message());
+            Trouble::Mistake { line, mistake }
+        })?;
+        block.push((line, operation));
+        bytes += text.len();
+        if block.len() < BLOCK && bytes < BLOCK_BYTES {
+            return Ok(());
+        }
+        bytes = 0;
+        hand_over(Ok(std::mem::replace(&mut block, Block::with_capacity(BLOCK))))
+    });
+    // Who is gone by now wants neither.
+    let _ = hand_over(Ok(block)).and_then(|()| read.or_else(|trouble| hand_over(Err(trouble))));
 }
 
 impl fmt::Debug for Input {
@@ -94,121 +142,38 @@ fn cannot_read(name: &str, error: &io::Error) -> Failure {
     Failure::new(Code::Usage, format!("{name} cannot be read: {error}"))
 }
 
-/// What is wrong with a line, and at which of its bytes, from 1.
-#[derive(Debug, PartialEq, Eq)]
-struct Mistake {
-    column: usize,
-    message: String,
-}
-
-impl Mistake {
-    fn new(column: usize, message: impl Into<String>) -> Self {
-        Self { column, message: message.into() }
-    }
-}
-
-#[derive(Debug)]
-enum Trouble {
-    Io(io::Error),
-    Mistake { line: u64, mistake: Mistake },
-}
-
-/// Gives `each` the lines that are not blank, without line end and byte order mark, in one buffer
-/// that is used again.
-fn each_line(
-    mut reader: impl BufRead,
-    longest: usize,
-    mut each: impl FnMut(&str) -> Result<(), Mistake>,
-) -> Result<(), Trouble> {
-    let mut buffer = Vec::new();
-    // One more than a line may have: its line end, or the byte that is too many.
-    let most = u64::try_from(longest).unwrap_or(u64::MAX).saturating_add(1);
-    for line in 1.. {
-        buffer.clear();
-        if reader.by_ref().take(most).read_until(b'\n', &mut buffer).map_err(Trouble::Io)? == 0 {
-            break;
-        }
-        let at = |mistake| Trouble::Mistake { line, mistake };
-        let bytes = buffer.strip_suffix(b"\n").unwrap_or(&buffer);
-        if bytes.len() > longest {
-            let message = format!("the line has more than {longest} bytes; one operation a line");
-            return Err(at(Mistake::new(longest + 1, message)));
-        }
-        let bytes = match line {
-            1 => bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes),
-            _ => bytes,
-        };
-        if bytes.trim_ascii().is_empty() {
-            continue;
-        }
-        let text = str::from_utf8(bytes).map_err(|error| {
-            at(Mistake::new(error.valid_up_to() + 1, "the text is not UTF-8; expected UTF-8"))
-        })?;
-        each(text.strip_suffix('\r').unwrap_or(text)).map_err(at)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lines(text: impl AsRef<[u8]>, longest: usize) -> Result<Vec<String>, (u64, usize)> {
-        let mut lines = Vec::new();
-        // A small buffer, so that lines span several fillings.
-        let reader = BufReader::with_capacity(3, text.as_ref());
-        let read = each_line(reader, longest, |line| {
-            lines.push(line.to_owned());
-            Ok(())
-        });
-        match read {
-            Ok(()) => Ok(lines),
-            Err(Trouble::Mistake { line, mistake }) => Err((line, mistake.column)),
-            Err(Trouble::Io(error)) => panic!("{error}"),
+    fn numbered(numbers: std::ops::Range<usize>) -> String {
+        let line = |n| format!("{{\"op\":\"delete\",\"collection\":\"c\",\"key\":\"{n}\"}}\n");
+        numbers.map(line).collect()
+    }
+
+    fn keys(text: String) -> Result<Vec<String>, String> {
+        let input = Input::read("lines".to_owned(), io::Cursor::new(text)).unwrap();
+        let operations = input.operations().map_err(|failure| failure.message().to_owned())?;
+        Ok(operations
+            .iter()
+            .map(|o| o.as_ref().key.bare().unwrap_or_default().to_owned())
+            .collect())
+    }
+
+    #[test]
+    fn operations_come_in_the_order_of_their_lines_however_many_blocks_they_fill() {
+        for count in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, (WAITING + 3) * BLOCK + 7] {
+            let expected: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+            assert_eq!(keys(numbered(0..count)).as_ref(), Ok(&expected), "{count}");
         }
     }
 
     #[test]
-    fn line_ends_byte_order_mark_blank_lines_and_a_missing_last_line_end_are_fine() {
-        for text in
-            ["a\nbc\n", "a\r\nbc\r\n", "\u{feff}a\nbc", "\n\r\n  \t\na\n\n\nbc\r\n \n", "a\r\nbc"]
-        {
-            assert_eq!(lines(text, 100).unwrap(), ["a", "bc"], "{text:?}");
-        }
-        for text in ["", "\n", "\r\n", "\u{feff}", "\u{feff}\n", " "] {
-            assert_eq!(lines(text, 100).unwrap(), [""; 0], "{text:?}");
-        }
-        // Only at the start of the input is it a mark.
-        assert_eq!(lines("a\n\u{feff}b", 100).unwrap(), ["a", "\u{feff}b"]);
-    }
-
-    #[test]
-    fn a_line_that_is_not_utf_8_is_refused_at_its_first_wrong_byte() {
-        assert_eq!(lines(b"a\nb\xc3\xa9\xffc", 100), Err((2, 4)));
-        assert_eq!(lines(b"\xff\xfea\x00", 100), Err((1, 1)));
-    }
-
-    #[test]
-    fn a_line_over_the_limit_is_refused_without_reading_on() {
-        assert_eq!(lines("12345\n12345", 5).unwrap(), ["12345", "12345"]);
-        assert_eq!(lines("1\n123456\n", 5), Err((2, 6)));
-
-        let mut endless = BufReader::new(io::repeat(b'x'));
-        let read = each_line(&mut endless, 1000, |_| Ok(()));
-        assert!(matches!(read, Err(Trouble::Mistake { line: 1, .. })));
-    }
-
-    #[test]
-    fn a_mistake_is_told_with_its_line_counting_blank_ones() {
-        let read = each_line("a\n\n\nb\n".as_bytes(), 10, |line| match line {
-            "b" => Err(Mistake::new(7, "no")),
-            _ => Ok(()),
-        });
-        match read {
-            Err(Trouble::Mistake { line, mistake }) => {
-                assert_eq!((line, mistake), (4, Mistake::new(7, "no")));
-            }
-            other => panic!("{other:?}"),
+    fn a_mistake_is_told_with_its_line_whichever_block_it_is_in() {
+        for before in [0, 1, BLOCK, 3 * BLOCK + 5] {
+            let text = format!("{}\n{{\"op\":7}}\n{}", numbered(0..before), numbered(0..9));
+            let message = keys(text).unwrap_err();
+            assert!(message.starts_with(&format!("lines:{}:", before + 2)), "{message}");
         }
     }
 }
