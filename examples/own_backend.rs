@@ -1,8 +1,7 @@
 //! A backend of one's own, whole and under 150 lines: an append-only file.
 //!
 //! Each chunk becomes one line: it is in the file or it is not, so all-or-nothing comes for free.
-//! Queue, order, cutting, deadlines, retries, settling and callbacks are the core's. The tests run
-//! the conformance suite on this file.
+//! All else is the core's: queue, order, retries, callbacks. The tests run the conformance suite.
 
 use std::{fs, io, io::Write as _, path::Path, sync::Arc};
 
@@ -11,12 +10,11 @@ use batch_core::seam::{
 };
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use tokio::sync::Mutex;
 use unibatch::{Capabilities, KeyRef, OperationRef, Server, StoreOptions, Verb, prelude::*};
 
 /// The file, and the documents that its lines add up to: by place, null if deleted.
 #[derive(Debug)]
-pub struct Journal(Mutex<(fs::File, Map<String, Value>)>);
+pub struct Journal(tokio::sync::Mutex<(fs::File, Map<String, Value>)>);
 
 impl Journal {
     /// Opens or creates the file. A torn last line is cut off: its chunk was never applied.
@@ -28,7 +26,7 @@ impl Journal {
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             documents.append(&mut serde_json::from_slice(line)?);
         }
-        Ok(Self(Mutex::new((file, documents))))
+        Ok(Self(tokio::sync::Mutex::new((file, documents))))
     }
 }
 
@@ -91,7 +89,11 @@ impl Backend for Journal {
             let key = KeyId::of_string_forms(operation.collection, operation.key);
             let size = operation.collection.len() + operation.key.size() + operation.body.len();
             let bytes = u32::try_from(2 * size + 16).unwrap_or(u32::MAX);
-            routes.push(Route::new(mechanism, 0, key, bytes));
+            let body: Map<_, _> = serde_json::from_slice(operation.body).unwrap_or_default();
+            match operation.key.check_attributes("_key", |name| body.get(name).cloned()) {
+                Ok(()) => routes.push(Route::new(mechanism, 0, key, bytes)),
+                Err(error) => routes.refuse(error),
+            }
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Keys: ordered lists of named parts, held as bytes that need no parsing to be compared.
 
+mod attributes;
+
 use std::{borrow::Cow, fmt};
 
 use serde::{

@@ -54,16 +54,15 @@ pub(crate) fn encode(operation: OperationRef<'_>) -> Result<Change> {
             Error::new(ErrorKind::InvalidOperation, message).with_source(error)
         })?;
         attributes.remove(REVISION);
-        take_bare_key(operation.key, &mut attributes)?;
+        let given = |name: &str| serde_json::from_str(attributes.get(name)?.get()).ok();
+        operation.key.check_attributes(BARE_KEY, given)?;
+        attributes.remove(BARE_KEY);
         for (name, value) in operation.key.parts() {
             let name = if name.is_empty() { BARE_KEY } else { name };
             if name == REVISION {
                 let message =
                     "`_rev` is the store's own attribute; name the part of the key otherwise";
                 return Err(Error::new(ErrorKind::InvalidKey, message));
-            }
-            if let Some(given) = attributes.get(name) {
-                check_same(name, given, &value.to_string())?;
             }
             let text = serde_json::value::to_raw_value(&value).map_err(|error| {
                 Error::new(ErrorKind::InvalidKey, error.to_string()).with_source(error)
@@ -80,40 +79,6 @@ pub(crate) fn encode(operation: OperationRef<'_>) -> Result<Change> {
         ttl: operation.options.ttl,
         returning: operation.options.returning,
     })
-}
-
-/// Takes the attribute of bare keys out of a document with a key of named parts, which are its
-/// attributes: it may say no other key.
-fn take_bare_key(key: KeyRef<'_>, attributes: &mut Attributes) -> Result<()> {
-    if key.string_parts().any(|(name, _)| name.is_empty() || name == BARE_KEY) {
-        return Ok(());
-    }
-    match (attributes.remove(BARE_KEY), &*key.string_forms()) {
-        (None, _) => Ok(()),
-        (Some(given), [form]) => check_same(BARE_KEY, &given, form),
-        (Some(given), _) if given.get() == "null" => Ok(()),
-        (Some(_), _) => Err(contradicts(BARE_KEY)),
-    }
-}
-
-/// A document may repeat an attribute of its key, but not contradict it.
-fn check_same(name: &str, given: &RawValue, key: &str) -> Result<()> {
-    let value: serde_json::Value = serde_json::from_str(given.get()).map_err(|error| {
-        Error::new(ErrorKind::InvalidOperation, error.to_string()).with_source(error)
-    })?;
-    let form = match value {
-        serde_json::Value::Null => return Ok(()),
-        serde_json::Value::String(text) => text,
-        other => other.to_string(),
-    };
-    if form == key { Ok(()) } else { Err(contradicts(name)) }
-}
-
-fn contradicts(name: &str) -> Error {
-    let message = format!(
-        "the document's attribute `{name}` contradicts the key; leave it out of the document"
-    );
-    Error::new(ErrorKind::InvalidOperation, message)
 }
 
 #[cfg(test)]
