@@ -1,6 +1,6 @@
 //! Connections: they are accepted, counted, and served until they end or the emulator stops.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -71,8 +71,15 @@ async fn serve(
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().title_case_headers(true).auto_date_header(false);
     http.http2().max_concurrent_streams(STREAMS).auto_date_header(false);
-    let service =
-        service_fn(move |request| service::serve(Arc::clone(&server), Arc::clone(&line), request));
+    let for_service = Arc::clone(&line);
+    let service = service_fn(move |request| {
+        service::serve(Arc::clone(&server), Arc::clone(&for_service), request)
+    });
+    let mut serving = pin!(http.serve_connection(wire, service));
     // How a connection ended is seen by the client, and is often what a test asked for.
-    let _ = http.serve_connection(wire, service).await;
+    tokio::select! {
+        _ = &mut serving => return,
+        () = line.left() => serving.as_mut().graceful_shutdown(),
+    }
+    let _ = serving.await;
 }

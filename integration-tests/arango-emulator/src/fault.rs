@@ -103,12 +103,18 @@ pub enum Fault {
         /// Which part, counted from one.
         part: usize,
     },
-    /// The answer says that the connection ends behind it, and it does.
+    /// The answer says that the connection ends behind it, and it does; on HTTP/2 a GOAWAY says so.
     CloseBehind,
     /// The connection ends behind the answer, which does not say so.
     CloseBehindSilently,
     /// On HTTP/2 the stream is refused before it is executed; on HTTP/1.1 the connection is closed.
     RefuseStream,
+    /// On HTTP/2 the stream is reset without an answer, and the others go on; on HTTP/1.1 the connection
+    /// is closed.
+    ResetStream {
+        /// Whether the request is executed before.
+        executed: bool,
+    },
     /// The request is executed, and its answer changed.
     Edit {
         /// How.

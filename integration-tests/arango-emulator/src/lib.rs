@@ -46,6 +46,7 @@ mod edit;
 mod emulator;
 mod errors;
 mod fault;
+mod frames;
 mod json;
 mod log;
 mod payload;

@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -14,20 +14,26 @@ use crate::wire::Then;
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// Bytes, of which all come, or so many.
-#[derive(Debug)]
 pub(crate) struct Payload {
     bytes: Bytes,
     limit: Option<(usize, Then)>,
+    /// What is waited for before the cut.
+    gone: Gone,
 }
+
+/// Returns when the bytes before the cut went out.
+pub(crate) type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Payload {
     pub(crate) fn new(bytes: Bytes) -> Self {
-        Self { bytes, limit: None }
+        Self { bytes, limit: None, gone: Box::pin(std::future::ready(())) }
     }
 
-    /// So many bytes come, of all that were announced.
-    pub(crate) fn until(mut self, bytes: usize, then: Then) -> Self {
+    /// So many bytes come, of all that were announced; and when they are `gone`, what is to happen
+    /// then.
+    pub(crate) fn until(mut self, bytes: usize, then: Then, gone: Gone) -> Self {
         self.limit = Some((bytes, then));
+        self.gone = gone;
         self
     }
 }
@@ -38,7 +44,7 @@ impl Body for Payload {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if self.bytes.is_empty() {
             return Poll::Ready(None);
@@ -46,7 +52,10 @@ impl Body for Payload {
         match self.limit {
             None => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.bytes))))),
             Some((0, Then::Stall)) => Poll::Pending,
-            Some((0, Then::Close)) => Poll::Ready(Some(Err("the body is cut here".into()))),
+            Some((0, Then::Close)) => {
+                ready!(self.gone.as_mut().poll(context));
+                Poll::Ready(Some(Err("the body is cut here".into())))
+            }
             Some((count, then)) => {
                 let count = count.min(self.bytes.len());
                 let first = self.bytes.split_to(count);

@@ -129,6 +129,12 @@ impl Exchange {
             }
             // hyper tells the peer that the stream may be sent again.
             Fault::RefuseStream => Err(Box::new(h2::Error::from(h2::Reason::REFUSED_STREAM))),
+            Fault::ResetStream { executed } => {
+                if executed {
+                    self.execute(None).await?;
+                }
+                Err(Box::new(h2::Error::from(h2::Reason::INTERNAL_ERROR)))
+            }
             Fault::Garbage | Fault::Drip | Fault::CutHead { .. } => {
                 let reply = self.execute(None).await?;
                 self.line.arm(trouble(&fault));
@@ -138,6 +144,9 @@ impl Exchange {
             Fault::StallBody { after } => self.cut(after, Then::Stall).await,
             Fault::CloseBehind => {
                 let reply = self.execute(None).await?;
+                if self.late {
+                    self.line.leave();
+                }
                 Ok(self.respond(&reply, true, None))
             }
             Fault::CloseBehindSilently => {
@@ -289,7 +298,9 @@ impl Exchange {
         let shown = if self.request.method == "HEAD" { Bytes::new() } else { body.clone() };
         let payload = Payload::new(shown);
         let mut response = Response::new(match ending {
-            Some((bytes, then)) => payload.until(bytes, then),
+            Some((bytes, then)) => {
+                payload.until(bytes, then, Box::pin(self.line.gone(bytes.min(body.len()))))
+            }
             None => payload,
         });
         *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();

@@ -10,8 +10,11 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::{Notify, watch},
 };
 use tokio_rustls::server::TlsStream;
+
+use crate::frames::Frames;
 
 /// What happens to the bytes of the next answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,11 +59,19 @@ impl Head {
 pub(crate) struct Line {
     pub(crate) number: u64,
     trouble: Mutex<Option<Trouble>>,
+    leaves: Notify,
+    /// On HTTP/2, the bytes of bodies that went out.
+    bodies: watch::Sender<usize>,
 }
 
 impl Line {
     pub(crate) fn new(number: u64) -> Self {
-        Self { number, trouble: Mutex::new(None) }
+        Self {
+            number,
+            trouble: Mutex::new(None),
+            leaves: Notify::new(),
+            bodies: watch::Sender::new(0),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Trouble>> {
@@ -70,6 +81,26 @@ impl Line {
     /// From the next byte on that is written.
     pub(crate) fn arm(&self, trouble: Trouble) {
         *self.lock() = Some(trouble);
+    }
+
+    /// The connection takes no more requests, and ends with those that it has.
+    pub(crate) fn leave(&self) {
+        self.leaves.notify_one();
+    }
+
+    /// Returns when it is to [leave](Self::leave).
+    pub(crate) async fn left(&self) {
+        self.leaves.notified().await;
+    }
+
+    /// What returns when so many more bytes of bodies went out, on HTTP/2.
+    pub(crate) fn gone(&self, bytes: usize) -> impl Future<Output = ()> + Send + 'static {
+        let mut bodies = self.bodies.subscribe();
+        let all = *bodies.borrow() + bytes;
+        async move {
+            // Who asks is of the connection, and ends with it.
+            let _ = bodies.wait_for(|bytes| *bytes >= all).await;
+        }
     }
 
     /// Whether nothing more can be said here.
@@ -102,6 +133,7 @@ impl Stream {
 pub(crate) struct Wire {
     stream: Stream,
     line: Arc<Line>,
+    frames: Frames,
 }
 
 trait Both: AsyncRead + AsyncWrite + Unpin {}
@@ -115,7 +147,7 @@ type Written = Poll<io::Result<usize>>;
 
 impl Wire {
     pub(crate) fn new(stream: Stream, line: Arc<Line>) -> Self {
-        Self { stream, line }
+        Self { stream, line, frames: Frames::default() }
     }
 
     fn inner(&mut self) -> Pin<&mut (dyn Both + Send)> {
@@ -194,7 +226,15 @@ impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Written {
         let trouble = self.line.lock().clone();
         match trouble {
-            None => self.inner().poll_write(context, bytes),
+            None => {
+                let count = ready!(self.inner().poll_write(context, bytes))?;
+                self.frames.add(&bytes[..count]);
+                self.line.bodies.send_if_modified(|all| {
+                    let before = std::mem::replace(all, self.frames.data());
+                    before != *all
+                });
+                Poll::Ready(Ok(count))
+            }
             Some(Trouble::Reset) => Poll::Ready(Err(gone())),
             Some(Trouble::Instead(other)) => self.write_instead(context, &other),
             Some(Trouble::Until { head, left, then }) => {

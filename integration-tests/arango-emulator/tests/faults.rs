@@ -38,6 +38,8 @@ async fn a_connection_that_breaks_tells_nothing_and_the_store_says_whether_it_wa
         (Fault::CutBody { after: 0 }, true),
         (Fault::CutBody { after: 7 }, true),
         (Fault::RefuseStream, false),
+        (Fault::ResetStream { executed: false }, false),
+        (Fault::ResetStream { executed: true }, true),
     ];
     for (fault, stored) in cases {
         for late in [false, true] {
@@ -189,6 +191,29 @@ async fn a_connection_that_ends_behind_its_answer_is_not_used_again() {
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
         assert_eq!(keys(&emulator, "c"), ["k"]);
         assert_eq!(armed.fired(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_leaves_its_connection_and_a_goaway_does_not() {
+    for (fault, stays) in [
+        (Fault::ResetStream { executed: false }, true),
+        (Fault::ResetStream { executed: true }, true),
+        (Fault::RefuseStream, true),
+        (Fault::CutBody { after: 7 }, true),
+        (Fault::CloseBehind, false),
+    ] {
+        let (emulator, _) = start("3.11.14").await;
+        let mut client = Client::late(&emulator).await;
+        let armed = emulator.fault(Rule::new(fault.clone()).path(PATH));
+        let first = client.try_send("POST", PATH, &[], INSERT).await;
+        assert_eq!((armed.fired(), first.is_ok()), (1, !stays), "{fault:?}");
+        // The client's half may learn of the end after the answer.
+        let mut second = client.try_send("GET", "/_api/version", &[], "").await;
+        while !stays && second.is_ok() {
+            second = client.try_send("GET", "/_api/version", &[], "").await;
+        }
+        assert_eq!(second.is_ok(), stays, "{fault:?}");
     }
 }
 
