@@ -60,6 +60,7 @@ pub(crate) fn handle(server: &Server, request: &Request) -> Answer {
             }
             if body["cursors"] == true {
                 server.state().cursors.expire_all();
+                server.wake();
             }
             if body["tokens"] == true {
                 server.auth.end_tokens();

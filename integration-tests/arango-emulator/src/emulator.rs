@@ -236,6 +236,16 @@ impl Emulator {
     /// Ends all cursors, as their lifetime does.
     pub fn expire_cursors(&self) {
         self.server.state().cursors.expire_all();
+        self.server.wake();
+    }
+
+    /// Returns when no stream transaction runs and no cursor waits: ended by a request, by this
+    /// process, or by a stop. That their time has passed is noticed with the next request alone.
+    pub async fn until_nothing_is_open(&self) {
+        let is_closed = |state: &State| {
+            state.store.transactions.running().next().is_none() && state.cursors.count() == 0
+        };
+        self.server.until(is_closed).await;
     }
 
     /// Ends all tokens that were given out, as their time does.

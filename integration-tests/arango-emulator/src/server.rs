@@ -178,6 +178,20 @@ impl Server {
         reply.header("x-arango-async-id", id.to_string())
     }
 
+    /// Returns when `holds` does. It is asked after each request that was answered.
+    pub(crate) async fn until(&self, holds: impl Fn(&State) -> bool) {
+        loop {
+            // Registered before the state is looked at, so that no change is missed.
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if holds(&self.state()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Something changed from outside of requests.
     pub(crate) fn wake(&self) {
         self.changed.notify_waiters();

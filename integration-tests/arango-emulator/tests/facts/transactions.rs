@@ -136,6 +136,22 @@ async fn one_that_is_not_there_is_404_and_one_that_was_aborted_410() {
 }
 
 #[tokio::test]
+async fn who_waits_until_nothing_is_open_is_woken_by_each_way_to_end() {
+    let (emulator, mut client) = start("3.12.10").await;
+    for method in ["PUT", "DELETE"] {
+        let id = begin(&mut client, json!({"write": ["c"]})).await;
+        let path = format!("/_api/transaction/{id}");
+        tokio::join!(emulator.until_nothing_is_open(), client.send(method, &path, &[], ""));
+    }
+    begin(&mut client, json!({"write": ["c"]})).await;
+    tokio::join!(emulator.until_nothing_is_open(), async { emulator.expire_transactions() });
+    let query = json!({"query": "FOR i IN 1..5 RETURN i", "batchSize": 2});
+    client.post("/_api/cursor", query).await;
+    assert_eq!(emulator.open_cursors(), 1);
+    tokio::join!(emulator.until_nothing_is_open(), async { emulator.expire_cursors() });
+}
+
+#[tokio::test]
 async fn one_that_nobody_uses_for_its_idle_time_is_gone() {
     let (emulator, mut client) = start("3.12.10").await;
     assert_eq!(emulator.settings().transaction_seconds, 60.0);
