@@ -11,13 +11,13 @@ use libtest_mimic::Trial;
 use crate::{
     on_servers,
     shapes::{Expected, Shape},
-    world::World,
+    world::{Wire, World},
 };
 
 /// How long a commit that nobody waits for may take.
 const DEADLINE: Duration = Duration::from_millis(800);
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn trials(wire: Wire) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (name, on_cancel) in [("detached", OnCancel::Detach), ("settled", OnCancel::Settle)] {
         let before = [
@@ -27,18 +27,19 @@ pub(crate) fn trials() -> Vec<Trial> {
         ];
         for (step, rule) in before {
             let again = rule.clone();
-            trials.push(on_servers(format!("cancelled::{name}_in_the_{step}"), move |worlds| {
-                async move { is_given_back(&worlds["3.12.10"], rule, on_cancel).await }
+            let trial = format!("cancelled::{name}_in_the_{step}");
+            trials.push(on_servers(wire, &trial, move |worlds| async move {
+                is_given_back(&worlds["3.12.10"], rule, on_cancel).await
             }));
             let trial = format!("cancelled::{name}_in_the_{step}_and_closed");
-            trials.push(on_servers(trial, move |worlds| async move {
+            trials.push(on_servers(wire, &trial, move |worlds| async move {
                 is_ended_by_close(&worlds["3.12.10"], again, on_cancel).await
             }));
         }
         for (step, fault) in [("before", Fault::StallBefore), ("after", Fault::StallAfter)] {
             let rule = Rule::new(fault).method("PUT").path("/_api/transaction/");
             let trial = format!("cancelled::{name}_{step}_the_commit");
-            trials.push(on_servers(trial, move |worlds| async move {
+            trials.push(on_servers(wire, &trial, move |worlds| async move {
                 is_settled(&worlds["3.12.10"], rule, on_cancel).await
             }));
         }

@@ -4,22 +4,26 @@ use std::collections::HashMap;
 
 use arango_emulator::{Fault, Rule};
 use batch_core::{Error, Job, JobStatus};
-use integration_tests::Result;
+use integration_tests::{Result, ignored};
 use libtest_mimic::Trial;
 
 use crate::{
     on_servers,
     shapes::{Expected, Shape},
-    table::{End, Row, table},
-    world::{Ended, World},
+    table::{End, Row, formless, table},
+    world::{Ended, Wire, World},
 };
 
-pub(crate) fn trials() -> Vec<Trial> {
-    table().into_iter().map(trial).collect()
+pub(crate) fn trials(wire: Wire) -> Vec<Trial> {
+    table().into_iter().map(|row| trial(wire, row)).collect()
 }
 
-fn trial(row: Row) -> Trial {
-    on_servers(format!("direct::{}", row.name), move |worlds| async move {
+fn trial(wire: Wire, row: Row) -> Trial {
+    let name = format!("direct::{}", row.name);
+    if let Some(reason) = formless(&row.fault, wire) {
+        return ignored(&wire.name(&name), reason);
+    }
+    on_servers(wire, &name, move |worlds| async move {
         let mut wrong = Vec::new();
         for (shape, end) in &row.ends {
             match happens(&worlds, &row, *shape, *end).await {
@@ -50,6 +54,9 @@ async fn happens(
     let asked = world.emulator().requests();
     if asked.len() > most {
         return Err(format!("the redirect was followed: {asked:?}").into());
+    }
+    if world.strays() > 0 {
+        return Err(format!("another protocol was spoken: {asked:?}").into());
     }
     if armed.fired() != 1 {
         return Err(format!("the fault happened {} times", armed.fired()).into());

@@ -16,30 +16,32 @@ use serde_json::json;
 use crate::{
     on_servers,
     shapes::{Shape, What},
-    world::DATABASE,
+    world::{DATABASE, Wire},
 };
 
 const SHORT: Duration = Duration::from_millis(300);
 /// What a slow machine may add to a deadline.
 const GRACE: Duration = Duration::from_secs(5);
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn trials(wire: Wire) -> Vec<Trial> {
     vec![
-        stalled("stalled_before", Fault::StallBefore),
-        stalled("stalled_after", Fault::StallAfter),
-        stalled("a_stalled_body", Fault::StallBody { after: 8 }),
-        always("resets", Fault::ResetBefore),
-        cut(),
-        cut_bodies_of_queries(),
-        conflicts(),
-        without_the_route(),
-        refused(),
+        stalled(wire, "stalled_before", Fault::StallBefore),
+        stalled(wire, "stalled_after", Fault::StallAfter),
+        stalled(wire, "a_stalled_body", Fault::StallBody { after: 8 }),
+        always(wire, "resets", Fault::ResetBefore),
+        cut(wire),
+        cut_bodies_of_queries(wire),
     ]
 }
 
+/// Those in which the wire has no part.
+pub(crate) fn trials_of_their_own() -> Vec<Trial> {
+    vec![conflicts(), without_the_route(), refused()]
+}
+
 /// An answer that does not come ends with the commit's deadline.
-fn stalled(name: &str, fault: Fault) -> Trial {
-    on_servers(format!("ended::{name}"), move |worlds| async move {
+fn stalled(wire: Wire, name: &str, fault: Fault) -> Trial {
+    on_servers(wire, &format!("ended::{name}"), move |worlds| async move {
         for shape in Shape::direct() {
             let world = &worlds[shape.version()];
             let collection = shape.to_string();
@@ -64,8 +66,8 @@ fn stalled(name: &str, fault: Fault) -> Trial {
 }
 
 /// What fails each time is tried until the deadline, if it may be, and no job is lost.
-fn always(name: &str, fault: Fault) -> Trial {
-    on_servers(format!("ended::{name}_without_an_end"), move |worlds| async move {
+fn always(wire: Wire, name: &str, fault: Fault) -> Trial {
+    on_servers(wire, &format!("ended::{name}_without_an_end"), move |worlds| async move {
         for shape in [
             Shape::Array(What::Verb(Verb::Put)),
             Shape::Single(What::Verb(Verb::Delete)),
@@ -91,9 +93,9 @@ fn always(name: &str, fault: Fault) -> Trial {
 }
 
 /// Of a multipart answer that breaks off, the parts that came whole are answers.
-fn cut() -> Trial {
+fn cut(wire: Wire) -> Trial {
     let name = "ended::the_whole_parts_of_a_cut_answer_are_applied_and_the_rest_is_unknown";
-    on_servers(name.to_owned(), |worlds| async move {
+    on_servers(wire, name, |worlds| async move {
         let shape = Shape::Multipart;
         let world = &worlds[shape.version()];
         let store = world.store().await?;
@@ -125,9 +127,9 @@ fn cut() -> Trial {
 }
 
 /// A cursor that came with an answer which is not believed is removed all the same.
-fn cut_bodies_of_queries() -> Trial {
+fn cut_bodies_of_queries(wire: Wire) -> Trial {
     let name = "ended::no_cursor_is_left_by_an_answer_that_is_not_believed";
-    on_servers(name.to_owned(), |worlds| async move {
+    on_servers(wire, name, |worlds| async move {
         let pages = |route: &str| Rule::new(Fault::ResetBefore).method("POST").path(route);
         for (what, version, rule) in [
             ("a surplus part", "3.11.14", Rule::new(Fault::Edit { edit: Edit::PartMore })),
@@ -159,7 +161,7 @@ fn cut_bodies_of_queries() -> Trial {
 
 /// A conflict with another write is no refusal: it is tried again, where that keeps the order.
 fn conflicts() -> Trial {
-    on_servers("ended::write_write_conflicts_are_tried_again".to_owned(), |worlds| async move {
+    on_servers(Wire::Http1, "ended::write_write_conflicts_are_tried_again", |worlds| async move {
         for shape in Shape::direct() {
             let world = &worlds[shape.version()];
             let collection = shape.to_string();
@@ -186,7 +188,7 @@ fn conflicts() -> Trial {
 /// A server that was upgraded under the store: what was to go by the call goes otherwise.
 fn without_the_route() -> Trial {
     let name = "ended::a_multipart_call_that_is_gone_is_noticed";
-    on_servers(name.to_owned(), |worlds| async move {
+    on_servers(Wire::Http1, name, |worlds| async move {
         for shape in Shape::MULTIPARTS {
             let world = &worlds[shape.version()];
             let collection = shape.to_string();

@@ -15,24 +15,25 @@ use integration_tests::Result;
 use libtest_mimic::{Arguments, Trial};
 use tokio::{runtime::Builder, time::timeout};
 
-use crate::world::World;
+use crate::world::{Wire, World};
 
 /// The longest that a trial may take: most take less than a second.
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// A trial with servers of its own, one of each release that the shapes need.
 fn on_servers<F>(
-    name: String,
+    wire: Wire,
+    name: &str,
     body: impl FnOnce(HashMap<&'static str, World>) -> F + Send + 'static,
 ) -> Trial
 where
     F: Future<Output = Result<()>> + Send + 'static,
 {
-    Trial::test(name, move || {
+    Trial::test(wire.name(name), move || {
         let run = || {
             let mut worlds = HashMap::new();
             for version in ["3.11.14", "3.12.10"] {
-                worlds.insert(version, World::new(version)?);
+                worlds.insert(version, World::new(version, wire)?);
             }
             let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
             runtime.block_on(async {
@@ -49,10 +50,13 @@ where
 }
 
 fn main() -> ExitCode {
-    let trials = direct::trials()
-        .into_iter()
-        .chain(transaction::trials())
-        .chain(ended::trials())
-        .chain(cancelled::trials());
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    let mut trials = Vec::new();
+    for wire in [Wire::Http1, Wire::Http2] {
+        trials.extend(direct::trials(wire));
+        trials.extend(transaction::trials(wire));
+        trials.extend(ended::trials(wire));
+        trials.extend(cancelled::trials(wire));
+    }
+    trials.extend(ended::trials_of_their_own());
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -3,9 +3,12 @@
 use arango_emulator::{Edit, Fault};
 use batch_core::{ErrorKind, Verb};
 
-use crate::shapes::{
-    Shape::{self, Array, Multipart, MultipartOfRepeatable, Single},
-    What,
+use crate::{
+    shapes::{
+        Shape::{self, Array, Multipart, MultipartOfRepeatable, Single},
+        What,
+    },
+    world::Wire,
 };
 
 /// How the jobs of a commit end.
@@ -75,6 +78,22 @@ pub(crate) fn proxy(status: u16, executed: bool) -> Fault {
     Fault::Proxy { status, executed }
 }
 
+/// Why a fault cannot happen on a wire, if it cannot.
+pub(crate) fn formless(fault: &Fault, wire: Wire) -> Option<&'static str> {
+    match (wire, fault) {
+        (Wire::Http2, Fault::Garbage) => {
+            Some("HTTP/2 has frames and no status line: a_cut_head breaks them")
+        }
+        (Wire::Http2, Fault::CloseBehindSilently) => {
+            Some("on HTTP/2 other streams see such an end: reset_before and reset_after are that")
+        }
+        (Wire::Http1, Fault::ResetStream { .. } | Fault::RefuseStream) => {
+            Some("HTTP/1.1 has no streams: closed_before and closed_after are that")
+        }
+        _ => None,
+    }
+}
+
 /// The wire, and what stands between.
 fn wire() -> Vec<Row> {
     vec![
@@ -85,6 +104,9 @@ fn wire() -> Vec<Row> {
         all("a_cut_head", Fault::CutHead { after: 20 }, Repeated),
         all("a_cut_body", Fault::CutBody { after: 8 }, Repeated),
         all("a_garbage_status_line", Fault::Garbage, Repeated),
+        all("a_stream_reset_before", Fault::ResetStream { executed: false }, Repeated),
+        all("a_stream_reset_after", Fault::ResetStream { executed: true }, Repeated),
+        all("a_refused_stream", Fault::RefuseStream, Repeated),
         all("a_slow_drip", Fault::Drip, Applied),
         all("closed_behind", Fault::CloseBehind, Applied),
         all("closed_behind_silently", Fault::CloseBehindSilently, Applied),

@@ -14,9 +14,37 @@ use crate::shapes::{Expected, Shape};
 pub(crate) const DATABASE: &str = "faults";
 /// Longer than any answer of a server that is well, and than its pauses.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// What is not ended by then is left open.
+const LONGEST_CLEANING: Duration = Duration::from_secs(3);
+
+/// What requests travel by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Http1,
+    Http2,
+}
+
+impl Wire {
+    /// The name of a trial on this wire.
+    pub(crate) fn name(self, name: &str) -> String {
+        match self {
+            Self::Http1 => name.to_owned(),
+            Self::Http2 => format!("http2::{name}"),
+        }
+    }
+
+    /// As the log of requests has it.
+    fn protocol(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
+        }
+    }
+}
 
 pub(crate) struct World {
     server: ArangoServer,
+    wire: Wire,
 }
 
 /// A commit that has ended: what each job says, and what would bear it out.
@@ -28,8 +56,8 @@ pub(crate) struct Ended {
 
 impl World {
     /// Starts a server. It must not be called on a runtime.
-    pub(crate) fn new(version: &str) -> Result<Self> {
-        Ok(Self { server: ArangoServer::emulator(version)? })
+    pub(crate) fn new(version: &str, wire: Wire) -> Result<Self> {
+        Ok(Self { server: ArangoServer::emulator(version)?, wire })
     }
 
     pub(crate) async fn prepare(&self) -> Result<()> {
@@ -51,6 +79,7 @@ impl World {
             .server(self.server.base())
             .database(DATABASE)
             .credentials(user, password)
+            .http2(self.wire == Wire::Http2)
             .options(options.timeout(DEADLINE));
         Ok(builder.connect().await?)
     }
@@ -70,6 +99,12 @@ impl World {
             (200 | 404, _) => self.fill(shape, collection).await,
             (status, answer) => Err(format!("DELETE {path}: {status} {answer}").into()),
         }
+    }
+
+    /// The requests since the last `forget_requests` that travelled by the other wire.
+    pub(crate) fn strays(&self) -> usize {
+        let seen = self.emulator().requests();
+        seen.iter().filter(|seen| seen.protocol != self.wire.protocol()).count()
     }
 
     pub(crate) fn fault(&self, rule: Rule) -> Armed {
@@ -158,18 +193,8 @@ impl World {
     pub(crate) async fn until_nothing_is_open(&self) -> Result<()> {
         // What was dropped is ended on a task of its own, by a request: that is what is waited for.
         let emulator = self.emulator();
-        let nothing = || emulator.running_transactions().is_empty() && emulator.open_cursors() == 0;
-        let ended = async {
-            while !nothing() {
-                let seen = emulator.requests().len();
-                tokio::select! {
-                    () = emulator.until_seen(|all| all.len() > seen) => {}
-                    // A request is in the log before it has been carried out.
-                    () = tokio::time::sleep(Duration::from_millis(5)) => {}
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(3), ended).await.map_err(|_| {
+        let ended = emulator.until_nothing_is_open();
+        tokio::time::timeout(LONGEST_CLEANING, ended).await.map_err(|_| {
             let (transactions, cursors) =
                 (emulator.running_transactions(), emulator.open_cursors());
             format!("left open: the transactions {transactions:?}, and {cursors} cursors")
