@@ -134,8 +134,23 @@ impl Emulator {
         Ok(())
     }
 
+    /// Starts another coordinator of the same cluster, on a port of its own: what is stored, switched
+    /// and open belongs to all of them, the faults, the log and the connections to each.
+    ///
+    /// # Errors
+    /// If there is no port.
+    pub async fn beside(&self) -> io::Result<Self> {
+        let server = Arc::new(self.server.beside(self.server.log.another()));
+        let mut address = self.address;
+        address.set_port(0);
+        let mut other = Self { server, address, tls: self.tls.clone(), listening: None };
+        other.start().await?;
+        Ok(other)
+    }
+
     /// Ends all connections and refuses new ones. What was stored stays, and requests that run end
-    /// by themselves; transactions are gone, as with a process that ends.
+    /// by themselves; transactions are gone, as with a process that ends: also those that another
+    /// coordinator began.
     pub async fn stop(&mut self) {
         if let Some(listening) = self.listening.take() {
             listening.abort();

@@ -52,6 +52,11 @@ impl Log {
         Self { seen: Mutex::default(), count: watch::Sender::new(0), keeps_bodies }
     }
 
+    /// One that is empty, and keeps as much.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.keeps_bodies)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

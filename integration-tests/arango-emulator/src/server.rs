@@ -31,11 +31,12 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// The server behind all its connections.
 #[derive(Debug)]
 pub(crate) struct Server {
-    state: Mutex<State>,
+    // What all coordinators of a cluster have together comes first.
+    state: Arc<Mutex<State>>,
     /// Something ended that others may wait for.
-    changed: Notify,
+    changed: Arc<Notify>,
+    pub(crate) auth: Arc<Auth>,
     connections: AtomicU64,
-    pub(crate) auth: Auth,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
 }
@@ -52,10 +53,22 @@ pub(crate) struct StopAt {
 impl Server {
     pub(crate) fn new(state: State, auth: Auth, log: Log) -> Self {
         Self {
-            state: Mutex::new(state),
-            changed: Notify::new(),
+            state: Arc::new(Mutex::new(state)),
+            changed: Arc::new(Notify::new()),
+            auth: Arc::new(auth),
             connections: AtomicU64::new(0),
-            auth,
+            log,
+            faults: Faults::default(),
+        }
+    }
+
+    /// Another one over the same store, with faults and a log of its own.
+    pub(crate) fn beside(&self, log: Log) -> Self {
+        Self {
+            state: Arc::clone(&self.state),
+            changed: Arc::clone(&self.changed),
+            auth: Arc::clone(&self.auth),
+            connections: AtomicU64::new(0),
             log,
             faults: Faults::default(),
         }

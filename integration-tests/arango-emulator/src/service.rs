@@ -145,7 +145,7 @@ impl Exchange {
             Fault::CloseBehind => {
                 let reply = self.execute(None).await?;
                 if self.late {
-                    self.line.leave();
+                    self.line.leave().await;
                 }
                 Ok(self.respond(&reply, true, None))
             }

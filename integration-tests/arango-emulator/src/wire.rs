@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::frames::Frames;
+use crate::frames::{Frames, Out};
 
 /// What happens to the bytes of the next answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +60,8 @@ pub(crate) struct Line {
     pub(crate) number: u64,
     trouble: Mutex<Option<Trouble>>,
     leaves: Notify,
-    /// On HTTP/2, the bytes of bodies that went out.
-    bodies: watch::Sender<usize>,
+    /// What of HTTP/2's frames went out.
+    out: watch::Sender<Out>,
 }
 
 impl Line {
@@ -70,7 +70,7 @@ impl Line {
             number,
             trouble: Mutex::new(None),
             leaves: Notify::new(),
-            bodies: watch::Sender::new(0),
+            out: watch::Sender::new(Out::default()),
         }
     }
 
@@ -83,9 +83,11 @@ impl Line {
         *self.lock() = Some(trouble);
     }
 
-    /// The connection takes no more requests, and ends with those that it has.
-    pub(crate) fn leave(&self) {
+    /// The connection takes no more requests, and ends with those that it has. On HTTP/2 the client
+    /// is told: this returns when that went out.
+    pub(crate) async fn leave(&self) {
         self.leaves.notify_one();
+        let _ = self.out.subscribe().wait_for(|out| out.goaway).await;
     }
 
     /// Returns when it is to [leave](Self::leave).
@@ -95,11 +97,11 @@ impl Line {
 
     /// What returns when so many more bytes of bodies went out, on HTTP/2.
     pub(crate) fn gone(&self, bytes: usize) -> impl Future<Output = ()> + Send + 'static {
-        let mut bodies = self.bodies.subscribe();
-        let all = *bodies.borrow() + bytes;
+        let mut out = self.out.subscribe();
+        let all = out.borrow().data + bytes;
         async move {
             // Who asks is of the connection, and ends with it.
-            let _ = bodies.wait_for(|bytes| *bytes >= all).await;
+            let _ = out.wait_for(|out| out.data >= all).await;
         }
     }
 
@@ -229,9 +231,9 @@ impl AsyncWrite for Wire {
             None => {
                 let count = ready!(self.inner().poll_write(context, bytes))?;
                 self.frames.add(&bytes[..count]);
-                self.line.bodies.send_if_modified(|all| {
-                    let before = std::mem::replace(all, self.frames.data());
-                    before != *all
+                self.line.out.send_if_modified(|out| {
+                    let before = std::mem::replace(out, self.frames.out());
+                    before != *out
                 });
                 Poll::Ready(Ok(count))
             }
