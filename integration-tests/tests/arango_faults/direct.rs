@@ -73,7 +73,7 @@ async fn happens(
 }
 
 /// Every job that has not ended as it should.
-fn judge(ended: &Ended, shape: Shape, end: End) -> Vec<String> {
+pub(crate) fn judge(ended: &Ended, shape: Shape, end: End) -> Vec<String> {
     // Of those that go one after another, the fault hits the first, and what follows depends on it.
     let hit = if shape == Shape::Singles && end != End::Applied { 1 } else { ended.jobs.len() };
     let judged = ended.jobs.iter().take(hit).enumerate();

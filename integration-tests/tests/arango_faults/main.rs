@@ -2,6 +2,7 @@
 //! which is read behind the library's back; and nothing is left open there.
 
 mod cancelled;
+mod coordinators;
 mod direct;
 mod ended;
 mod shapes;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         trials.extend(transaction::trials(wire));
         trials.extend(ended::trials(wire));
         trials.extend(cancelled::trials(wire));
+        trials.extend(coordinators::trials(wire));
     }
     trials.extend(ended::trials_of_their_own());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

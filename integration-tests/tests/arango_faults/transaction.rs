@@ -17,7 +17,7 @@ use crate::{
 
 /// Which request of the transaction it is that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     Begin,
     /// The first of those that fill it.
     First,
@@ -27,10 +27,10 @@ enum Step {
 }
 use Step::{Begin, Commit, First, Later};
 
-const STEPS: [Step; 4] = [Begin, First, Later, Commit];
+pub(crate) const STEPS: [Step; 4] = [Begin, First, Later, Commit];
 
 impl Step {
-    fn aim(self, fault: Fault) -> Rule {
+    pub(crate) fn aim(self, fault: Fault) -> Rule {
         let rule = Rule::new(fault);
         match self {
             Begin => rule.path("/_api/transaction/begin"),

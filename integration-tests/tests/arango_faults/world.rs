@@ -70,17 +70,22 @@ impl World {
     }
 
     pub(crate) async fn store(&self) -> Result<ArangoStore> {
-        self.store_with(StoreOptions::new()).await
+        self.store_of([self.server.base()]).await
     }
 
-    pub(crate) async fn store_with(&self, options: StoreOptions) -> Result<ArangoStore> {
+    /// A store that asks this server when it cannot reach another coordinator of its cluster.
+    pub(crate) async fn store_behind(&self, first: &Emulator) -> Result<ArangoStore> {
+        self.store_of([&*first.url(), self.server.base()]).await
+    }
+
+    async fn store_of(&self, servers: impl IntoIterator<Item = &str>) -> Result<ArangoStore> {
         let (user, password) = self.server.login().ok_or("the emulator asks for a login")?;
         let builder = ArangoStore::builder()
-            .server(self.server.base())
+            .servers(servers)
             .database(DATABASE)
             .credentials(user, password)
             .http2(self.wire == Wire::Http2)
-            .options(options.timeout(DEADLINE));
+            .options(StoreOptions::new().timeout(DEADLINE));
         Ok(builder.connect().await?)
     }
 
