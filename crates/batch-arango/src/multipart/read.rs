@@ -230,6 +230,14 @@ impl<'a> Frames<'a> {
         self.from(at).starts_with(self.line_end).then_some(at + self.line_end.len())
     }
 
+    /// Whether a delimiter stands within a body. Where no delimiter follows to prove the length, it is
+    /// taken for the one that should have: bytes were lost before it.
+    fn has_delimiter(&self, start: usize, end: usize) -> bool {
+        // The line feed before it may be that of the head.
+        let body = self.bytes.get(start.saturating_sub(1)..end);
+        body.is_some_and(|body| self.delimiter.find(body).is_some())
+    }
+
     /// The delimiter that follows the end of a body: behind a line end, or behind several.
     fn delimiter_behind_lines(&self, at: usize) -> Option<Delimiter> {
         let mut at = self.after_line_end(at)?;
@@ -330,7 +338,8 @@ impl<'a> Frames<'a> {
         if let Some(next) = next(end) {
             return Found { id, what: what(framed), end: End::Delimiter(next) };
         }
-        if self.after_line_end(end).is_some_and(|at| self.is_cut_in_delimiter(at)) {
+        let breaks_off = self.after_line_end(end).is_some_and(|at| self.is_cut_in_delimiter(at));
+        if breaks_off && !self.has_delimiter(start, end) {
             return Found { id, what: what(framed), end: End::Cut };
         }
         lost("a part does not end where its length says")

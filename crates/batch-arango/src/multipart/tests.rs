@@ -275,6 +275,22 @@ fn wherever_an_answer_breaks_off_what_was_whole_before_stands() {
 }
 
 #[test]
+fn a_body_that_lost_its_end_is_not_filled_up_with_the_delimiter_before_a_cut() {
+    let whole = answer(&[("0", FINE, "{}")]);
+    let body = whole.find("{}").unwrap();
+    let delimiter = whole[body + 2..].strip_suffix("--").unwrap();
+    let text = format!("{}{{{delimiter}", &whole[..body]);
+    // What is left and the delimiter behind it are as long as the body is said to be.
+    for end in ["", "\r\n", "\r\n--b0"] {
+        let length = format!("Content-Length: {}", 1 + delimiter.len());
+        let text = text.replace("Content-Length: 2", &length) + end;
+        let (visits, outcome) = visits(&text, BOUNDARY, 1);
+        assert_eq!(statuses(&visits), [(0, 0)], "{text}");
+        assert!(outcome.is_err());
+    }
+}
+
+#[test]
 fn fewer_parts_than_requests_are_told() {
     let (visits, outcome) = visits(&answer(&[("1", FINE, "{}")]), BOUNDARY, 2);
     assert_eq!(statuses(&visits), [(1, 202)]);
