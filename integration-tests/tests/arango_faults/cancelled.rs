@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use arango_emulator::{Fault, Rule};
-use batch_core::{BatchExt as _, BatchOptions, ErrorKind, JobStatus, OnCancel, Store as _};
+use batch_core::{
+    BatchExt as _, BatchOptions, ErrorKind, Guarantee, JobStatus, OnCancel, OnError, Store as _,
+};
 use integration_tests::Result;
 use libtest_mimic::Trial;
+use serde_json::json;
 
 use crate::{
     on_servers,
@@ -43,6 +46,24 @@ pub(crate) fn trials(wire: Wire) -> Vec<Trial> {
                 is_settled(&worlds["3.12.10"], rule, on_cancel).await
             }));
         }
+    }
+    for (shape, version, guarantee) in [
+        ("a_single_query", "3.12.10", Guarantee::BestEffort),
+        ("a_multipart_call", "3.11.14", Guarantee::Ordered { on_error: OnError::Continue }),
+        ("a_transaction", "3.12.10", Guarantee::AllOrNothing { isolated: true }),
+    ] {
+        let name = format!("cancelled::no_cursor_is_left_of_{shape}");
+        trials.push(on_servers(wire, &name, move |worlds| async move {
+            for on_cancel in [OnCancel::Detach, OnCancel::Settle] {
+                for fault in [Fault::StallBefore, Fault::StallAfter, Fault::StallBody { after: 8 }]
+                {
+                    let what = format!("{on_cancel:?}, {fault:?}");
+                    let left = leaves_no_cursor(&worlds[version], guarantee, fault, on_cancel);
+                    left.await.map_err(|error| format!("{what}: {error}"))?;
+                }
+            }
+            Ok(())
+        }));
     }
     trials
 }
@@ -126,5 +147,57 @@ async fn is_settled(world: &World, rule: Rule, on_cancel: OnCancel) -> Result<()
     }
     world.until_nothing_is_open().await?;
     assert_eq!(world.contradictions("things", shape.guarantee(), &jobs)?, [""; 0]);
+    Ok(())
+}
+
+/// One row more than a page has.
+const ROWS: usize = 1001;
+/// Enough for a first page also where others use the machine.
+const LONG_DEADLINE: Duration = Duration::from_millis(1500);
+
+/// A commit that is dropped while a further page of a query's result is on its way.
+async fn leaves_no_cursor(
+    world: &World,
+    guarantee: Guarantee,
+    fault: Fault,
+    on_cancel: OnCancel,
+) -> Result<()> {
+    world.make_anew("rows").await?;
+    let store = world.store().await?;
+    let options = BatchOptions::new().guarantee(guarantee);
+    let mut batch = store.arango_batch(options.on_cancel(on_cancel).deadline(LONG_DEADLINE))?;
+    let query = "FOR i IN 1..@rows INSERT {number: i} INTO @@things RETURN i";
+    let bind = json!({"rows": ROWS, "@things": "rows"});
+    let mut jobs = vec![batch.aql(query, &bind)?];
+    if guarantee != Guarantee::BestEffort {
+        // Side by side, the first answer of the other one may be lost, and its cursor with it.
+        jobs.push(batch.aql(query, &bind)?);
+    }
+    world.emulator().forget_requests();
+    let armed = world.fault(Rule::new(fault).method("POST").path("/_api/cursor/").times(0));
+    let struck = world.emulator().until_seen(|_| armed.fired() > 0);
+    tokio::select! {
+        report = batch.commit() => return Err(format!("it ended: {report:?}").into()),
+        () = struck => {}
+    }
+    let is_whole = matches!(guarantee, Guarantee::AllOrNothing { .. });
+    if !is_whole {
+        for job in &jobs {
+            let status = job.clone().await;
+            // It was carried out, and nobody has its result.
+            assert!(matches!(status, JobStatus::Unknown(_)), "{}", status.is_applied());
+        }
+    }
+    world.emulator().clear_faults();
+    world.until_nothing_is_open().await?;
+    let written = world.numbers("rows")?.len();
+    if is_whole {
+        assert!(jobs.iter().all(batch_core::Job::is_pending), "{jobs:?}");
+        assert_eq!(written, 0);
+        batch.commit().await?.into_result().map(drop)?;
+        world.until_nothing_is_open().await?;
+    } else {
+        assert!(written >= ROWS, "{written}");
+    }
     Ok(())
 }

@@ -99,9 +99,20 @@ impl World {
 
     /// The same, whether or not the collection is there.
     pub(crate) async fn fill_anew(&self, shape: Shape, collection: &str) -> Result<()> {
+        self.remove(collection).await?;
+        self.fill(shape, collection).await
+    }
+
+    /// An empty collection, whether or not it is there.
+    pub(crate) async fn make_anew(&self, collection: &str) -> Result<()> {
+        self.remove(collection).await?;
+        self.server.make_collection(DATABASE, collection).await
+    }
+
+    async fn remove(&self, collection: &str) -> Result<()> {
         let path = format!("/_db/{DATABASE}/_api/collection/{collection}");
         match self.server.ask(Method::DELETE, &path, None).await? {
-            (200 | 404, _) => self.fill(shape, collection).await,
+            (200 | 404, _) => Ok(()),
             (status, answer) => Err(format!("DELETE {path}: {status} {answer}").into()),
         }
     }
