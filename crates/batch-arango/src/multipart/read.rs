@@ -75,6 +75,10 @@ fn unreadable(why: &str) -> Error {
     Error::new(ErrorKind::Protocol, message).unknown()
 }
 
+fn breaks_off() -> Result<Part, Error> {
+    Err(unreadable("a part breaks off").transient())
+}
+
 fn cut(seen: usize, parts: usize) -> Error {
     unreadable(&format!("it breaks off at part {seen} of {parts}")).transient()
 }
@@ -282,10 +286,7 @@ impl<'a> Frames<'a> {
                     _ => Err(unreadable("a part has no status")),
                 })
             }
-            Ok(Status::Partial) => {
-                let what = Err(unreadable("a part breaks off").transient());
-                Found { id, what, end: End::Cut }
-            }
+            Ok(Status::Partial) => Found { id, what: breaks_off(), end: End::Cut },
             Err(error) => self.without_status(id, start, error),
         }
     }
@@ -338,9 +339,13 @@ impl<'a> Frames<'a> {
         if let Some(next) = next(end) {
             return Found { id, what: what(framed), end: End::Delimiter(next) };
         }
-        let breaks_off = self.after_line_end(end).is_some_and(|at| self.is_cut_in_delimiter(at));
-        if breaks_off && !self.has_delimiter(start, end) {
+        let is_cut = self.after_line_end(end).is_some_and(|at| self.is_cut_in_delimiter(at));
+        if is_cut && !self.has_delimiter(start, end) {
             return Found { id, what: what(framed), end: End::Cut };
+        }
+        let rest = start.saturating_sub(1);
+        if self.line_end.starts_with(self.from(end)) && self.delimiter_after(rest).is_none() {
+            return Found { id, what: breaks_off(), end: End::Cut };
         }
         lost("a part does not end where its length says")
     }

@@ -268,6 +268,8 @@ fn wherever_an_answer_breaks_off_what_was_whole_before_stands() {
         }
         let fine = visits.iter().filter(|(_, part)| part.is_ok()).count();
         assert_eq!(fine, stands.iter().filter(|end| **end <= length).count(), "{length} bytes");
+        let broken = visits.iter().filter_map(|(_, part)| part.as_ref().err());
+        assert!(broken.into_iter().all(Error::is_transient), "{length} bytes");
         let error = outcome.expect_err("an answer without an end is not whole");
         assert_eq!((error.kind(), error.fate()), (ErrorKind::Protocol, Fate::Unknown));
         assert!(error.is_transient(), "{length} bytes: {error}");
