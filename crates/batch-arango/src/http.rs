@@ -19,7 +19,7 @@ use reqwest::{
         HeaderValue, IF_MATCH,
     },
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 pub use self::auth::Auth;
 pub(crate) use self::auth::Credentials;
@@ -52,8 +52,8 @@ pub(crate) struct Call<'a> {
     pub(crate) server: Option<usize>,
     /// The most bytes of an answer.
     pub(crate) max_answer: usize,
-    /// Whether the beginning of an answer that breaks off is of use.
-    pub(crate) takes_cut: bool,
+    /// Where the beginning of an answer that breaks off is of use: until when the rest is waited for.
+    pub(crate) takes_cut: Option<Instant>,
     /// Whether the path is the server's, not the database's.
     of_server: bool,
 }
@@ -69,7 +69,7 @@ impl<'a> Call<'a> {
             transaction: None,
             server: None,
             max_answer: MAX_ANSWER,
-            takes_cut: false,
+            takes_cut: None,
             of_server: false,
         }
     }
@@ -461,6 +461,22 @@ fn broken(server: &Url, error: reqwest::Error) -> Error {
     Error::new(kind, message).transient().with_source(error)
 }
 
+fn late(server: &Url) -> Error {
+    let message = format!(
+        "the rest of the answer of {} did not come in time; read the documents to know what was applied",
+        name_of(server)
+    );
+    Error::new(ErrorKind::Timeout, message).transient()
+}
+
+/// What comes before a moment, if there is one.
+pub(crate) async fn before<T>(moment: Option<Instant>, what: impl Future<Output = T>) -> Option<T> {
+    match moment {
+        Some(moment) => timeout_at(moment, what).await.ok(),
+        None => Some(what.await),
+    }
+}
+
 /// The whole answer, or as much of it as the call takes.
 async fn read(
     place: usize,
@@ -483,12 +499,15 @@ async fn read(
     let mut joined = BytesMut::new();
     let mut cut = None;
     loop {
-        let more = match response.chunk().await {
-            Ok(Some(more)) => more,
-            Ok(None) => break,
-            Err(error) => {
-                let error = broken(server, error);
-                if !call.takes_cut || !response.status().is_success() {
+        let more = match before(call.takes_cut, response.chunk()).await {
+            Some(Ok(Some(more))) => more,
+            Some(Ok(None)) => break,
+            failed => {
+                let error = match failed {
+                    Some(Err(error)) => broken(server, error),
+                    _ => late(server),
+                };
+                if call.takes_cut.is_none() || !response.status().is_success() {
                     return Err(error);
                 }
                 cut = Some(error.unknown());

@@ -8,8 +8,14 @@ mod run;
 mod single;
 mod transaction;
 
-use batch_core::{Error, ErrorKind, OperationRef, Result, Verb, seam::Answers};
+use std::time::Duration;
+
+use batch_core::{
+    Error, ErrorKind, OperationRef, Result, Verb,
+    seam::{Answers, Chunk},
+};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::errors::Scope;
 use crate::{
@@ -21,6 +27,17 @@ use crate::{
 
 /// How many operations are encoded before the executor gets its turn back.
 const SLICE: usize = 128;
+
+/// What judging takes at most of a commit's time, and of what is left of it.
+const JUDGING: Duration = Duration::from_millis(100);
+const PART_FOR_JUDGING: u32 = 8;
+
+/// Until when more is waited for where what has come is of use: at the deadline itself the core drops
+/// it all.
+fn last_moment(chunk: &Chunk<'_>) -> Instant {
+    let left = chunk.deadline().saturating_duration_since(Instant::now());
+    chunk.deadline() - JUDGING.min(left / PART_FOR_JUDGING)
+}
 
 /// What one operation came to, by the answer to it alone.
 pub(crate) fn verdict(operation: OperationRef<'_>, answer: Result<Bytes>) -> Result<Bytes> {

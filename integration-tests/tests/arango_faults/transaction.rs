@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use arango_emulator::{Fault, Rule};
-use batch_core::{ErrorKind, JobStatus};
+use batch_core::{BatchExt as _, BatchOptions, ErrorKind, JobStatus, Operation};
 use integration_tests::{Result, ignored};
 use libtest_mimic::Trial;
+use serde_json::json;
 
 use crate::{
     on_servers,
@@ -163,6 +164,22 @@ pub(crate) fn trials(wire: Wire) -> Vec<Trial> {
                 Ok(())
             },
         ),
+        on_one(wire, "a_page_that_is_lost_gives_the_batch_back", |world| async move {
+            anew(&world).await?;
+            let store = world.store().await?;
+            let page = Rule::new(Fault::ResetBefore).method("POST").path("/_api/cursor/");
+            let armed = world.fault(page);
+            let options = BatchOptions::new().guarantee(Shape::Transaction.guarantee());
+            let mut batch = store.arango_batch(options)?;
+            let job = batch.aql("FOR i IN 1..1001 RETURN i", &())?;
+            batch.queue(Operation::put("things").at("a").doc(&json!({})))?;
+            let error = batch.commit().await.err().ok_or("a page was lost")?;
+            assert_eq!((armed.fired(), error.kind()), (1, ErrorKind::Connection), "{error}");
+            assert!(job.is_pending());
+            world.until_nothing_is_open().await?;
+            batch.commit().await?.into_result().map(drop)?;
+            Ok(())
+        }),
         on_one(wire, "a_conflict_with_another_write_is_tried_again", |world| async move {
             anew(&world).await?;
             world.emulator().conflict("things", "k2", 2);

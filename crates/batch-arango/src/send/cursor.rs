@@ -7,12 +7,12 @@ use bytes::{Bytes, BytesMut};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     backend::ArangoBackend,
     errors::{self, Scope},
-    http::{Call, Client},
+    http::{Call, Client, before},
     server::answered,
 };
 
@@ -103,11 +103,13 @@ fn is_id(id: &str) -> bool {
 }
 
 impl ArangoBackend {
-    /// The results of a query as one array, from its first page on.
+    /// The results of a query as one array, from its first page on. Further ones are waited for until
+    /// a moment, if there is one.
     pub(super) async fn whole_result(
         &self,
         first: FirstPage,
         transaction: Option<&str>,
+        until: Option<Instant>,
         answers: &mut Answers,
     ) -> Result<Bytes> {
         let FirstPage { body: first, cursor } = first;
@@ -135,7 +137,8 @@ impl ArangoBackend {
             let mut call = Call::new(Method::POST, &path, Bytes::new()).at(cursor.server);
             call.transaction = transaction;
             call.max_answer = self.ceilings.result.saturating_add(1 << 20);
-            let reply = self.client.call(&call, &|| ()).await;
+            let reply = before(until, self.client.call(&call, &|| ())).await;
+            let reply = reply.unwrap_or_else(|| Err(late()));
             let reply = reply.map_err(|error| of_page(&page, error))?;
             if reply.status != 200 {
                 let error = errors::refused(&answered(&reply, Scope::Cursor, false));
@@ -195,6 +198,11 @@ fn too_large(most: usize, page: &Page<'_>) -> Error {
 fn lost(page: &Page<'_>, what: &str) -> Error {
     let message = format!("{what}; the query itself was carried out");
     after(page, Error::new(ErrorKind::Protocol, message))
+}
+
+fn late() -> Error {
+    let message = "the commit's deadline came first; give more time, or return less";
+    Error::new(ErrorKind::Timeout, message)
 }
 
 fn of_page(page: &Page<'_>, error: Error) -> Error {

@@ -13,6 +13,7 @@ use reqwest::{
 use super::{
     SLICE,
     cursor::FirstPage,
+    last_moment,
     run::{self, Encoded},
     set_all,
 };
@@ -62,7 +63,7 @@ impl ArangoBackend {
         let mut call = Call::new(Method::POST, "/_api/batch", written.body);
         call.content_type = HeaderValue::try_from(kind).ok();
         // A part that came whole is an answer, whatever became of those behind it.
-        call.takes_cut = true;
+        call.takes_cut = Some(last_moment(chunk));
         let reply = self.client.call(&call, &|| chunk.sent()).await?;
         if !reply.is_success() {
             return Err(errors::refused(&answered(&reply, Scope::Envelope, false)));
@@ -100,12 +101,17 @@ impl ArangoBackend {
             return Err(unreadable("the server gave more answers than there were requests"));
         }
         check_failures(reply, &parts)?;
+        let until = Some(last_moment(chunk));
         let mut queries = Vec::new();
         for ((run, part), page) in runs.iter().zip(parts).zip(pages) {
             match part {
                 // What stands for it is the error of the whole, just below.
                 None => {}
-                Some(Err(error)) => set_all(answers, &run.places, &error),
+                // Why a part breaks off is better known from the connection.
+                Some(Err(error)) => {
+                    let cut = reply.cut.as_ref().filter(|_| error.is_transient());
+                    set_all(answers, &run.places, cut.unwrap_or(&error));
+                }
                 Some(Ok(part)) => {
                     let reply = of_part(part, reply.server);
                     if run::decode(chunk, run, &reply, answers).is_some() {
@@ -116,10 +122,10 @@ impl ArangoBackend {
         }
         for (run, page) in queries {
             let (Some(place), Some(page)) = (run.places.first(), page) else { continue };
-            let answer = self.whole_result(page, None, answers).await;
+            let answer = self.whole_result(page, None, until, answers).await;
             answers.set(*place, answer);
         }
-        // Why it ends early is better known from the connection.
+        // So is why the whole does.
         read.map_err(|error| reply.cut.clone().unwrap_or(error))
     }
 }

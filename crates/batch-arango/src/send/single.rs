@@ -5,7 +5,7 @@ use batch_core::{
     seam::{Answers, Chunk},
 };
 
-use super::{cursor::FirstPage, run};
+use super::{cursor::FirstPage, last_moment, run};
 use crate::{backend::ArangoBackend, http::Call};
 
 impl ArangoBackend {
@@ -17,7 +17,7 @@ impl ArangoBackend {
         let reply = self.client.call(&call, &|| chunk.sent()).await?;
         if let Some(page) = run::decode(chunk, &run, &reply, answers) {
             let page = FirstPage::new(&self.client, reply.server, page);
-            let answer = self.whole_result(page, None, answers).await;
+            let answer = self.whole_result(page, None, Some(last_moment(chunk)), answers).await;
             answers.set(0, answer);
         }
         Ok(())

@@ -269,9 +269,14 @@ impl ArangoBackend {
         if let Some(page) = run::decode(chunk, &run, &reply, &mut own) {
             let id = Some(&*transaction.id);
             let page = FirstPage::new(&self.client, reply.server, page);
-            let result = self.whole_result(page, id, answers).await;
-            if let Some(place) = run.places.first() {
-                own.set(*place, result);
+            let result = self.whole_result(page, id, None, answers).await;
+            match (run.places.first(), result) {
+                // That is about the query; what else a page may lack says nothing of an operation.
+                (Some(place), Err(error)) if error.kind() == ErrorKind::TooLarge => {
+                    own.set(*place, Err(error));
+                }
+                (Some(place), result) => own.set(*place, Ok(result.map_err(whole)?)),
+                (None, _) => {}
             }
         }
         if let Some(failed) = first_failure(&own, range) {
