@@ -1,6 +1,6 @@
 //! Connections: they are accepted, counted, and served until they end or the emulator stops.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc};
+use std::{future::pending, io, net::SocketAddr, pin::pin, sync::Arc};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -10,6 +10,7 @@ use hyper_util::{
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::oneshot,
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
@@ -30,20 +31,36 @@ pub(crate) async fn listen(address: SocketAddr) -> io::Result<(TcpListener, Sock
     Ok((listener, address))
 }
 
+/// Asks to take no more connections; what is within is told when none is taken any more.
+pub(crate) type Refuse = oneshot::Sender<()>;
+
 /// Serves connections until this is dropped, which ends them too.
 pub(crate) async fn accept(
     listener: TcpListener,
     server: Arc<Server>,
     tls: Option<Arc<ServerConfig>>,
+    mut refusing: oneshot::Receiver<Refuse>,
 ) {
     let mut connections = JoinSet::new();
+    let mut listener = Some(listener);
     loop {
+        let accepted = async {
+            match &listener {
+                Some(listener) => listener.accept().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
-            accepted = listener.accept() => {
+            accepted = accepted => {
                 // What failed to connect has nobody to answer to.
                 let Ok((socket, _)) = accepted else { continue };
                 let number = server.next_connection();
                 connections.spawn(serve(socket, number, Arc::clone(&server), tls.clone()));
+            }
+            Ok(refused) = &mut refusing, if listener.is_some() => {
+                listener = None;
+                // Who asked may not wait.
+                let _ = refused.send(());
             }
             Some(_) = connections.join_next() => {}
         }

@@ -8,11 +8,11 @@ use std::{
 
 use rustls::ServerConfig;
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     auth::Auth,
-    connection,
+    connection::{self, Refuse},
     fault::{Armed, Rule},
     log::{Log, Seen},
     server::Server,
@@ -74,7 +74,7 @@ impl Builder {
         let server =
             Arc::new(Server::new(state, Auth::new(self.auth), Log::new(self.keeps_bodies)));
         let mut emulator =
-            Emulator { server, address: self.listen, tls: self.tls, listening: None };
+            Emulator { server, address: self.listen, tls: self.tls, listening: None, refuse: None };
         emulator.start().await?;
         Ok(emulator)
     }
@@ -86,6 +86,7 @@ pub struct Emulator {
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     listening: Option<JoinHandle<()>>,
+    refuse: Option<oneshot::Sender<Refuse>>,
 }
 
 impl fmt::Debug for Emulator {
@@ -129,7 +130,10 @@ impl Emulator {
         }
         let (listener, address) = connection::listen(self.address).await?;
         self.address = address;
-        let accepting = connection::accept(listener, Arc::clone(&self.server), self.tls.clone());
+        let (refuse, refusing) = oneshot::channel();
+        self.refuse = Some(refuse);
+        let server = Arc::clone(&self.server);
+        let accepting = connection::accept(listener, server, self.tls.clone(), refusing);
         self.listening = Some(tokio::spawn(accepting));
         Ok(())
     }
@@ -143,9 +147,21 @@ impl Emulator {
         let server = Arc::new(self.server.beside(self.server.log.another()));
         let mut address = self.address;
         address.set_port(0);
-        let mut other = Self { server, address, tls: self.tls.clone(), listening: None };
+        let mut other =
+            Self { server, address, tls: self.tls.clone(), listening: None, refuse: None };
         other.start().await?;
         Ok(other)
+    }
+
+    /// Refuses new connections; those that are there go on. A [`stop`](Self::stop) and a start end it.
+    pub async fn refuse_connections(&mut self) {
+        let (refused, told) = oneshot::channel();
+        if let Some(refuse) = self.refuse.take()
+            && refuse.send(refused).is_ok()
+        {
+            // It was dropped if the emulator has stopped: that refuses, too.
+            let _ = told.await;
+        }
     }
 
     /// Ends all connections and refuses new ones. What was stored stays, and requests that run end

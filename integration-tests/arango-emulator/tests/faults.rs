@@ -218,6 +218,18 @@ async fn a_stream_that_is_reset_leaves_its_connection_and_a_goaway_does_not() {
 }
 
 #[tokio::test]
+async fn refused_connections_leave_those_that_are_there_alone() {
+    let (mut emulator, mut client) = start("3.11.14").await;
+    emulator.refuse_connections().await;
+    assert_eq!(client.get("/_api/version").await.status, 200);
+    let error = TcpStream::connect(emulator.address()).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    emulator.stop().await;
+    emulator.start().await.unwrap();
+    assert_eq!(Client::new(&emulator).await.get("/_api/version").await.status, 200);
+}
+
+#[tokio::test]
 async fn at_a_part_of_a_batch_the_parts_before_it_are_in_the_store() {
     for (fault, stored) in [
         (Fault::QueueFullAtPart { part: 1 }, 0),

@@ -33,6 +33,7 @@ pub(crate) fn trials(wire: Wire) -> Vec<Trial> {
         always(wire, "resets", Fault::ResetBefore),
         cut(wire),
         stalled_in_parts(wire),
+        gone_before_the_commit(wire),
         stalled_pages(wire),
         cut_bodies_of_queries(wire),
     ]
@@ -277,15 +278,53 @@ fn without_the_route() -> Trial {
     })
 }
 
+/// What was not asked to be committed is given back, although all of it was sent.
+fn gone_before_the_commit(wire: Wire) -> Trial {
+    let name = "ended::a_server_that_is_gone_before_a_commit_gives_the_transaction_back";
+    trial(wire.name(name), async move {
+        let mut emulator = Emulator::builder().version("3.12.10").start().await?;
+        make_collection(&emulator).await?;
+        // The connection that is there fills the transaction, and ends with that.
+        let last = Rule::new(Fault::CloseBehind).method("POST").path("/_api/document/");
+        let armed = emulator.fault(last);
+        let builder = ArangoStore::builder().server(emulator.url()).http2(wire == Wire::Http2);
+        let store = builder.connect().await?;
+        emulator.refuse_connections().await;
+        let whole = BatchOptions::new().guarantee(Guarantee::AllOrNothing { isolated: true });
+        let mut batch = store.arango_batch(whole.deadline(LONG))?;
+        let put = |key: &str| Operation::put("things").at(key).doc(&json!({"number": 2}));
+        let jobs = [batch.queue(put("a"))?, batch.queue(put("b"))?];
+        emulator.forget_requests();
+        let error = batch.commit().await.err().ok_or("it was told to be sent")?;
+        assert!(matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout), "{error}");
+        assert_eq!(armed.fired(), 1);
+        assert!(jobs.iter().all(batch_core::Job::is_pending), "{jobs:?}");
+        let asked: Vec<_> = emulator.requests().into_iter().map(|seen| seen.method).collect();
+        assert_eq!(asked, ["POST", "POST"], "begun and filled, and no more");
+        // With the process its transactions end.
+        emulator.stop().await;
+        emulator.start().await?;
+        batch.commit().await?.into_result().map(drop)?;
+        assert_eq!(emulator.documents("_system", "things").map(|all| all.len()), Some(2));
+        Ok(())
+    })
+}
+
+/// The collection of the trials that have a server of their own.
+async fn make_collection(emulator: &Emulator) -> Result<()> {
+    let url = format!("{}/_api/collection", emulator.url());
+    let made = reqwest::Client::new().post(url).body(r#"{"name":"things"}"#).send().await?;
+    made.error_for_status()?;
+    Ok(())
+}
+
 /// Without a connection nothing has left, so nothing is in doubt.
 fn refused() -> Trial {
     trial("ended::a_refused_connection_leaves_no_doubt", async {
         let mut emulator = Emulator::builder().version("3.12.10").start().await?;
         let store =
             ArangoStore::builder().server(emulator.url()).database("_system").connect().await?;
-        let url = format!("{}/_api/collection", emulator.url());
-        let made = reqwest::Client::new().post(url).body(r#"{"name":"things"}"#).send().await?;
-        made.error_for_status()?;
+        make_collection(&emulator).await?;
         let put = |key: &str| Operation::put("things").at(key).doc(&json!({"number": 2}));
         let whole = BatchOptions::new().guarantee(Guarantee::AllOrNothing { isolated: true });
         let mut batches = Vec::new();

@@ -135,6 +135,19 @@ async fn one_that_is_not_there_is_404_and_one_that_was_aborted_410() {
     assert_eq!(emulator.running_transactions().len(), 0);
 }
 
+/// `executeCommit` of the source asks for no body, so one that is there changes nothing.
+#[tokio::test]
+async fn a_commit_may_have_a_body() {
+    for version in ["3.11.14", "3.12.10"] {
+        let (emulator, mut client) = start(version).await;
+        let id = begin(&mut client, json!({"write": ["c"]})).await;
+        assert_eq!(within(&mut client, &id, "POST", C, r#"{"_key":"k"}"#).await, (202, 0));
+        let answer = client.send("PUT", &format!("/_api/transaction/{id}"), &[], "{}").await;
+        assert_eq!((answer.status, &answer.json()["result"]["status"]), (200, &json!("committed")));
+        assert_eq!(keys(&emulator, "c"), ["k"]);
+    }
+}
+
 #[tokio::test]
 async fn who_waits_until_nothing_is_open_is_woken_by_each_way_to_end() {
     let (emulator, mut client) = start("3.12.10").await;
