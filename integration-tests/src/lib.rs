@@ -23,6 +23,7 @@
 mod arango;
 mod arango_harness;
 mod cache;
+mod certified;
 mod container;
 mod driver;
 mod harness;
@@ -39,6 +40,7 @@ mod watchdog;
 
 pub use arango::ArangoServer;
 pub use arango_harness::ArangoHarness;
+pub use certified::Certified;
 pub use container::Container;
 pub use driver::{connect, execute};
 pub use harness::{CqlHarness, connect_store, make_keyspace, remove_keyspace};

@@ -1,7 +1,7 @@
 //! Connecting to ArangoDB: logins, several coordinators, TLS, HTTP/2, compression, a client of one's
 //! own, servers that tell less or can less, and what is said when something cannot be.
 
-use std::{fs, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use arango_emulator::{Builder, Emulator, Fault, Rule, Seen};
 use batch_arango::{ArangoBuilder, ArangoStore, Auth};
@@ -13,11 +13,9 @@ use batch_cql::rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
-use integration_tests::{Result, conclude_serially, trial};
+use integration_tests::{Certified, Result, conclude_serially, trial};
 use libtest_mimic::Trial;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
-use tempfile::TempDir;
 
 const RELEASE: &str = "3.12.10";
 const ISOLATED: Guarantee = Guarantee::AllOrNothing { isolated: true };
@@ -171,16 +169,11 @@ async fn what_may_have_been_carried_out_goes_to_no_other_coordinator() -> Result
     Ok(())
 }
 
-/// A server that proves who it is, and files with the authority that says so and with another one.
-async fn secured() -> Result<(Emulator, TempDir)> {
-    let files = tempfile::Builder::new().prefix("unibatch-tls-").tempdir()?;
-    let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(["127.0.0.1".to_owned()])?;
-    let of_server = authority(&files, "ca.pem")?;
-    let certificate = certificate.signed_by(&key, &of_server)?;
-    authority(&files, "other.pem")?;
-    let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes())?];
-    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())?;
+/// A server that proves who it is.
+async fn secured() -> Result<(Emulator, Certified)> {
+    let tls = Certified::new("127.0.0.1")?;
+    let chain = vec![CertificateDer::from_pem_slice(tls.certificate().as_bytes())?];
+    let key = PrivateKeyDer::from_pem_slice(tls.key().as_bytes())?;
     let provider = Arc::new(batch_cql::rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -189,32 +182,23 @@ async fn secured() -> Result<(Emulator, TempDir)> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let server = emulator().tls(Arc::new(config)).start().await?;
     make_collection(&server).await?;
-    Ok((server, files))
-}
-
-fn authority(files: &TempDir, name: &str) -> Result<CertifiedIssuer<'static, KeyPair>> {
-    let mut params = CertificateParams::new([])?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    fs::write(files.path().join(name), authority.pem())?;
-    Ok(authority)
+    Ok((server, tls))
 }
 
 async fn a_server_is_trusted_if_the_authority_in_the_file_says_so() -> Result<()> {
-    let (server, files) = secured().await?;
+    let (server, tls) = secured().await?;
     assert!(server.url().starts_with("https://"));
-    let ours = files.path().join("ca.pem");
+    let ours = tls.file(Certified::OURS);
     for http2 in [false, true] {
         let store = builder(&server).tls_with_ca_file(&ours).http2(http2).connect().await?;
         put(&store, if http2 { "b" } else { "a" }).await?;
     }
     assert!(count(&server, |seen| seen.protocol.contains("HTTP/2")) > 0);
-    let other = builder(&server).tls_with_ca_file(files.path().join("other.pem"));
+    let other = builder(&server).tls_with_ca_file(tls.file(Certified::OTHER));
     refused(other, ErrorKind::Connection, "cannot connect").await?;
     // This machine's authorities do not know it.
     refused(builder(&server), ErrorKind::Connection, "cannot connect").await?;
-    let missing = builder(&server).tls_with_ca_file(files.path().join("none.pem"));
+    let missing = builder(&server).tls_with_ca_file(tls.file("none.pem"));
     refused(missing, ErrorKind::InvalidOperation, "none.pem").await?;
     Ok(())
 }

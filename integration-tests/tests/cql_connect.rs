@@ -16,17 +16,15 @@ use batch_core::{
 };
 use batch_cql::{Compression, CqlBuilder, CqlStore, Session, Translate, rustls};
 use integration_tests::{
-    Node, Result, Settings, conclude_serially, execute, find_process, ignored, is_listing, missing,
-    trial,
+    Certified, Node, Result, Settings, conclude_serially, execute, find_process, ignored,
+    is_listing, missing, trial,
 };
 use libtest_mimic::Trial;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use serde_json::json;
-use tempfile::TempDir;
 
 /// Of no network: what a node tells that is behind a port mapping.
 const NOWHERE: &str = "192.0.2.1";
@@ -39,20 +37,15 @@ const LONGEST_SETUP: Duration = Duration::from_secs(120);
 
 struct Secured {
     node: Node,
-    files: TempDir,
+    tls: Certified,
 }
 
 impl Secured {
     fn start() -> Result<Self> {
-        let files = tempfile::Builder::new().prefix("unibatch-tls-").tempdir()?;
-        let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new([NAME.to_owned()])?;
-        let authority_of_server = authority(&files, "ca.pem")?;
-        let certificate = certificate.signed_by(&key, &authority_of_server)?;
-        authority(&files, "other.pem")?;
-        let server = files.path().join("server.pem");
-        fs::write(&server, format!("{}{}", key.serialize_pem(), certificate.pem()))?;
-        let tls = format!(
+        let tls = Certified::new(NAME)?;
+        let server = tls.file("server.pem");
+        fs::write(&server, format!("{}{}", tls.key(), tls.certificate()))?;
+        let encryption = format!(
             "client_encryption_options: {{enabled: true, optional: false, keystore: {}, \
              ssl_context_factory: {{class_name: \
              org.apache.cassandra.security.PEMBasedSslContextFactory}}}}",
@@ -63,15 +56,15 @@ impl Secured {
             .java("-Dcassandra.superuser_setup_delay_ms=0")
             .yaml(format!("broadcast_rpc_address: {NOWHERE}"))
             .yaml("batch_size_fail_threshold: 100KiB")
-            .yaml(tls);
+            .yaml(encryption);
         let node = find_process(settings)?;
         // Clients may come before there is anybody whom they could log in as.
         node.wait_for(FIRST_USER, 0, LONGEST_SETUP)?;
-        Ok(Self { node, files })
+        Ok(Self { node, tls })
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.files.path().join(name)
+        self.tls.file(name)
     }
 
     /// Everything that is needed, for the user that is there at first.
@@ -80,7 +73,7 @@ impl Secured {
     }
 
     fn anybody(&self) -> CqlBuilder {
-        self.untrusted().tls_with_ca_file(self.file("ca.pem")).tls_server_name(NAME)
+        self.untrusted().tls_with_ca_file(self.file(Certified::OURS)).tls_server_name(NAME)
     }
 
     fn untrusted(&self) -> CqlBuilder {
@@ -105,15 +98,6 @@ impl Secured {
         }
         Ok(change(self.builder()).keyspace("school").connect().await?)
     }
-}
-
-fn authority(files: &TempDir, name: &str) -> Result<CertifiedIssuer<'static, KeyPair>> {
-    let mut params = CertificateParams::new([])?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    fs::write(files.path().join(name), authority.pem())?;
-    Ok(authority)
 }
 
 /// Commits one operation, which is applied.
@@ -176,14 +160,15 @@ async fn a_server_that_speaks_tls_is_told_from_one_that_is_down(node: Arc<Secure
 }
 
 async fn a_certificate_that_proves_nothing_is_refused(node: Arc<Secured>) -> Result<()> {
-    let other = node.untrusted().tls_with_ca_file(node.file("other.pem")).tls_server_name(NAME);
+    let other =
+        node.untrusted().tls_with_ca_file(node.file(Certified::OTHER)).tls_server_name(NAME);
     refused(other, ErrorKind::Connection, "TLS failed").await?;
     let machine = node.untrusted().tls_with_native_roots().tls_server_name(NAME);
     // A machine without authorities of its own says so.
     let error = machine.connect().await.err().ok_or("it connected")?;
     let kinds = [ErrorKind::Connection, ErrorKind::InvalidOperation];
     assert!(kinds.contains(&error.kind()), "{error:?}");
-    let named_otherwise = node.untrusted().tls_with_ca_file(node.file("ca.pem"));
+    let named_otherwise = node.untrusted().tls_with_ca_file(node.file(Certified::OURS));
     refused(named_otherwise, ErrorKind::Connection, "not valid for").await?;
     let other_name = node.anybody().tls_server_name("other.example.org");
     refused(other_name, ErrorKind::Connection, "not valid for").await?;
@@ -192,7 +177,7 @@ async fn a_certificate_that_proves_nothing_is_refused(node: Arc<Secured>) -> Res
 
 async fn tls_settings_of_ones_own_are_taken(node: Arc<Secured>) -> Result<()> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(node.file("ca.pem"))?)?;
+    roots.add(CertificateDer::from_pem_file(node.file(Certified::OURS))?)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -225,7 +210,7 @@ async fn nodes_at_addresses_that_do_not_exist_here_need_a_translation(
 ) -> Result<()> {
     let untranslated = CqlStore::builder()
         .contact_point(node.node.address().to_string())
-        .tls_with_ca_file(node.file("ca.pem"))
+        .tls_with_ca_file(node.file(Certified::OURS))
         .tls_server_name(NAME)
         .credentials("cassandra", "cassandra")
         .connect_timeout(Duration::from_secs(6));
@@ -337,7 +322,7 @@ async fn a_url_says_it_all(node: Arc<Secured>) -> Result<()> {
         "cql+tls://cassandra:cassandra@{}/school?tls_ca={}&tls_name={NAME}&translate=contact-points\
          &compression=lz4&consistency=one&serial_consistency=serial&local_dc=datacenter1&timeout=20s",
         node.node.address(),
-        node.file("ca.pem").display()
+        node.file(Certified::OURS).display()
     );
     let store = unibatch::connect(&url).await?;
     put(&*store, "url", "Abby").await
