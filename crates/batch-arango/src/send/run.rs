@@ -80,15 +80,17 @@ pub(crate) async fn encode(
     }
 }
 
-/// As [`encode`], for a request that is all of a chunk. It has a body if it writes, since that is what
-/// is held back until a connection is there to take it: a document is deleted by an array of one.
+/// As [`encode`], for a request that is all of a chunk. It has a body, since that is what is held back
+/// until a connection is there to take it: a document is deleted, or read, by an array of one.
 pub(crate) async fn encode_alone(
     chunk: &Chunk<'_>,
     out: &mut Vec<u8>,
     answers: &mut Answers,
 ) -> Option<Encoded> {
     match chunk.operation(0).and_then(Form::of) {
-        Some(form) if form.verb == Verb::Delete => encode_array(chunk, 0..1, out, answers).await,
+        Some(form) if matches!(form.verb, Verb::Delete | Verb::Get) => {
+            encode_array(chunk, 0..1, out, answers).await
+        }
         _ => encode(chunk, 0..1, out, answers).await,
     }
 }
