@@ -230,24 +230,38 @@ async fn requests_and_answers_are_compressed_where_that_is_asked_for() -> Result
     Ok(())
 }
 
-async fn a_client_of_ones_own_is_taken_and_its_redirects_are_not_believed() -> Result<()> {
+async fn a_client_of_ones_own_is_taken_and_follows_no_redirects() -> Result<()> {
     let (server, elsewhere) = (started().await?, started().await?);
-    let own = reqwest::Client::builder().user_agent("mine").build()?;
+    let own = reqwest::Client::builder().user_agent("mine");
+    let own = own.redirect(reqwest::redirect::Policy::limited(9));
     let store = builder(&server).client(own).connect().await?;
     put(&store, "a").await?;
     assert!(count(&server, |seen| seen.header("user-agent") == Some("mine")) > 0);
-    for (place, status) in [301, 302, 303, 307, 308].into_iter().enumerate() {
-        let location = format!("{}/_api/document/students", elsewhere.url());
-        let redirect = Fault::Redirect { status, location };
-        let armed = server.fault(Rule::new(redirect).method("POST").path("/document/"));
-        let mut batch = store.batch(BatchOptions::new())?;
-        let key = format!("k{place}");
-        let job = batch.queue(Operation::insert("students").at(&key).doc(&json!({})))?;
-        let _report = batch.commit().await?;
-        assert_eq!(armed.fired(), 1, "{status}");
-        assert!(matches!(job.status(), JobStatus::Unknown(_)), "{status}: {:?}", job.status());
+    let there = format!("{}/_api/document/students", elsewhere.url());
+    let update = || Operation::update("students").at("a").doc(&json!({"name": "other"}));
+    let mut asked = count(&server, |_| true);
+    for status in [301, 302, 303, 307, 308] {
+        // To the same place, where a read would be answered by the whole document.
+        for location in [there.clone(), String::new()] {
+            let redirect = Fault::Redirect { status, location };
+            let armed = server.fault(Rule::new(redirect).path("/document/"));
+            let mut batch = store.batch(BatchOptions::new())?;
+            let job = batch.queue(update())?;
+            let _report = batch.commit().await?;
+            assert_eq!(armed.fired(), 1, "{status}");
+            assert!(matches!(job.status(), JobStatus::Unknown(_)), "{status}: {:?}", job.status());
+            asked += 1;
+            assert_eq!(count(&server, |_| true), asked, "{status} was followed");
+        }
     }
     assert_eq!(keys(&elsewhere), Vec::<String>::new());
+    Ok(())
+}
+
+async fn a_client_that_cannot_be_made_is_told_by_connect() -> Result<()> {
+    let server = started().await?;
+    let own = reqwest::Client::builder().user_agent("mine\n");
+    refused(builder(&server).client(own), ErrorKind::InvalidOperation, "HTTP cannot").await?;
     Ok(())
 }
 
@@ -353,7 +367,8 @@ fn main() -> ExitCode {
         a_server_is_trusted_if_the_authority_in_the_file_says_so,
         requests_travel_by_http_2_where_that_is_asked_for,
         requests_and_answers_are_compressed_where_that_is_asked_for,
-        a_client_of_ones_own_is_taken_and_its_redirects_are_not_believed,
+        a_client_of_ones_own_is_taken_and_follows_no_redirects,
+        a_client_that_cannot_be_made_is_told_by_connect,
         a_hardened_server_need_not_tell_its_version,
         all_or_nothing_over_shards_is_refused_unless_it_is_accepted,
         the_parameters_of_a_url_reach_the_wire,

@@ -50,7 +50,8 @@ pub struct ArangoBuilder {
     login: Option<(String, String)>,
     auth: Auth,
     token: Option<String>,
-    client: Option<reqwest::Client>,
+    /// The first mistake is kept here, too.
+    client: Option<Result<reqwest::Client>>,
     #[cfg(feature = "tls")]
     authorities: Option<PathBuf>,
     http2: bool,
@@ -132,12 +133,19 @@ impl ArangoBuilder {
         self
     }
 
-    /// A client of your own, with its own pool, proxies and certificates. Let it follow no
-    /// redirects and repeat nothing: what is answered by another place than was asked is
-    /// `Unknown`, and attempts are counted by the core. The settings for TLS, HTTP/2 and the connect
-    /// timeout of this builder have no effect then.
-    pub fn client(mut self, client: reqwest::Client) -> Self {
-        self.client = Some(client);
+    /// HTTP as you set it up: your own proxies, certificates, pool and headers. It follows no redirects
+    /// and repeats nothing, whatever it was told: a redirect can make a read of a write, whose answer
+    /// looks like that of the write, and attempts are counted by the core. That is why it is a builder
+    /// which is asked for, and not a client. The settings for TLS, HTTP/2 and the connect timeout of
+    /// this builder have no effect then.
+    ///
+    /// ```
+    /// let http = reqwest::Client::builder().user_agent("registrar");
+    /// let settings = batch_arango::ArangoStore::builder().client(http);
+    /// # drop(settings);
+    /// ```
+    pub fn client(mut self, http: reqwest::ClientBuilder) -> Self {
+        self.client = Some(built(http));
         self
     }
 
@@ -252,7 +260,7 @@ impl ArangoBuilder {
         }
         let compresses = self.compresses;
         let http = match self.client.clone() {
-            Some(client) => client,
+            Some(client) => client?,
             None => self.http_client(secured.is_some())?,
         };
         Ok(Client::new(http, servers, database.into_boxed_str(), credentials, compresses))
@@ -265,9 +273,6 @@ impl ArangoBuilder {
     fn http_client(&self, is_secured: bool) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("unibatch/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            // Attempts are counted in one place, which is not this.
-            .retry(reqwest::retry::never())
             .no_proxy()
             .gzip(self.compresses)
             .connect_timeout(self.connect_timeout)
@@ -281,11 +286,18 @@ impl ArangoBuilder {
             // Nobody is to be trusted, so this machine's authorities need not be read.
             builder = builder.tls_certs_only([]);
         }
-        builder.build().map_err(|error| {
-            Error::new(ErrorKind::InvalidOperation, format!("HTTP cannot be set up: {error}"))
-                .with_source(error)
-        })
+        built(builder)
     }
+}
+
+/// Every request of a store goes through a client that was made here.
+fn built(http: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+    // Attempts are counted in one place, which is not this.
+    let http = http.redirect(redirect::Policy::none()).retry(reqwest::retry::never());
+    http.build().map_err(|error| {
+        Error::new(ErrorKind::InvalidOperation, format!("HTTP cannot be set up: {error}"))
+            .with_source(error)
+    })
 }
 
 fn invalid(message: &'static str) -> Error {

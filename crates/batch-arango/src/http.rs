@@ -263,7 +263,7 @@ impl Client {
                     .with_source(error),
             )
         })?;
-        let mut request = self.http.request(call.method.clone(), url.clone());
+        let mut request = self.http.request(call.method.clone(), url);
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
@@ -314,14 +314,6 @@ impl Client {
             }
             Err(error) => return Err(Failed::After(broken(server, error))),
         };
-        if *response.url() != url {
-            // A client of the user's own may follow redirects.
-            let message = format!(
-                "{} sent the request elsewhere, and the answer is not about it; read the documents to know",
-                name_of(server)
-            );
-            return Err(Failed::After(Error::new(ErrorKind::Protocol, message)));
-        }
         read(place, server, response, call).await.map_err(Failed::After)
     }
 
