@@ -136,7 +136,8 @@ impl ArangoBuilder {
     /// HTTP as you set it up: your own proxies, certificates, pool and headers. It follows no redirects
     /// and repeats nothing, whatever it was told: a redirect can make a read of a write, whose answer
     /// looks like that of the write, and attempts are counted by the core. That is why it is a builder
-    /// which is asked for, and not a client. The settings for TLS, HTTP/2 and the connect timeout of
+    /// which is asked for, and not a client. What reqwest logs with `connection_verbose` holds passwords
+    /// and tokens. The settings for TLS, HTTP/2 and the connect timeout of
     /// this builder have no effect then.
     ///
     /// ```
