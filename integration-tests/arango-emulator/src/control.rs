@@ -38,6 +38,10 @@ pub(crate) fn handle(server: &Server, request: &Request) -> Answer {
             server.state().store.conflicts.clear();
             faults(server)
         }
+        ("POST", "/_emulator/release") => {
+            server.release();
+            Ok(Reply::json(200, json!({})))
+        }
         ("GET", "/_emulator/settings") => settings(server),
         ("PATCH", "/_emulator/settings") => {
             change(server, body)?;

@@ -194,6 +194,11 @@ impl Emulator {
         self.server.faults.add(rule)
     }
 
+    /// Lets all answers go that are [held](crate::Fault::Hold).
+    pub fn release(&self) {
+        self.server.release();
+    }
+
     /// Removes all faults, and all conflicts.
     pub fn clear_faults(&self) {
         self.server.faults.clear();

@@ -48,6 +48,9 @@ pub enum Fault {
     StallBefore,
     /// The request is executed, and no answer comes.
     StallAfter,
+    /// The request is executed, and its answer comes when [`Emulator::release`](crate::Emulator::release)
+    /// says so.
+    Hold,
     /// So much of the body comes, and then nothing more; the connection stays.
     StallBody {
         /// Bytes of the body that go out.

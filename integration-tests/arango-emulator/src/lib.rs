@@ -24,6 +24,7 @@
 //! |---|---|
 //! | `POST /_emulator/faults` | adds a rule, or each of an array |
 //! | `GET`, `DELETE /_emulator/faults` | shows the rules and how often each fired; removes all |
+//! | `POST /_emulator/release` | lets the answers go that are held |
 //! | `GET`, `PATCH /_emulator/settings` | shows the [`Settings`] and the version; switches what is given |
 //! | `POST /_emulator/conflicts` | `{"collection", "key", "times"}`: the next writes meet another one |
 //! | `POST /_emulator/expire` | ends what is named: `{"transactions": true, "cursors": true, "tokens": true}` |

@@ -11,7 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use flate2::read::{GzDecoder, ZlibDecoder};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use crate::{
     api,
@@ -39,6 +42,8 @@ pub(crate) struct Server {
     connections: AtomicU64,
     pub(crate) log: Log,
     pub(crate) faults: Faults,
+    /// How often answers that were held were let go.
+    releases: watch::Sender<u64>,
 }
 
 /// Where a batch ends early, because of a fault.
@@ -59,6 +64,7 @@ impl Server {
             connections: AtomicU64::new(0),
             log,
             faults: Faults::default(),
+            releases: watch::Sender::new(0),
         }
     }
 
@@ -71,6 +77,21 @@ impl Server {
             connections: AtomicU64::new(0),
             log,
             faults: Faults::default(),
+            releases: watch::Sender::new(0),
+        }
+    }
+
+    /// Lets all answers go that are held now.
+    pub(crate) fn release(&self) {
+        self.releases.send_modify(|count| *count += 1);
+    }
+
+    /// What returns when answers that are held from now on are let go.
+    pub(crate) fn released(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut releases = self.releases.subscribe();
+        async move {
+            // The server lives as long as its connections.
+            let _ = releases.changed().await;
         }
     }
 

@@ -127,6 +127,12 @@ impl Exchange {
                 self.execute(None).await?;
                 std::future::pending().await
             }
+            Fault::Hold => {
+                let released = self.server.released();
+                let reply = self.execute(None).await?;
+                released.await;
+                Ok(self.respond(&reply, false, None))
+            }
             // hyper tells the peer that the stream may be sent again.
             Fault::RefuseStream => Err(Box::new(h2::Error::from(h2::Reason::REFUSED_STREAM))),
             Fault::ResetStream { executed } => {

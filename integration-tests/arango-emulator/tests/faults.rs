@@ -123,6 +123,26 @@ async fn a_stalled_answer_never_comes_and_the_connection_stays() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_held_comes_when_it_is_let_go() {
+    for late in [false, true] {
+        let (emulator, mut client) = start("3.11.14").await;
+        if late {
+            client = Client::late(&emulator).await;
+        }
+        let armed = emulator.fault(Rule::new(Fault::Hold).path(PATH));
+        let mut sending = Box::pin(client.try_send("POST", PATH, &[], INSERT));
+        tokio::select! {
+            answer = &mut sending => panic!("{answer:?}"),
+            () = emulator.until_seen(|seen| !seen.is_empty()) => {}
+        }
+        assert_eq!(armed.fired(), 1);
+        emulator.release();
+        assert_eq!(sending.await.unwrap().status, 202);
+        assert_eq!(keys(&emulator, "c"), ["k"]);
+    }
+}
+
+#[tokio::test]
 async fn a_slow_answer_is_whole() {
     let (answer, stored) = insert(Fault::Drip, false).await;
     assert_eq!(answer.unwrap().json()["_key"], "k");
