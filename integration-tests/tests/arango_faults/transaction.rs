@@ -164,6 +164,17 @@ pub(crate) fn trials(wire: Wire) -> Vec<Trial> {
                 Ok(())
             },
         ),
+        on_one(wire, "a_begin_that_is_answered_late_is_ended_all_the_same", |world| async move {
+            anew(&world).await?;
+            let armed = world.fault(Begin.aim(Fault::Hold));
+            let ended = commit(&world, Some(Duration::from_millis(400))).await?;
+            assert_eq!(armed.fired(), 1);
+            let error = ended.report.as_ref().err().map(batch_core::Error::kind);
+            assert_eq!(error, Some(ErrorKind::Timeout), "{:?}", ended.report);
+            assert_eq!(world.emulator().running_transactions().len(), 1);
+            world.emulator().release();
+            Ok(())
+        }),
         on_one(wire, "a_page_that_is_lost_gives_the_batch_back", |world| async move {
             anew(&world).await?;
             let store = world.store().await?;
@@ -209,6 +220,8 @@ where
 
 /// Makes the collection anew, before a fault can meet that.
 async fn anew(world: &World) -> Result<()> {
+    // A collection that a transaction has cannot be removed: what is left open is to be told as that.
+    world.until_nothing_is_open().await?;
     world.fill_anew(Shape::Transaction, "things").await
 }
 

@@ -230,24 +230,25 @@ impl ArangoBackend {
         Ok(())
     }
 
-    /// Begins a transaction on a task of its own: if nobody waits for it any more, it is ended as
-    /// soon as its number is known.
+    /// Begins a transaction on a task of its own: if nobody waits for it any more, or its answer comes
+    /// late, it is ended as soon as its number is known.
     async fn begin(&self, chunk: &Chunk<'_>) -> Result<Transaction> {
         let collections = declared(chunk)?;
         let client = Arc::clone(&self.client);
         let deadline = chunk.deadline();
         let (tell, told) = oneshot::channel();
         self.client.cleaning.spawn(async move {
-            if let Ok(begun) = timeout_at(deadline, Transaction::begin(&client, collections)).await
-            {
+            let beginning = Transaction::begin(&client, collections);
+            if let Ok(begun) = timeout_at(deadline + LONGEST_CLEANING, beginning).await {
                 // Where nobody listens it is dropped, and by that aborted.
                 let _ = tell.send(begun);
             }
         });
-        let begun = told.await.unwrap_or_else(|_| {
-            let message = "no transaction was begun before the deadline; give more time";
-            Err(Error::new(ErrorKind::Timeout, message).transient())
-        });
+        let begun =
+            timeout_at(deadline, told).await.ok().and_then(Result::ok).unwrap_or_else(|| {
+                let message = "no transaction was begun before the deadline; give more time";
+                Err(Error::new(ErrorKind::Timeout, message).transient())
+            });
         begun.map_err(uncommitted)
     }
 
