@@ -2,6 +2,7 @@
 
 mod auth;
 mod gate;
+mod orphan;
 
 use std::{
     fmt,
@@ -13,7 +14,7 @@ use batch_core::{Error, ErrorKind, Result};
 use bytes::{Bytes, BytesMut};
 use flate2::{Compression, write::GzEncoder};
 use reqwest::{
-    Method, Response, Url,
+    Method, RequestBuilder, Response, Url,
     header::{
         AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
         HeaderValue, IF_MATCH,
@@ -22,8 +23,11 @@ use reqwest::{
 use tokio::time::{Instant, timeout_at};
 
 pub use self::auth::Auth;
-pub(crate) use self::auth::Credentials;
-use self::{auth::Token, gate::gated};
+pub(crate) use self::{
+    auth::Credentials,
+    orphan::{Adopt, LONGEST_CLEANING},
+};
+use self::{auth::Token, gate::gated, orphan::Orphan};
 use crate::cleaning::Cleaning;
 
 /// The header that puts a request into a stream transaction.
@@ -54,6 +58,8 @@ pub(crate) struct Call<'a> {
     pub(crate) max_answer: usize,
     /// Where the beginning of an answer that breaks off is of use: until when the rest is waited for.
     pub(crate) takes_cut: Option<Instant>,
+    /// Who takes the answer if nobody waits for it any more.
+    pub(crate) adopt: Option<Adopt>,
     /// Whether the path is the server's, not the database's.
     of_server: bool,
 }
@@ -70,6 +76,7 @@ impl<'a> Call<'a> {
             server: None,
             max_answer: MAX_ANSWER,
             takes_cut: None,
+            adopt: None,
             of_server: false,
         }
     }
@@ -289,32 +296,34 @@ impl Client {
         let answered = if body.is_empty() {
             sent();
             released = true;
-            request.send().await
+            let mut answer = Orphan::new(answer(place, server.clone(), request, call));
+            answer.adopted(call.adopt.clone());
+            answer.await
         } else {
             let (gate, gated) = gated(body.clone());
-            let sending = request.body(reqwest::Body::wrap(gated)).send();
-            tokio::pin!(sending);
+            let request = request.body(reqwest::Body::wrap(gated));
+            let mut answer = Orphan::new(answer(place, server.clone(), request, call));
             tokio::select! {
                 biased;
-                answered = &mut sending => answered,
+                answered = &mut answer => answered,
                 asked = gate.asked => {
                     if asked.is_ok() {
                         sent();
                         released = gate.release.send(()).is_ok();
+                        answer.adopted(call.adopt.clone());
                     }
-                    sending.await
+                    answer.await
                 }
             }
         };
-        let response = match answered {
-            Ok(response) => response,
+        answered.map_err(|broken| match broken {
             // Without a connection nothing has left, whatever `sent` was told.
-            Err(error) if error.is_connect() || !released => {
-                return Err(Failed::Before(not_reached(server, error)));
+            Broken::Sending(error) if error.is_connect() || !released => {
+                Failed::Before(not_reached(server, error))
             }
-            Err(error) => return Err(Failed::After(broken(server, error))),
-        };
-        read(place, server, response, call).await.map_err(Failed::After)
+            Broken::Sending(error) => Failed::After(self::broken(server, error)),
+            Broken::Reading(error) => Failed::After(error),
+        })
     }
 
     /// What the body is compressed to, where that is wanted and worth it.
@@ -407,6 +416,26 @@ fn compress(body: &[u8]) -> Option<Bytes> {
     Some(encoder.finish().ok()?.into())
 }
 
+/// Why there is no answer, as far as the request alone tells.
+enum Broken {
+    Sending(reqwest::Error),
+    Reading(Error),
+}
+
+/// Sends a request and reads its answer, on its own.
+fn answer(
+    place: usize,
+    server: Url,
+    request: RequestBuilder,
+    call: &Call<'_>,
+) -> impl Future<Output = Result<Reply, Broken>> + Send + use<> {
+    let (most, takes_cut) = (call.max_answer, call.takes_cut);
+    async move {
+        let response = request.send().await.map_err(Broken::Sending)?;
+        read(place, &server, response, most, takes_cut).await.map_err(Broken::Reading)
+    }
+}
+
 /// Host and port.
 fn name_of(server: &Url) -> String {
     let host = server.host_str().unwrap_or_default();
@@ -474,9 +503,9 @@ async fn read(
     place: usize,
     server: &Url,
     mut response: Response,
-    call: &Call<'_>,
+    most: usize,
+    takes_cut: Option<Instant>,
 ) -> Result<Reply> {
-    let most = call.max_answer;
     let too_long = || {
         let message = format!(
             "the answer is larger than {most} bytes, and was not read to its end; ask for less at once"
@@ -490,8 +519,10 @@ async fn read(
     let mut body = Bytes::new();
     let mut joined = BytesMut::new();
     let mut cut = None;
+    // An answer that begins behind that moment is read for what it has opened, and so whole.
+    let moment = takes_cut.filter(|moment| Instant::now() < *moment);
     loop {
-        let more = match before(call.takes_cut, response.chunk()).await {
+        let more = match before(moment, response.chunk()).await {
             Some(Ok(Some(more))) => more,
             Some(Ok(None)) => break,
             failed => {
@@ -499,7 +530,7 @@ async fn read(
                     Some(Err(error)) => broken(server, error),
                     _ => late(server),
                 };
-                if call.takes_cut.is_none() || !response.status().is_success() {
+                if takes_cut.is_none() || !response.status().is_success() {
                     return Err(error);
                 }
                 cut = Some(error.unknown());

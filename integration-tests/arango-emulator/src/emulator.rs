@@ -269,6 +269,11 @@ impl Emulator {
         self.server.state().cursors.count()
     }
 
+    /// Returns when a cursor waits to be asked for more.
+    pub async fn until_cursors_are_open(&self) {
+        self.server.until(|state| state.cursors.count() > 0).await;
+    }
+
     /// Ends all cursors, as their lifetime does.
     pub fn expire_cursors(&self) {
         self.server.state().cursors.expire_all();

@@ -65,6 +65,19 @@ pub(crate) fn trials(wire: Wire) -> Vec<Trial> {
             Ok(())
         }));
     }
+    for (shape, version, guarantee) in [
+        ("a_single_query", "3.12.10", Guarantee::BestEffort),
+        ("a_multipart_call", "3.11.14", Guarantee::Ordered { on_error: OnError::Continue }),
+    ] {
+        let name = format!("cancelled::no_cursor_is_left_of_a_late_answer_of_{shape}");
+        trials.push(on_servers(wire, &name, move |worlds| async move {
+            for end in [Some(OnCancel::Detach), Some(OnCancel::Settle), None] {
+                let left = leaves_no_cursor_of_a_late_answer(&worlds[version], guarantee, end);
+                left.await.map_err(|error| format!("{end:?}: {error}"))?;
+            }
+            Ok(())
+        }));
+    }
     trials
 }
 
@@ -150,6 +163,40 @@ async fn is_settled(world: &World, rule: Rule, on_cancel: OnCancel) -> Result<()
     Ok(())
 }
 
+/// A commit that is dropped, or ends, while the first page of a query's result is on its way: the
+/// answer comes when nobody waits for it any more.
+async fn leaves_no_cursor_of_a_late_answer(
+    world: &World,
+    guarantee: Guarantee,
+    on_cancel: Option<OnCancel>,
+) -> Result<()> {
+    let store = world.store().await?;
+    let options = BatchOptions::new().guarantee(guarantee).deadline(DEADLINE);
+    let options = options.on_cancel(on_cancel.unwrap_or(OnCancel::Detach));
+    let mut batch = store.arango_batch(options)?;
+    let query = "FOR i IN 1..@rows RETURN i";
+    let jobs = [(); 2].map(|()| batch.aql(query, &json!({"rows": ROWS})));
+    let armed = world.fault(Rule::new(Fault::Hold).method("POST").path("/_api/").times(0));
+    let committing = batch.commit();
+    if on_cancel.is_some() {
+        let struck = world.emulator().until_seen(|_| armed.fired() > 0);
+        tokio::select! {
+            report = committing => return Err(format!("it ended: {report:?}").into()),
+            () = struck => {}
+        }
+    } else {
+        let _report = committing.await?;
+    }
+    for job in jobs {
+        // One that was not begun is not applied.
+        assert!(!job?.await.is_applied());
+    }
+    world.emulator().clear_faults();
+    world.emulator().until_cursors_are_open().await;
+    world.emulator().release();
+    world.until_nothing_is_open().await
+}
+
 /// One row more than a page has.
 const ROWS: usize = 1001;
 /// Enough for a first page also where others use the machine.
@@ -168,11 +215,7 @@ async fn leaves_no_cursor(
     let mut batch = store.arango_batch(options.on_cancel(on_cancel).deadline(LONG_DEADLINE))?;
     let query = "FOR i IN 1..@rows INSERT {number: i} INTO @@things RETURN i";
     let bind = json!({"rows": ROWS, "@things": "rows"});
-    let mut jobs = vec![batch.aql(query, &bind)?];
-    if guarantee != Guarantee::BestEffort {
-        // Side by side, the first answer of the other one may be lost, and its cursor with it.
-        jobs.push(batch.aql(query, &bind)?);
-    }
+    let jobs = [batch.aql(query, &bind)?, batch.aql(query, &bind)?];
     world.emulator().forget_requests();
     let armed = world.fault(Rule::new(fault).method("POST").path("/_api/cursor/").times(0));
     let struck = world.emulator().until_seen(|_| armed.fired() > 0);

@@ -1,6 +1,6 @@
 //! The results of a query, whole: further pages are fetched, and no cursor is left behind.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use batch_core::{Error, ErrorKind, Result, seam::Answers};
 use bytes::{Bytes, BytesMut};
@@ -12,12 +12,9 @@ use tokio::time::{Instant, timeout};
 use crate::{
     backend::ArangoBackend,
     errors::{self, Scope},
-    http::{Call, Client, before},
+    http::{Adopt, Call, Client, LONGEST_CLEANING, before},
     server::answered,
 };
-
-/// The longest that is waited for the server to forget a cursor or a transaction.
-pub(super) const LONGEST_CLEANING: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -96,6 +93,12 @@ impl FirstPage {
         let cursor = id.map(|id| Cursor { client: Arc::clone(client), server, id: id.to_owned() });
         Self { body, cursor }
     }
+}
+
+/// Removes the cursor of an answer to a query that nobody waits for any more.
+pub(super) fn forget(client: &Arc<Client>) -> Adopt {
+    let client = Arc::clone(client);
+    Adopt::new(move |reply| drop(FirstPage::new(&client, reply.server, reply.body)))
 }
 
 fn is_id(id: &str) -> bool {

@@ -1,6 +1,8 @@
 //! The multipart call: many requests in one, carried out one after another, each for itself. Servers
 //! from 3.12.3 on do not have it any more.
 
+use std::sync::Arc;
+
 use batch_core::{
     Error, ErrorKind, Guarantee, Result,
     seam::{Answers, Chunk},
@@ -20,7 +22,7 @@ use super::{
 use crate::{
     backend::ArangoBackend,
     errors::{self, Scope},
-    http::{Call, Reply},
+    http::{Adopt, Call, Client, Reply},
     multipart::{self, Part, PartHead, Writer},
     server::answered,
 };
@@ -64,6 +66,10 @@ impl ArangoBackend {
         call.content_type = HeaderValue::try_from(kind).ok();
         // A part that came whole is an answer, whatever became of those behind it.
         call.takes_cut = Some(last_moment(chunk));
+        let queries: Vec<bool> = runs.iter().map(|run| run::is_query(chunk, run)).collect();
+        if queries.contains(&true) {
+            call.adopt = Some(forget(&self.client, queries, written.boundary.clone()));
+        }
         let reply = self.client.call(&call, &|| chunk.sent()).await?;
         if !reply.is_success() {
             return Err(errors::refused(&answered(&reply, Scope::Envelope, false)));
@@ -146,6 +152,19 @@ impl ArangoBackend {
         };
         runs.iter().zip(parts).map(page).collect()
     }
+}
+
+/// Removes the cursors of an answer that nobody waits for any more.
+fn forget(client: &Arc<Client>, queries: Vec<bool>, boundary: Box<str>) -> Adopt {
+    let client = Arc::clone(client);
+    Adopt::new(move |reply| {
+        // What cannot be read has no cursors that could be known.
+        let _ = multipart::read(&reply.body, &boundary, queries.len(), &mut |place, part| {
+            if let (Some(true), Ok(part)) = (queries.get(place), part) {
+                drop(FirstPage::new(&client, reply.server, part.body));
+            }
+        });
+    })
 }
 
 /// A part as if it had come by itself.

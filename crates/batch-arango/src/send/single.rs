@@ -5,7 +5,10 @@ use batch_core::{
     seam::{Answers, Chunk},
 };
 
-use super::{cursor::FirstPage, last_moment, run};
+use super::{
+    cursor::{self, FirstPage},
+    last_moment, run,
+};
 use crate::{backend::ArangoBackend, http::Call};
 
 impl ArangoBackend {
@@ -14,6 +17,9 @@ impl ArangoBackend {
         let Some(run) = run::encode_alone(chunk, &mut body, answers).await else { return Ok(()) };
         let mut call = Call::new(run.request.method.clone(), &run.request.path, body);
         call.if_match = run.request.if_match.as_deref();
+        if run::is_query(chunk, &run) {
+            call.adopt = Some(cursor::forget(&self.client));
+        }
         let reply = self.client.call(&call, &|| chunk.sent()).await?;
         if let Some(page) = run::decode(chunk, &run, &reply, answers) {
             let page = FirstPage::new(&self.client, reply.server, page);

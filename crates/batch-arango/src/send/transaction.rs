@@ -15,16 +15,12 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use super::{
-    SLICE,
-    cursor::{FirstPage, LONGEST_CLEANING},
-    run,
-};
+use super::{SLICE, cursor::FirstPage, run};
 use crate::{
     backend::ArangoBackend,
     encode,
     errors::{self, Scope},
-    http::{Call, Client, Reply},
+    http::{Call, Client, LONGEST_CLEANING, Reply},
     server::answered,
     statement::Native,
 };
