@@ -234,9 +234,14 @@ async fn a_client_of_ones_own_is_taken_and_follows_no_redirects() -> Result<()> 
     let (server, elsewhere) = (started().await?, started().await?);
     let own = reqwest::Client::builder().user_agent("mine");
     let own = own.redirect(reqwest::redirect::Policy::limited(9));
-    let store = builder(&server).client(own).connect().await?;
+    let store = builder(&server).client_builder(own).connect().await?;
     put(&store, "a").await?;
     assert!(count(&server, |seen| seen.header("user-agent") == Some("mine")) > 0);
+    let made = reqwest::Client::builder().user_agent("made");
+    let made = made.redirect(reqwest::redirect::Policy::none()).build()?;
+    let with_made = builder(&server).client(made).connect().await?;
+    put(&with_made, "a").await?;
+    assert!(count(&server, |seen| seen.header("user-agent") == Some("made")) > 0);
     let there = format!("{}/_api/document/students", elsewhere.url());
     let update = || Operation::update("students").at("a").doc(&json!({"name": "other"}));
     let mut asked = count(&server, |_| true);
@@ -261,7 +266,22 @@ async fn a_client_of_ones_own_is_taken_and_follows_no_redirects() -> Result<()> 
 async fn a_client_that_cannot_be_made_is_told_by_connect() -> Result<()> {
     let server = started().await?;
     let own = reqwest::Client::builder().user_agent("mine\n");
-    refused(builder(&server).client(own), ErrorKind::InvalidOperation, "HTTP cannot").await?;
+    let settings = builder(&server).client_builder(own);
+    refused(settings, ErrorKind::InvalidOperation, "HTTP cannot").await?;
+    Ok(())
+}
+
+async fn a_client_that_may_follow_redirects_is_refused() -> Result<()> {
+    use reqwest::redirect::Policy;
+    let server = started().await?;
+    let built = |policy: Option<Policy>| {
+        let own = reqwest::Client::builder();
+        policy.map_or(own, |policy| reqwest::Client::builder().redirect(policy)).build()
+    };
+    for policy in [None, Some(Policy::limited(1)), Some(Policy::custom(|attempt| attempt.stop()))] {
+        let settings = builder(&server).client(built(policy)?);
+        refused(settings, ErrorKind::InvalidOperation, "`client_builder`").await?;
+    }
     Ok(())
 }
 
@@ -369,6 +389,7 @@ fn main() -> ExitCode {
         requests_and_answers_are_compressed_where_that_is_asked_for,
         a_client_of_ones_own_is_taken_and_follows_no_redirects,
         a_client_that_cannot_be_made_is_told_by_connect,
+        a_client_that_may_follow_redirects_is_refused,
         a_hardened_server_need_not_tell_its_version,
         all_or_nothing_over_shards_is_refused_unless_it_is_accepted,
         the_parameters_of_a_url_reach_the_wire,

@@ -133,19 +133,35 @@ impl ArangoBuilder {
         self
     }
 
-    /// HTTP as you set it up: your own proxies, certificates, pool and headers. It follows no redirects
-    /// and repeats nothing, whatever it was told: a redirect can make a read of a write, whose answer
-    /// looks like that of the write, and attempts are counted by the core. That is why it is a builder
-    /// which is asked for, and not a client. What reqwest logs with `connection_verbose` holds passwords
-    /// and tokens. The settings for TLS, HTTP/2 and the connect timeout of
-    /// this builder have no effect then.
+    /// A client of your own, with its pool, proxies and certificates. It must follow no redirects, and
+    /// is refused by [`connect`](Self::connect) if it might: a redirect can make a read of a write, and
+    /// the document that it finds looks like the answer to the write. Let it repeat nothing either:
+    /// attempts are counted by the core. What reqwest logs with `connection_verbose` holds passwords
+    /// and tokens. The settings for TLS, HTTP/2 and the connect timeout of this builder have no
+    /// effect then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), reqwest::Error> {
+    /// let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+    /// let settings = batch_arango::ArangoStore::builder().client(http);
+    /// # drop(settings);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn client(mut self, http: reqwest::Client) -> Self {
+        self.client = Some(following_nothing(http));
+        self
+    }
+
+    /// As [`client`](Self::client), of a client that is still to be made: it will follow no redirects
+    /// and repeat nothing, whatever it was told.
     ///
     /// ```
     /// let http = reqwest::Client::builder().user_agent("registrar");
-    /// let settings = batch_arango::ArangoStore::builder().client(http);
+    /// let settings = batch_arango::ArangoStore::builder().client_builder(http);
     /// # drop(settings);
     /// ```
-    pub fn client(mut self, http: reqwest::ClientBuilder) -> Self {
+    pub fn client_builder(mut self, http: reqwest::ClientBuilder) -> Self {
         self.client = Some(built(http));
         self
     }
@@ -291,7 +307,17 @@ impl ArangoBuilder {
     }
 }
 
-/// Every request of a store goes through a client that was made here.
+/// A client that says of itself that it follows no redirects. There is no question for it but its
+/// debug text, and one that does not say so may follow them.
+fn following_nothing(http: reqwest::Client) -> Result<reqwest::Client> {
+    if format!("{http:?}").contains("redirect_policy: \"Policy(None)\"") {
+        return Ok(http);
+    }
+    Err(invalid(
+        "the client of your own may follow redirects, and then an answer may be about something else; make it with `.redirect(reqwest::redirect::Policy::none())`, or give its builder to `client_builder`",
+    ))
+}
+
 fn built(http: reqwest::ClientBuilder) -> Result<reqwest::Client> {
     // Attempts are counted in one place, which is not this.
     let http = http.redirect(redirect::Policy::none()).retry(reqwest::retry::never());

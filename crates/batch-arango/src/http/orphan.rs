@@ -11,6 +11,7 @@ use std::{
 use tokio::time::timeout;
 
 use super::Reply;
+use crate::cleaning::Cleaning;
 
 /// The longest that is waited for the server to forget what nobody needs any more, and for an answer
 /// that says what that is.
@@ -18,11 +19,15 @@ pub(crate) const LONGEST_CLEANING: Duration = Duration::from_secs(1);
 
 /// What is done with an answer that nobody waits for.
 #[derive(Clone)]
-pub(crate) struct Adopt(Arc<dyn Fn(Reply) + Send + Sync>);
+pub(crate) struct Adopt {
+    read: Arc<dyn Fn(Reply) + Send + Sync>,
+    cleaning: Cleaning,
+}
 
 impl Adopt {
-    pub(crate) fn new(adopt: impl Fn(Reply) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(adopt))
+    /// `read` may begin further tasks of `cleaning`.
+    pub(crate) fn new(cleaning: &Cleaning, read: impl Fn(Reply) + Send + Sync + 'static) -> Self {
+        Self { read: Arc::new(read), cleaning: cleaning.clone() }
     }
 }
 
@@ -64,14 +69,11 @@ impl<E: Send + 'static> Future for Orphan<E> {
 
 impl<E: Send + 'static> Drop for Orphan<E> {
     fn drop(&mut self) {
-        let (Some(answer), Some(Adopt(adopt))) = (self.answer.take(), self.adopt.take()) else {
-            return;
-        };
-        // Without a runtime nobody can wait; the server ends what it opened after its time.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+        if let (Some(answer), Some(adopt)) = (self.answer.take(), self.adopt.take()) {
+            let Adopt { read, cleaning } = adopt;
+            cleaning.spawn(async move {
                 if let Ok(Ok(reply)) = timeout(LONGEST_CLEANING, answer).await {
-                    adopt(reply);
+                    read(reply);
                 }
             });
         }

@@ -97,8 +97,10 @@ impl FirstPage {
 
 /// Removes the cursor of an answer to a query that nobody waits for any more.
 pub(super) fn forget(client: &Arc<Client>) -> Adopt {
-    let client = Arc::clone(client);
-    Adopt::new(move |reply| drop(FirstPage::new(&client, reply.server, reply.body)))
+    let owned = Arc::clone(client);
+    Adopt::new(&client.cleaning, move |reply| {
+        drop(FirstPage::new(&owned, reply.server, reply.body));
+    })
 }
 
 fn is_id(id: &str) -> bool {

@@ -156,12 +156,12 @@ impl ArangoBackend {
 
 /// Removes the cursors of an answer that nobody waits for any more.
 fn forget(client: &Arc<Client>, queries: Vec<bool>, boundary: Box<str>) -> Adopt {
-    let client = Arc::clone(client);
-    Adopt::new(move |reply| {
+    let owned = Arc::clone(client);
+    Adopt::new(&client.cleaning, move |reply| {
         // What cannot be read has no cursors that could be known.
         let _ = multipart::read(&reply.body, &boundary, queries.len(), &mut |place, part| {
             if let (Some(true), Ok(part)) = (queries.get(place), part) {
-                drop(FirstPage::new(&client, reply.server, part.body));
+                drop(FirstPage::new(&owned, reply.server, part.body));
             }
         });
     })
