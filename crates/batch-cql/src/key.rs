@@ -46,6 +46,16 @@ impl KeyHash {
     }
 }
 
+/// The identity of what the rows of a partition share, if this one sets some of it.
+pub(crate) fn shared_by_row(known: &Known, row: &Row) -> Option<KeyId> {
+    if !known.has_shared || known.statics().all(|place| row.is_unset(place)) {
+        return None;
+    }
+    let mut hash = KeyHash::of_table(known.hash);
+    (0..known.table.partition).for_each(|place| hash.add(row.cell(place)));
+    Some(hash.finish())
+}
+
 /// The identity of a row.
 pub(crate) fn key_of_row(known: &Known, row: &Row) -> KeyId {
     let mut hash = KeyHash::of_table(known.hash);

@@ -76,6 +76,8 @@ pub(crate) struct Known {
     pub(crate) has_lists: bool,
     /// Whether it counts.
     pub(crate) has_counters: bool,
+    /// Whether rows of a partition share columns.
+    pub(crate) has_shared: bool,
     statements: [OnceCell<PreparedStatement>; FORMS * USINGS],
 }
 
@@ -107,6 +109,7 @@ impl Known {
         Some(Self {
             has_lists: columns.iter().any(is_list),
             has_counters: columns.iter().any(|column| is_counter(&column.typ)),
+            has_shared: columns.iter().any(|column| column.kind == ColumnKind::Static),
             hash: std::hash::BuildHasher::hash_one(&FixedState::with_seed(3), &qualified),
             keyspace_hash: keyspace_hash(keyspace),
             number: next_number(),

@@ -5,6 +5,7 @@ pub(crate) mod direct;
 mod entry;
 mod reply;
 mod request;
+mod shared;
 
 use std::collections::HashMap;
 
@@ -19,6 +20,7 @@ pub(crate) use self::entry::key_cells;
 use self::{
     entry::{Entries, Entry, Source},
     request::{Kind, Request},
+    shared::leave_to_last,
 };
 use crate::{
     backend::CqlBackend,
@@ -103,6 +105,7 @@ impl CqlBackend {
         units: &[Unit],
         answers: &mut Answers,
     ) -> Result<()> {
+        leave_to_last(entries, chunk, units)?;
         self.guard_plain(chunk, entries).await;
         let mut outcomes = Vec::with_capacity(chunk.len());
         let kind = match way {
@@ -289,7 +292,8 @@ impl CqlBackend {
     async fn guard_plain(&self, chunk: &Chunk<'_>, entries: &Entries) {
         let unstamped = entries.list.iter().filter(|entry| entry.timestamp.is_none());
         let latest = unstamped
-            .filter_map(|entry| Some((entry.place, self.guard.before_plain(entry.key?)?)))
+            .flat_map(|entry| entry.written().map(|key| (entry.place, key)))
+            .filter_map(|(place, key)| Some((place, self.guard.before_plain(key)?)))
             .filter(|(place, ended)| {
                 ended.saturating_add(self.clock.guard_micros()) >= chunk.timestamp(*place)
             })
@@ -304,7 +308,7 @@ impl CqlBackend {
     /// Remembers the timestamps of plain writes.
     fn note_plain(&self, chunk: &Chunk<'_>, entries: &Entries) {
         for entry in entries.list.iter().filter(|entry| entry.timestamp.is_none()) {
-            if let Some(key) = entry.key {
+            for key in entry.written() {
                 self.guard.plain(key, chunk.timestamp(entry.place));
             }
         }
@@ -370,6 +374,9 @@ fn walk(entries: &Entries, chunk: &Chunk<'_>, unit: &[usize], exists: bool) -> R
         let operation = entries.place(*at).and_then(|place| chunk.operation(place));
         let Some(operation) = operation else { continue };
         encode_operation(&known, &operation, &mut row)?;
+        if let Some(entry) = entries.list.get(*at) {
+            entry.left_out.iter().for_each(|column| row.unset(*column));
+        }
         walk.step(operation.verb, columns, &row, &known);
     }
     Ok(walk)

@@ -13,6 +13,7 @@ use super::{
     entry::{Entries, Entry, Source},
     reply::{Found, Reply},
     request::{Kind, Request},
+    shared::leave_to_last,
     walk,
 };
 use crate::{
@@ -110,7 +111,7 @@ impl CqlBackend {
             sent = true;
             let result = self.execute(request, &entries.bytes, chunk, answers).await;
             for at in unit {
-                if let Some(key) = entries.list.get(*at).and_then(|entry| entry.key) {
+                for key in entries.list.get(*at).into_iter().flat_map(Entry::written) {
                     self.guard.conditional(key, self.clock.now());
                 }
             }
@@ -168,6 +169,7 @@ impl CqlBackend {
         conditional: &[Unit],
         answers: &mut Answers,
     ) -> Result<()> {
+        leave_to_last(entries, chunk, plain.iter().chain(conditional))?;
         let mut request = Request::new(Kind::Conditional, chunk.len());
         let mut expected = Vec::with_capacity(conditional.len());
         let mut failed = false;
@@ -245,7 +247,7 @@ impl CqlBackend {
         self.guard_conditional(entries, &all).await;
         let result = self.execute(request, &entries.bytes, chunk, answers).await;
         let now = self.clock.now();
-        for key in entries.list.iter().filter_map(|entry| entry.key) {
+        for key in entries.list.iter().flat_map(Entry::written) {
             self.guard.conditional(key, now);
         }
         let reply = Reply::read(result?)?;
@@ -285,7 +287,8 @@ impl CqlBackend {
 
     /// Lets time pass until a condition comes after the plain writes to its key that went before.
     async fn guard_conditional(&self, entries: &Entries, unit: &[usize]) {
-        let keys = unit.iter().filter_map(|at| entries.list.get(*at)?.key);
+        let entries = unit.iter().filter_map(|at| entries.list.get(*at));
+        let keys = entries.flat_map(Entry::written);
         if let Some(stamp) = keys.filter_map(|key| self.guard.before_conditional(key)).max() {
             self.clock.pass(stamp.saturating_add(self.clock.guard_micros())).await;
         }

@@ -67,6 +67,10 @@ pub(crate) fn keep_row(
     if options.ttl.is_some() || options.timestamp.is_some() || !is_row {
         return;
     }
+    // Which of the partition's rows sets a static column is seen only beside the others.
+    if known.has_shared && known.statics().any(|place| !row.is_unset(place)) {
+        return;
+    }
     let (shape, columns, whole) = match operation.verb {
         Verb::Put => (Shape::Insert, table.columns.len(), true),
         Verb::Upsert => (Shape::Insert, table.columns.len(), false),

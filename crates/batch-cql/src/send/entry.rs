@@ -7,7 +7,7 @@ use batch_core::{OperationRef, Result, Verb, seam::KeyId};
 use super::writes;
 use crate::{
     backend::CqlBackend,
-    key::key_of_row,
+    key::{key_of_row, shared_by_row},
     native::Native,
     route::{Target, encode_operation},
     row::{CellRef, Row},
@@ -22,6 +22,10 @@ pub(crate) struct Entry {
     pub(crate) place: usize,
     pub(crate) verb: Verb,
     pub(crate) key: Option<KeyId>,
+    /// What it writes in common with other rows of its partition: static columns.
+    pub(crate) shared: Option<KeyId>,
+    /// The static columns whose value a later entry of the request gives.
+    pub(crate) left_out: Vec<usize>,
     pub(crate) source: Source,
     /// Its own, in seconds.
     pub(crate) ttl: Option<i32>,
@@ -37,6 +41,8 @@ pub(crate) enum Source {
         form: Form,
         /// A value for each column of the table.
         cells: Range<usize>,
+        /// Where the values of the partition key end.
+        partition_end: usize,
         /// Where the key's values end.
         key_end: usize,
     },
@@ -52,6 +58,11 @@ impl Entry {
             Source::Row { .. } => self.verb.is_conditional(),
             Source::Native { native, .. } => native.prepared.facts.conditional,
         }
+    }
+
+    /// The identities of all that it writes to.
+    pub(crate) fn written(&self) -> impl Iterator<Item = KeyId> {
+        self.key.into_iter().chain(self.shared)
     }
 
     /// Whether it can be made one write of with others on its key.
@@ -89,23 +100,28 @@ impl Entries {
             self.recent = Some((operation.shape, backend.target_of(operation)));
         }
         let Some((_, target)) = &self.recent else { return Ok(()) };
-        let (key, source) = match target.clone() {
+        let (key, shared, source) = match target.clone() {
             Target::Unusable(error) => return Err(error),
             Target::Table(known) => {
                 encode_operation(&known, operation, &mut self.row)?;
                 let key = key_of_row(&known, &self.row);
+                // A timestamp of its own decides by itself.
+                let shared = shared_by_row(&known, &self.row).filter(|_| timestamp.is_none());
                 let form = form(operation.verb, &known, &self.row);
                 let whole = matches!(operation.verb, Verb::Put | Verb::Insert | Verb::Replace);
                 let start = self.bytes.len();
-                let mut key_end = start;
+                let (mut partition_end, mut key_end) = (start, start);
                 for column in 0..known.table.columns.len() {
                     push(&mut self.bytes, cell_of(&known, &self.row, column, whole));
+                    if column + 1 == known.table.partition {
+                        partition_end = self.bytes.len();
+                    }
                     if column + 1 == known.table.key {
                         key_end = self.bytes.len();
                     }
                 }
                 let cells = start..self.bytes.len();
-                (Some(key), Source::Row { known, form, cells, key_end })
+                (Some(key), shared, Source::Row { known, form, cells, partition_end, key_end })
             }
             Target::Statement(native) => {
                 let start = self.bytes.len();
@@ -113,10 +129,11 @@ impl Entries {
                 let cells = start..self.bytes.len();
                 let values = self.bytes.get(cells.clone()).unwrap_or_default();
                 let key = native.key_of(values);
-                (key, Source::Native { native, cells })
+                (key, None, Source::Native { native, cells })
             }
         };
-        self.list.push(Entry { place, verb: operation.verb, key, source, ttl, timestamp });
+        let (verb, left_out) = (operation.verb, Vec::new());
+        self.list.push(Entry { place, verb, key, shared, left_out, source, ttl, timestamp });
         Ok(())
     }
 
@@ -240,9 +257,7 @@ impl Entries {
     fn copy_cell(&mut self, cells: &Range<usize>, column: usize) {
         let mut at = cells.start;
         for number in 0..=column {
-            let length = self.bytes.get(at..at + 4).and_then(|length| length.try_into().ok());
-            let length = length.map_or(-1, i32::from_be_bytes);
-            let end = at + 4 + usize::try_from(length).unwrap_or(0);
+            let end = cell_end(&self.bytes, at);
             if number == column {
                 self.bytes.extend_from_within(at..end);
                 return;
@@ -307,6 +322,12 @@ pub(super) fn cell_of<'r>(known: &Known, row: &'r Row, column: usize, whole: boo
         CellRef::Unset if whole && known.is_of_row(column) => CellRef::Null,
         cell => cell,
     }
+}
+
+/// Where the value that begins at a place ends.
+pub(super) fn cell_end(bytes: &[u8], at: usize) -> usize {
+    let length = bytes.get(at..at + 4).and_then(|length| length.try_into().ok());
+    at + 4 + usize::try_from(length.map_or(-1, i32::from_be_bytes)).unwrap_or(0)
 }
 
 pub(super) fn push(bytes: &mut Vec<u8>, cell: CellRef<'_>) {
