@@ -221,6 +221,8 @@ impl Route {
 pub struct Routes {
     pub(crate) mechanisms: Vec<Mechanism>,
     pub(crate) routes: Vec<Route>,
+    /// Places, and what they write besides what is their key's own.
+    pub(crate) shared: Vec<(u32, KeyId)>,
     pub(crate) refused: Vec<(u32, Error)>,
     pub(crate) warnings: Vec<String>,
     pub(crate) kept: Kept,
@@ -319,6 +321,17 @@ impl Routes {
     pub fn push_with(&mut self, route: Route, bytes: &[u8]) {
         self.kept.push(self.routes.len(), bytes);
         self.routes.push(route);
+    }
+
+    /// Says that the operation that was routed last writes something besides what is its key's own,
+    /// which operations on other keys write too: what the rows of a partition share. Those with
+    /// one such id are kept in program order like those on one key. They share a chunk if their
+    /// mechanism and group are the same, so its writes must leave what the last one leaves; what is
+    /// in a later chunk gets a later timestamp. Not for [`Repeats::Stamped`].
+    pub fn share(&mut self, id: KeyId) {
+        if let Some(place) = self.routes.len().checked_sub(1) {
+            self.shared.push((u32::try_from(place).unwrap_or(u32::MAX), id));
+        }
     }
 
     /// Refuses the next operation: its job alone ends `NotApplied`; under all-or-nothing the whole
@@ -539,7 +552,8 @@ impl<'a> Chunk<'a> {
     /// The write timestamp of the operation at a place, in microseconds: its own if it has one,
     /// else one that is fixed for all attempts. The n-th write to a key in a commit gets the
     /// commit's base + n × [`ROOM_FOR_ATTEMPTS`] (not base + place, which would put the millionth
-    /// operation seconds into the future), and bases increase strictly per store.
+    /// operation seconds into the future), and bases increase strictly per store. A chunk whose
+    /// operations [share](Routes::share) something with others has a base of its own.
     #[must_use]
     pub fn timestamp(&self, place: usize) -> i64 {
         let Some(index) = self.operations.get(place) else {
@@ -552,7 +566,10 @@ impl<'a> Chunk<'a> {
     fn base_timestamp(&self) -> i64 {
         match self.base_timestamp.load(Ordering::Acquire) {
             i64::MIN => {
-                let base = self.work.base_timestamp();
+                let base = match self.work.is_any_bound(self.operations) {
+                    true => self.work.own_base_timestamp(self.operations),
+                    false => self.work.base_timestamp(),
+                };
                 self.base_timestamp.fetch_max(base, Ordering::AcqRel).max(base)
             }
             base => base,

@@ -70,7 +70,8 @@ struct Commit {
 
 impl Commit {
     fn new(work: Arc<Work>, mut planned: Planned) -> Self {
-        work.set_repeated(std::mem::take(&mut planned.cut.repeated));
+        let cut = &mut planned.cut;
+        work.set_order(std::mem::take(&mut cut.repeated), std::mem::take(&mut cut.bound));
         work.ledger().warnings = std::mem::take(&mut planned.routes.warnings);
         let refused = std::mem::take(&mut planned.refused);
         work.hold(refused.into_iter().map(|(index, error)| Held { index, error, of_batch: false }));

@@ -1,5 +1,6 @@
 //! 2 PLAN: what a commit would send, before it sends anything.
 
+mod bonds;
 mod cut;
 mod free;
 mod lanes;
@@ -10,6 +11,7 @@ mod steps;
 
 use std::{collections::HashSet, fmt};
 
+pub(crate) use bonds::Bound;
 pub(crate) use cut::{
     ChunkSpec, Cut, InOrder, Limits, alone, cut_whole, oversized, refuse_oversized, refused_with,
     skipped_after, too_large_as_a_whole,
@@ -226,6 +228,7 @@ pub(crate) async fn plan(
     if !terms.guarantee.is_all_or_nothing() {
         cut.name_lone_ones(&routes, limits).await;
     }
+    steps::free(std::mem::take(&mut routes.shared)).await;
     debug_assert!(cut.adds_up(), "the bytes of a plan are those of its chunks");
     let refused = std::mem::take(&mut routes.refused);
     Ok(Planned { routes, cut, refused, stopped })

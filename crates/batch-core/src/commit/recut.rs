@@ -60,8 +60,9 @@ impl Commit {
             pieces =
                 [left, right].map(|half| (half.to_vec(), self.size(half, &unit.mechanism))).into();
         }
-        for (operations, _) in pieces.into_iter().rev() {
+        for (place, (operations, _)) in pieces.into_iter().enumerate().rev() {
             let mechanism = self.travels(&operations, Arc::clone(&unit.mechanism));
+            let base_timestamp = self.base_of_piece(unit, place, &operations);
             lane.first.push_front(Unit {
                 bytes: self.size(&operations, &mechanism),
                 operations,
@@ -71,10 +72,19 @@ impl Commit {
                 again: false,
                 stale: false,
                 pauses: 0,
-                base_timestamp: unit.base_timestamp,
+                base_timestamp,
             });
         }
         self.ready.push_front(lane);
+    }
+
+    /// What the timestamps of a piece of a unit are counted from: what is bound to a piece before it
+    /// comes later.
+    fn base_of_piece(&self, unit: &Unit, place: usize, operations: &[u32]) -> i64 {
+        match place > 0 && self.work.is_any_bound(operations) {
+            true => i64::MIN,
+            false => unit.base_timestamp,
+        }
     }
 
     /// Cuts operations that were routed anew, in the place of the unit that went stale.
@@ -128,13 +138,14 @@ impl Commit {
             order.iter().for_each(|index| in_order.add(*index));
             in_order.chunks.into_vec().await
         };
-        for chunk in chunks.iter().rev() {
+        for (place, chunk) in chunks.iter().enumerate().rev() {
             let operations =
                 order.get(chunk.start as usize..chunk.end as usize).unwrap_or_default();
             let Some(mechanism) = self.mechanism(chunk.mechanism) else {
                 continue;
             };
             let mechanism = self.travels(operations, mechanism);
+            let base_timestamp = self.base_of_piece(unit, place, operations);
             lane.first.push_front(Unit {
                 operations: operations.to_vec(),
                 bytes: self.size(operations, &mechanism),
@@ -144,7 +155,7 @@ impl Commit {
                 again: false,
                 stale: false,
                 pauses: unit.pauses,
-                base_timestamp: unit.base_timestamp,
+                base_timestamp,
             });
         }
         self.ready.push_front(lane);
@@ -180,7 +191,9 @@ impl Commit {
                 *slot = route;
             }
         }
-        if self.work.terms.guarantee == Guarantee::BestEffort && self.work.repeated().is_none() {
+        let is_best_effort = self.work.terms.guarantee == Guarantee::BestEffort;
+        let keeps_order = self.work.repeated().is_some() || self.work.is_any_bound(&order);
+        if is_best_effort && !keeps_order {
             // No order to keep: operations of one group come together.
             order.sort_by_key(|index| {
                 let route = self.planned.routes.routes.get(*index as usize);

@@ -18,7 +18,7 @@ use crate::{
     backend::{Mechanism, ROOM_FOR_ATTEMPTS, Terms},
     callback::Callbacks,
     engine::Shared,
-    plan::{Repeated, SLICE},
+    plan::{Bound, Repeated, SLICE},
     queue::Queue,
     report::{MechanismUse, ReportInner, Tally},
     table::{JobTable, Place, Status, Verdict},
@@ -37,6 +37,7 @@ pub(crate) struct Work {
     settling: AtomicBool,
     ended: AtomicBool,
     repeated: OnceLock<Repeated>,
+    bound: OnceLock<Bound>,
     /// `i64::MIN` until the first is needed.
     base_timestamp: AtomicI64,
     ledger: Mutex<Ledger>,
@@ -113,6 +114,7 @@ impl Work {
             settling: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             repeated: OnceLock::new(),
+            bound: OnceLock::new(),
             base_timestamp: AtomicI64::new(i64::MIN),
             ledger: Mutex::default(),
             callbacks: Mutex::new(callbacks),
@@ -164,9 +166,16 @@ impl Work {
         self.ended.store(true, Ordering::Release);
     }
 
-    pub(crate) fn set_repeated(&self, repeated: Repeated) {
+    pub(crate) fn set_order(&self, repeated: Repeated, bound: Bound) {
         // Set once: a commit plans once.
         let _ = self.repeated.set(repeated);
+        let _ = self.bound.set(bound);
+    }
+
+    /// Whether some of these operations share something with those on other keys.
+    pub(crate) fn is_any_bound(&self, operations: &[u32]) -> bool {
+        let bound = self.bound.get().filter(|bound| !bound.is_empty());
+        bound.is_some_and(|bound| operations.iter().any(|index| bound.has(*index)))
     }
 
     pub(crate) fn repeated(&self) -> Option<&Repeated> {
@@ -176,7 +185,7 @@ impl Work {
     pub(crate) fn base_timestamp(&self) -> i64 {
         match self.base_timestamp.load(Ordering::Acquire) {
             i64::MIN => {
-                let base = self.reserve_timestamps();
+                let base = self.reserve_timestamps(self.most_on_a_key());
                 let set = self.base_timestamp.compare_exchange(
                     i64::MIN,
                     base,
@@ -192,14 +201,27 @@ impl Work {
     /// Gives the commit a later base, which is returned. Of several chunks that do so at once, the
     /// latest counts.
     pub(crate) fn lift_timestamps(&self) -> i64 {
-        let base = self.reserve_timestamps();
+        let base = self.reserve_timestamps(self.most_on_a_key());
         self.base_timestamp.fetch_max(base, Ordering::AcqRel).max(base)
     }
 
-    fn reserve_timestamps(&self) -> i64 {
-        let most = self.repeated.get().map_or(0, Repeated::most);
-        let count = most.saturating_add(1).saturating_mul(ROOM_FOR_ATTEMPTS);
+    /// A base for these operations alone, above all that the store has given so far: they are bound
+    /// to others, and in how many chunks those are is no matter of their keys.
+    pub(crate) fn own_base_timestamp(&self, operations: &[u32]) -> i64 {
+        let earlier = |repeated: &Repeated| {
+            operations.iter().map(|index| repeated.earlier(*index)).max().unwrap_or(0)
+        };
+        self.reserve_timestamps(self.repeated.get().map_or(0, earlier))
+    }
+
+    /// Room for so many further writes on a key after the first.
+    fn reserve_timestamps(&self, further: u32) -> i64 {
+        let count = further.saturating_add(1).saturating_mul(ROOM_FOR_ATTEMPTS);
         self.shared.reserve_timestamps(count)
+    }
+
+    fn most_on_a_key(&self) -> u32 {
+        self.repeated.get().map_or(0, Repeated::most)
     }
 
     /// How far the timestamp of an operation is above its base.

@@ -8,7 +8,14 @@ use crate::{
     Error, ErrorKind, Result,
     backend::{KeyId, Mechanism, MechanismId, REFUSED, Repeats, Route, Routes},
     engine::learned::Learned,
-    plan::{give_way, lanes::Repeated, mechanism_of, pile::Pile, sharded::ShardedMap},
+    plan::{
+        bonds::{Bonds, Bound},
+        give_way,
+        lanes::Repeated,
+        mechanism_of,
+        pile::Pile,
+        sharded::ShardedMap,
+    },
 };
 
 /// What bounds a chunk besides its mechanism.
@@ -73,6 +80,8 @@ pub(crate) struct Cut {
     /// The other lanes, as ranges of the chunks.
     pub(super) lanes: Vec<Range<usize>>,
     pub(crate) repeated: Repeated,
+    /// The operations that follow those on other keys.
+    pub(crate) bound: Bound,
 }
 
 impl Cut {
@@ -232,7 +241,10 @@ pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
     keys.free().await;
     let mut chunks = Pile::default();
     chunks.push(ChunkSpec { start: 0, end: all, mechanism: first.mechanism, bytes });
-    Ok(Cut { order: (0..all).collect(), chunks, bytes, free: 0, lanes: vec![0..1; 1], repeated })
+    let order = (0..all).collect();
+    // In one chunk there is none before another.
+    let bound = Bound::default();
+    Ok(Cut { order, chunks, bytes, free: 0, lanes: vec![0..1; 1], repeated, bound })
 }
 
 /// Why an all-or-nothing batch over a ceiling is refused.
@@ -274,6 +286,7 @@ pub(super) async fn cut_ordered(
     let end = stopped.unwrap_or(all);
     let mut cut = Cut { repeated: Repeated::among(routes.routes.len()), ..Cut::default() };
     let mut keys = ShardedMap::with_room(routes.routes.len());
+    let bonds = Bonds::of_keys(routes).await;
     let mut in_order = InOrder::new(routes, stop, limits);
     cut.order.reserve_exact(end as usize);
     for (place, route) in (0..end).zip(&routes.routes) {
@@ -282,6 +295,9 @@ pub(super) async fn cut_ordered(
                 && keys.insert(key.get(), ()).is_some()
             {
                 cut.repeated.note(place, key);
+            }
+            if bonds.of(route).is_some() {
+                cut.bound.mark(place, all);
             }
             in_order.add(place);
             cut.order.push(place);
@@ -292,6 +308,7 @@ pub(super) async fn cut_ordered(
     cut.bytes = in_order.bytes;
     cut.chunks = in_order.chunks;
     keys.free().await;
+    bonds.free().await;
     if cut.chunks.len() > 0 {
         cut.lanes.push(0..cut.chunks.len());
     }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use super::{
+    bonds::Bound,
     cut::{ChunkSpec, Cut, Limits},
     give_way,
     lanes::Repeated,
@@ -31,9 +32,10 @@ pub(super) struct FreeChunks<'a> {
     chunk_of: Vec<u32>,
     /// `end` counts the operations until `finish` turns counts into ranges.
     specs: Pile<ChunkSpec>,
-    /// For each chunk; kept only where a mechanism folds or pools.
+    /// For each chunk; kept only where a mechanism folds or pools, or operations share something.
     more: Option<Pile<More>>,
-    /// The chunk of each key whose operations are folded; `None` if no chunk takes them.
+    /// The chunk of each key whose operations are folded, and of those that share something; `None`
+    /// if no chunk takes them.
     folded: ShardedMap<Option<u32>>,
     /// Marks groups that may have several operations; kept only where a mechanism pools.
     several: Option<SeenBits>,
@@ -43,11 +45,20 @@ pub(super) struct FreeChunks<'a> {
 /// What else is known of a chunk.
 #[derive(Clone, Copy, Debug)]
 struct More {
-    /// The operations that are folded into others of it, and do not count.
-    folded: u32,
+    /// The operations that are folded into others of it, and do not count; less those that it
+    /// still has to take, which do.
+    folded: i32,
     pool: u16,
     /// Whether it took others in already.
     together: bool,
+}
+
+/// Operations that one chunk takes all of, or none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Together {
+    /// How many of them count.
+    pub(super) counted: u32,
+    pub(super) bytes: u64,
 }
 
 /// For each way to travel together and each pool, the chunk that takes others in.
@@ -65,7 +76,8 @@ impl<'a> FreeChunks<'a> {
         let all = routes.routes.len();
         let open = routes.mechanisms.iter().map(|_| ShardedMap::with_room(all)).collect();
         let more =
-            routes.mechanisms.iter().any(|m| m.repeats == Repeats::Folded || m.pooled.is_some());
+            routes.mechanisms.iter().any(|m| m.repeats == Repeats::Folded || m.pooled.is_some())
+                || !routes.shared.is_empty();
         Self {
             routes,
             limits: limits.of_each(routes),
@@ -88,7 +100,7 @@ impl<'a> FreeChunks<'a> {
         {
             self.add_lone(place, route);
         } else {
-            self.join(place, route, u64::from(route.bytes));
+            self.join(place, route, Together { counted: 1, bytes: route.bytes.into() });
         }
     }
 
@@ -114,13 +126,13 @@ impl<'a> FreeChunks<'a> {
         self.put(place, chunk);
     }
 
-    /// Adds an operation whose key occurs more than once, to the chunk that takes all of them,
-    /// together so many `bytes`. Says whether there can be one.
-    pub(super) fn add_folded(&mut self, place: u32, route: &Route, key: KeyId, bytes: u64) -> bool {
-        match self.folded.get(key.get()) {
+    /// Adds one of the operations that have this id, to the chunk that takes all of them. Says
+    /// whether there can be one.
+    pub(super) fn add_to(&mut self, place: u32, route: &Route, id: KeyId, all: Together) -> bool {
+        match self.folded.get(id.get()) {
             None => {
-                let chunk = self.join(place, route, bytes);
-                self.folded.insert(key.get(), chunk);
+                let chunk = self.join(place, route, all);
+                self.folded.insert(id.get(), chunk);
                 chunk.is_some()
             }
             Some(None) => false,
@@ -144,23 +156,26 @@ impl<'a> FreeChunks<'a> {
         }
     }
 
-    /// Puts an operation into the open chunk of its group, with the bytes of all that are folded
-    /// into it; `None` if no chunk may be as large.
-    fn join(&mut self, place: u32, route: &Route, size: u64) -> Option<u32> {
+    /// Puts an operation into the open chunk of its group, with room for all that it brings; `None`
+    /// if no chunk may be as large.
+    fn join(&mut self, place: u32, route: &Route, all: Together) -> Option<u32> {
         let Route { mechanism, group, .. } = *route;
         let id = usize::from(mechanism.0);
         let (most, most_bytes) = self.limits.get(id).copied()?;
         let own = self.routes.mechanisms.get(id);
-        let folds = size > u64::from(route.bytes);
-        let size = size + own.map_or(0, |own| u64::from(own.per_operation));
+        let brings_more = all.bytes > u64::from(route.bytes) || all.counted > 1;
+        let count = u64::from(all.counted);
+        let size = all.bytes + own.map_or(0, |own| u64::from(own.per_operation) * count);
         let open = self.open.get_mut(id)?;
         let counted = |chunk: u32, spec: &ChunkSpec| {
             let more = self.more.as_ref().and_then(|more| more.get(chunk as usize));
-            u64::from(spec.end - more.map_or(0, |more| more.folded))
+            u64::from(spec.end.saturating_add_signed(-more.map_or(0, |more| more.folded)))
         };
         let takes = |chunk: &u32| {
             let spec = self.specs.get(*chunk as usize);
-            spec.is_some_and(|spec| counted(*chunk, spec) < most && spec.bytes + size <= most_bytes)
+            spec.is_some_and(|spec| {
+                counted(*chunk, spec) + count <= most && spec.bytes + size <= most_bytes
+            })
         };
         let chunk = match self.recent {
             Some((id, recent, chunk)) if (id, recent) == (mechanism.0, group) => Some(chunk),
@@ -170,7 +185,7 @@ impl<'a> FreeChunks<'a> {
             Some(chunk) => chunk,
             None => {
                 let overhead = own.map_or(0, |own| u64::from(own.overhead));
-                if folds && overhead + size > most_bytes {
+                if brings_more && (overhead + size > most_bytes || count > most) {
                     return None;
                 }
                 let chunk = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
@@ -182,6 +197,11 @@ impl<'a> FreeChunks<'a> {
                 chunk
             }
         };
+        if all.counted > 1
+            && let Some(more) = self.more.as_mut().and_then(|more| more.get_mut(chunk as usize))
+        {
+            more.folded -= i32::try_from(all.counted - 1).unwrap_or(i32::MAX);
+        }
         let spec = self.specs.get_mut(chunk as usize)?;
         spec.bytes += size;
         spec.end += 1;
@@ -254,7 +274,7 @@ impl<'a> FreeChunks<'a> {
             mechanism.map_or(0, |mechanism| mechanism.added(operations))
         };
         let pooled = self.pooled(spec.mechanism)?;
-        let counted = u64::from(spec.end - more.folded);
+        let counted = u64::from(spec.end.saturating_add_signed(-more.folded));
         if more.together || counted >= u64::from(pooled.below) {
             return None;
         }
@@ -333,6 +353,7 @@ impl<'a> FreeChunks<'a> {
             bytes,
             lanes: Vec::new(),
             repeated: Repeated::default(),
+            bound: Bound::default(),
         }
     }
 }

@@ -4,15 +4,17 @@
 //! often go to lane `hash(key) % max_in_flight`; there the n-th operation on a key is in a later
 //! chunk than the one before it, unless the mechanism applies a chunk whole and in order. Free are
 //! also keys whose writes all carry a timestamp, and those whose operations are folded into one
-//! write, if that fits a chunk.
+//! write, if that fits a chunk. Operations that share something are free if one chunk takes all of
+//! them; else they go to the lane of what they share.
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
 use super::{
+    bonds::{Bonds, Bound},
     cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized},
-    free::FreeChunks,
+    free::{FreeChunks, Together},
     pile::Pile,
     seen::SeenBits,
     sharded::ShardedMap,
@@ -126,12 +128,20 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
         return cut_one(route, routes);
     }
     let (repeated, folded_bytes) = find_repeated(routes).await;
+    let bonds = Bonds::among(routes, &repeated).await;
+    let mut marks = Bound::default();
     let mut free = FreeChunks::new(routes, limits).await;
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let lanes = u64::try_from(limits.max_in_flight).unwrap_or(u64::MAX).max(1);
     let mut bound: HashMap<u64, Pile<u32>, FixedState> = HashMap::default();
     for (place, route) in (0..all).zip(&routes.routes) {
-        if route.mechanism != REFUSED {
+        if let Some(shared) = bonds.of(route) {
+            marks.mark(place, all);
+            let together = bonds.together(shared);
+            if !together.is_some_and(|together| free.add_to(place, route, shared, together)) {
+                bound.entry(shared.get() % lanes).or_default().push(place);
+            }
+        } else if route.mechanism != REFUSED {
             let on_key = route.key.and_then(|key| Some((key, repeated.counts.get(key.get())?)));
             let in_turn = match on_key.map(|(key, on_key)| (key, on_key.kept_by)) {
                 None | Some((_, KeptBy::Timestamps)) => {
@@ -140,7 +150,8 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
                 }
                 Some((key, KeptBy::Folding)) => {
                     let bytes = folded_bytes.get(key.get()).copied().unwrap_or(u64::MAX);
-                    (!free.add_folded(place, route, key, bytes)).then_some(key)
+                    let folded = Together { counted: 1, bytes };
+                    (!free.add_to(place, route, key, folded)).then_some(key)
                 }
                 Some((key, KeptBy::Turns)) => Some(key),
             };
@@ -155,9 +166,10 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     let mut bound: Vec<_> = bound.into_iter().collect();
     bound.sort_by_key(|(lane, _)| *lane);
     for (_, places) in bound {
-        add_lane(&mut cut, routes, places.into_vec().await, limits).await;
+        add_lane(&mut cut, routes, &bonds, places.into_vec().await, limits).await;
     }
-    cut.repeated = repeated;
+    bonds.free().await;
+    (cut.repeated, cut.bound) = (repeated, marks);
     cut
 }
 
@@ -220,10 +232,17 @@ async fn find_repeated(routes: &Routes) -> (Repeated, ShardedMap<u64>) {
     (repeated, folded_bytes)
 }
 
-/// Appends the lane of operations whose keys occur more than once.
-async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Limits<'_>) {
+/// Appends the lane of operations whose keys occur more than once, or are bound to others.
+async fn add_lane(
+    cut: &mut Cut,
+    routes: &Routes,
+    bonds: &Bonds,
+    places: Vec<u32>,
+    limits: &Limits<'_>,
+) {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
-    let Generations { of_each: generations, last, mixed } = generations(routes, &places).await;
+    let Generations { of_each: generations, last, mixed } =
+        generations(routes, bonds, &places).await;
     // By generation, each in program order: counted first, so that no sort runs over everything.
     let mut ends = vec![0_u32; last as usize + 1];
     for (at, generation) in (0..all).zip(&generations) {
@@ -282,7 +301,7 @@ async fn add_lane(cut: &mut Cut, routes: &Routes, places: Vec<u32>, limits: &Lim
     cut.lanes.push(first..cut.chunks.len());
 }
 
-/// How many chunks on its key must be settled before each operation.
+/// How many chunks on its key, or on those that it is bound to, must be settled before each operation.
 struct Generations {
     of_each: Vec<u32>,
     last: u32,
@@ -290,9 +309,11 @@ struct Generations {
     mixed: bool,
 }
 
-async fn generations(routes: &Routes, places: &[u32]) -> Generations {
+async fn generations(routes: &Routes, bonds: &Bonds, places: &[u32]) -> Generations {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
     let mut latest: ShardedMap<(u32, MechanismId, u64)> = ShardedMap::with_room(places.len());
+    let mut latest_shared: ShardedMap<(u32, MechanismId, u64)> =
+        ShardedMap::with_room(places.len());
     let mut of_each = Vec::with_capacity(places.len());
     let (mut last, mut mixed, mut first) = (0, false, None);
     for (at, place) in (0..all).zip(places) {
@@ -312,6 +333,22 @@ async fn generations(routes: &Routes, places: &[u32]) -> Generations {
                     }
                     Some((generation, _, _)) => generation + 1,
                 };
+                // Other keys stand in one chunk whatever the mechanism does with repeated ones.
+                let shared = bonds.of(route);
+                let after = shared.and_then(|shared| latest_shared.get(shared.get()));
+                let generation = match after {
+                    None => generation,
+                    Some((after, mechanism, group))
+                        if *mechanism == route.mechanism && *group == route.group =>
+                    {
+                        generation.max(*after)
+                    }
+                    Some((after, _, _)) => generation.max(after + 1),
+                };
+                if let Some(shared) = shared {
+                    let travels = (generation, route.mechanism, route.group);
+                    latest_shared.insert(shared.get(), travels);
+                }
                 latest.insert(key.get(), (generation, route.mechanism, route.group));
                 generation
             });
@@ -320,5 +357,6 @@ async fn generations(routes: &Routes, places: &[u32]) -> Generations {
         give_way(at, all).await;
     }
     latest.free().await;
+    latest_shared.free().await;
     Generations { of_each, last, mixed }
 }

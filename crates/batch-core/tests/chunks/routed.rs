@@ -21,6 +21,8 @@ pub(crate) struct By {
     pub(crate) group: u64,
     pub(crate) pool: u16,
     pub(crate) bytes: u32,
+    /// What it shares with others, if that is not 0.
+    pub(crate) shared: u64,
 }
 
 /// A `put` of ten bytes by the first mechanism in group 0, unless it says otherwise.
@@ -53,6 +55,11 @@ impl To {
 
     pub(crate) fn bytes(mut self, bytes: u32) -> Self {
         self.by.bytes = bytes;
+        self
+    }
+
+    pub(crate) fn sharing(mut self, shared: u64) -> Self {
+        self.by.shared = shared;
         self
     }
 
@@ -176,9 +183,13 @@ impl Backend for Routed {
     fn route(&self, operations: View<'_>, _: Terms, routes: &mut Routes) -> Result<()> {
         let ways = (self.ways)(routes, *self.anew.lock().unwrap());
         for operation in operations.iter() {
-            let By { way, group, pool, bytes } = serde_json::from_slice(operation.body).unwrap();
+            let By { way, group, pool, bytes, shared } =
+                serde_json::from_slice(operation.body).unwrap();
             let key = KeyId::of_string_forms(operation.collection, operation.key);
             routes.push(Route::new(ways[way], group, key, bytes).in_pool(pool));
+            if let Some(shared) = KeyId::from_number(shared) {
+                routes.share(shared);
+            }
         }
         if self.joins && operations.is_last() {
             routes.join(ways[0]);
