@@ -7,7 +7,7 @@ use std::{
     hash::{BuildHasher, Hash},
     num::NonZeroU64,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
@@ -479,6 +479,9 @@ pub struct Chunk<'a> {
     /// What its timestamps are counted from; `i64::MIN` until the first is needed.
     pub(crate) base_timestamp: AtomicI64,
     pub(crate) kept: &'a Kept,
+    /// Where its timestamps are its own: how many operations on a key come before those of it, in
+    /// ascending order and each number once.
+    pub(crate) own_ranks: OnceLock<Option<Vec<u32>>>,
 }
 
 impl<'a> Chunk<'a> {
@@ -552,23 +555,37 @@ impl<'a> Chunk<'a> {
     /// The write timestamp of the operation at a place, in microseconds: its own if it has one,
     /// else one that is fixed for all attempts. The n-th write to a key in a commit gets the
     /// commit's base + n × [`ROOM_FOR_ATTEMPTS`] (not base + place, which would put the millionth
-    /// operation seconds into the future), and bases increase strictly per store. A chunk whose
-    /// operations [share](Routes::share) something with others has a base of its own.
+    /// operation seconds into the future), and bases increase strictly per store. Each chunk of an
+    /// ordered batch, and of operations that [share](Routes::share) something with others, has a
+    /// base of its own, later than all timestamps of the one before, and n counts within it.
     #[must_use]
     pub fn timestamp(&self, place: usize) -> i64 {
         let Some(index) = self.operations.get(place) else {
             return self.base_timestamp();
         };
         let own = self.work.queue().get(*index).options.timestamp;
-        own.unwrap_or_else(|| self.base_timestamp().saturating_add(self.work.above_base(*index)))
+        own.unwrap_or_else(|| {
+            let before = self.work.earlier(*index);
+            let writes = match self.own_ranks() {
+                Some(ranks) => ranks.partition_point(|rank| *rank < before).try_into(),
+                None => Ok(before),
+            };
+            let above = i64::from(writes.unwrap_or(before)) * i64::from(ROOM_FOR_ATTEMPTS);
+            self.base_timestamp().saturating_add(above)
+        })
+    }
+
+    fn own_ranks(&self) -> Option<&[u32]> {
+        let ranks = self.own_ranks.get_or_init(|| self.work.own_ranks(self.operations));
+        ranks.as_deref()
     }
 
     fn base_timestamp(&self) -> i64 {
         match self.base_timestamp.load(Ordering::Acquire) {
             i64::MIN => {
-                let base = match self.work.is_any_bound(self.operations) {
-                    true => self.work.own_base_timestamp(self.operations),
-                    false => self.work.base_timestamp(),
+                let base = match self.own_ranks() {
+                    Some(ranks) => self.work.own_base_timestamp(ranks.len()),
+                    None => self.work.base_timestamp(),
                 };
                 self.base_timestamp.fetch_max(base, Ordering::AcqRel).max(base)
             }

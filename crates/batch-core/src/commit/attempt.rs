@@ -3,7 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64},
     },
 };
@@ -55,6 +55,7 @@ pub(super) async fn attempt(
         kept: &kept,
         sent: AtomicBool::new(false),
         base_timestamp: AtomicI64::new(unit.base_timestamp),
+        own_ranks: OnceLock::new(),
     };
     let span = tracing::info_span!(
         "batch.chunk",

@@ -78,10 +78,10 @@ impl Commit {
         self.ready.push_front(lane);
     }
 
-    /// What the timestamps of a piece of a unit are counted from: what is bound to a piece before it
-    /// comes later.
+    /// What the timestamps of a piece of a unit are counted from: it may have to come after the piece
+    /// before.
     fn base_of_piece(&self, unit: &Unit, place: usize, operations: &[u32]) -> i64 {
-        match place > 0 && self.work.is_any_bound(operations) {
+        match place > 0 && self.work.has_own_base(operations) {
             true => i64::MIN,
             false => unit.base_timestamp,
         }

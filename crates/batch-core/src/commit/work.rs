@@ -205,13 +205,29 @@ impl Work {
         self.base_timestamp.fetch_max(base, Ordering::AcqRel).max(base)
     }
 
-    /// A base for these operations alone, above all that the store has given so far: they are bound
-    /// to others, and in how many chunks those are is no matter of their keys.
-    pub(crate) fn own_base_timestamp(&self, operations: &[u32]) -> i64 {
-        let earlier = |repeated: &Repeated| {
-            operations.iter().map(|index| repeated.earlier(*index)).max().unwrap_or(0)
-        };
-        self.reserve_timestamps(self.repeated.get().map_or(0, earlier))
+    /// Whether a chunk of these operations comes after the one before by its timestamps, and not
+    /// by its keys.
+    pub(crate) fn has_own_base(&self, operations: &[u32]) -> bool {
+        self.terms.guarantee.is_ordered() || self.is_any_bound(operations)
+    }
+
+    /// How many operations on a key come before these, in ascending order and each number once; if
+    /// they have a base of their own.
+    pub(crate) fn own_ranks(&self, operations: &[u32]) -> Option<Vec<u32>> {
+        if !self.has_own_base(operations) {
+            return None;
+        }
+        let Some(repeated) = self.repeated() else { return Some(vec![0]) };
+        let mut ranks: Vec<u32> = operations.iter().map(|index| repeated.earlier(*index)).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        Some(ranks)
+    }
+
+    /// A base above all timestamps that the store has given so far, for so many writes to a key.
+    pub(crate) fn own_base_timestamp(&self, writes: usize) -> i64 {
+        let further = u32::try_from(writes.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.reserve_timestamps(further)
     }
 
     /// Room for so many further writes on a key after the first.
@@ -224,10 +240,9 @@ impl Work {
         self.repeated.get().map_or(0, Repeated::most)
     }
 
-    /// How far the timestamp of an operation is above its base.
-    pub(crate) fn above_base(&self, index: u32) -> i64 {
-        let earlier = self.repeated.get().map_or(0, |repeated| repeated.earlier(index));
-        i64::from(earlier) * i64::from(ROOM_FOR_ATTEMPTS)
+    /// How many operations on its key come before this one.
+    pub(crate) fn earlier(&self, index: u32) -> u32 {
+        self.repeated.get().map_or(0, |repeated| repeated.earlier(index))
     }
 
     /// Counts a request that is begun, and gives its number.

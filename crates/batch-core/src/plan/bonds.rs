@@ -9,8 +9,7 @@ use crate::backend::{KeyId, REFUSED, Repeats, Route, Routes};
 #[derive(Debug, Default)]
 pub(super) struct Bonds {
     of_key: ShardedMap<KeyId>,
-    /// What one chunk would have to take, for each thing that is shared. Not known in an ordered
-    /// batch, where it does not matter.
+    /// What one chunk would have to take, for each thing that is shared.
     groups: ShardedMap<Group>,
 }
 
@@ -24,9 +23,9 @@ struct Group {
 }
 
 impl Bonds {
-    /// With what one chunk would have to take.
+    /// Of what was said while routing. What one key alone writes binds nothing.
     pub(super) async fn among(routes: &Routes, repeated: &Repeated) -> Self {
-        let mut bonds = Self::of_keys(routes).await;
+        let mut bonds = Self { of_key: bound_keys(routes).await, groups: ShardedMap::default() };
         if bonds.of_key.is_empty() {
             return bonds;
         }
@@ -59,43 +58,6 @@ impl Bonds {
         bonds
     }
 
-    /// Of what was said while routing. What one key alone writes binds nothing.
-    pub(super) async fn of_keys(routes: &Routes) -> Self {
-        if routes.shared.is_empty() {
-            return Self::default();
-        }
-        let all = u32::try_from(routes.shared.len()).unwrap_or(u32::MAX);
-        let key = |place: u32| {
-            let route = routes.routes.get(place as usize);
-            route.filter(|route| route.mechanism != REFUSED)?.key
-        };
-        // The one key that writes it; `None` if there are several.
-        let mut writers: ShardedMap<Option<KeyId>> = ShardedMap::with_room(routes.shared.len());
-        for (at, (place, shared)) in (0..all).zip(&routes.shared) {
-            if let Some(key) = key(*place) {
-                match writers.get_mut(shared.get()) {
-                    Some(writer) if *writer == Some(key) => {}
-                    Some(writer) => *writer = None,
-                    None => {
-                        writers.insert(shared.get(), Some(key));
-                    }
-                }
-            }
-            give_way(at, all).await;
-        }
-        let mut of_key = ShardedMap::with_room(routes.shared.len());
-        for (at, (place, shared)) in (0..all).zip(&routes.shared) {
-            if let Some(key) = key(*place)
-                && writers.get(shared.get()) == Some(&None)
-            {
-                of_key.insert(key.get(), *shared);
-            }
-            give_way(at, all).await;
-        }
-        writers.free().await;
-        Self { of_key, groups: ShardedMap::default() }
-    }
-
     /// What one chunk would have to take so that it has all that share something; `None` if they
     /// cannot stand in one.
     pub(super) fn together(&self, shared: KeyId) -> Option<Together> {
@@ -116,6 +78,43 @@ impl Bonds {
         self.of_key.free().await;
         self.groups.free().await;
     }
+}
+
+/// What the operations on a key share with those on others.
+async fn bound_keys(routes: &Routes) -> ShardedMap<KeyId> {
+    if routes.shared.is_empty() {
+        return ShardedMap::default();
+    }
+    let all = u32::try_from(routes.shared.len()).unwrap_or(u32::MAX);
+    let key = |place: u32| {
+        let route = routes.routes.get(place as usize);
+        route.filter(|route| route.mechanism != REFUSED)?.key
+    };
+    // The one key that writes it; `None` if there are several.
+    let mut writers: ShardedMap<Option<KeyId>> = ShardedMap::with_room(routes.shared.len());
+    for (at, (place, shared)) in (0..all).zip(&routes.shared) {
+        if let Some(key) = key(*place) {
+            match writers.get_mut(shared.get()) {
+                Some(writer) if *writer == Some(key) => {}
+                Some(writer) => *writer = None,
+                None => {
+                    writers.insert(shared.get(), Some(key));
+                }
+            }
+        }
+        give_way(at, all).await;
+    }
+    let mut of_key = ShardedMap::with_room(routes.shared.len());
+    for (at, (place, shared)) in (0..all).zip(&routes.shared) {
+        if let Some(key) = key(*place)
+            && writers.get(shared.get()) == Some(&None)
+        {
+            of_key.insert(key.get(), *shared);
+        }
+        give_way(at, all).await;
+    }
+    writers.free().await;
+    of_key
 }
 
 /// Marks operations of a commit: those that [`Bonds`] bind.

@@ -2,7 +2,7 @@
 
 use batch_core::{
     Error, ErrorKind, Guarantee, OnError, StoreOptions,
-    seam::{Pooled, Repeats},
+    seam::{Pooled, ROOM_FOR_ATTEMPTS, Repeats},
 };
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     routed::{Routed, Sent, Stands, To, put},
 };
 
+const ROOM: i64 = ROOM_FOR_ATTEMPTS as i64;
 const ORDERED: Guarantee = Guarantee::Ordered { on_error: OnError::Continue };
 
 /// Plain writes, conditions with one key a chunk, and writes that are not folded.
@@ -131,22 +132,51 @@ async fn what_one_key_alone_writes_binds_nothing() {
 
 #[tokio::test]
 async fn each_chunk_in_the_lane_has_later_timestamps_than_the_one_before() {
+    // The clock stands still, and other lanes take timestamps meanwhile.
+    let options = StoreOptions::new().clock(Stands::at(1_000));
+    let (backend, store) = ways(2, 1000).open(options);
+    let shared = ["a", "b", "a", "c", "d", "b", "e", "a"].map(sharing);
+    let free = ["f", "g", "h", "i"].map(put);
+    let mut batch = queued(&store, Guarantee::BestEffort, shared.into_iter().chain(free));
+    assert!(batch.commit().await.unwrap().is_success());
+    let mut sent = backend.sent();
+    sent.retain(|sent| sent.jobs[0] <= 8);
+    assert!(sent.len() >= 3 && rises(&sent), "{sent:?}");
+    // And the next commit comes after all of them.
+    let mut batch = queued(&store, Guarantee::BestEffort, [sharing("z")]);
+    assert!(batch.commit().await.unwrap().is_success());
+    sent.extend(backend.sent());
+    assert!(rises(&sent), "{sent:?}");
+}
+
+/// What meets another without a key that says so is in order as well.
+#[tokio::test]
+async fn each_chunk_of_an_ordered_batch_has_later_timestamps_than_the_one_before() {
+    let (backend, store) = ways(2, 1000).open(StoreOptions::new().clock(Stands::at(1_000)));
+    let operations = ["a", "b", "c", "d", "a", "e", "a", "a", "f", "g"].map(put);
+    let mut batch = queued(&store, ORDERED, operations);
+    assert!(batch.commit().await.unwrap().is_success());
+    let sent = backend.sent();
+    assert!(sent.len() >= 4 && rises(&sent), "{sent:?}");
+    // Within a chunk as ever, but counted from its own first write to the key.
+    let twice = sent.iter().find(|sent| sent.jobs == [5, 6, 7, 8]).unwrap();
+    let above = |place: usize| twice.stamps[place] - spans(&sent)[2].0;
+    assert_eq!([0, 1, 2, 3].map(above), [ROOM, 0, 2 * ROOM, 3 * ROOM], "{sent:?}");
+}
+
+/// Many writes to a key would put each chunk that has one further ahead of the clock.
+#[tokio::test]
+async fn chunks_with_timestamps_of_their_own_take_no_more_than_their_own_writes_need() {
     for guarantee in [Guarantee::BestEffort, ORDERED] {
-        // The clock stands still, and other lanes take timestamps meanwhile.
-        let options = StoreOptions::new().clock(Stands::at(1_000));
-        let (backend, store) = ways(2, 1000).open(options);
-        let shared = ["a", "b", "a", "c", "d", "b", "e", "a"].map(sharing);
-        let free = ["f", "g", "h", "i"].map(put);
-        let mut batch = queued(&store, guarantee, shared.into_iter().chain(free));
+        let (backend, store) = ways(3, 1000).open(StoreOptions::new().clock(Stands::at(0)));
+        let keys: Vec<String> = (0..60).map(|key| format!("{key}")).collect();
+        let operations = keys.iter().flat_map(|key| [sharing("hot"), sharing(key)]);
+        let mut batch = queued(&store, guarantee, operations);
         assert!(batch.commit().await.unwrap().is_success());
-        let mut sent = backend.sent();
-        sent.retain(|sent| sent.jobs[0] <= 8);
-        assert!(sent.len() >= 3 && rises(&sent), "{guarantee}: {sent:?}");
-        // And the next commit comes after all of them.
-        let mut batch = queued(&store, guarantee, [sharing("z")]);
-        assert!(batch.commit().await.unwrap().is_success());
-        sent.extend(backend.sent());
-        assert!(rises(&sent), "{guarantee}: {sent:?}");
+        let sent = backend.sent();
+        assert!(sent.len() >= 20 && rises(&sent), "{guarantee}: {sent:?}");
+        let last = spans(&sent).last().map_or(0, |(_, last)| *last);
+        assert!(last < 3 * ROOM * i64::try_from(60 + sent.len()).unwrap(), "{guarantee}: {last}");
     }
 }
 

@@ -36,7 +36,8 @@ async fn next(backend: &Routed, store: &Engine) -> i64 {
 async fn the_nth_write_to_a_key_is_so_far_above_the_base_and_bases_increase() {
     let (backend, store) = plain().open(StoreOptions::new().clock(Stands::at(1_000)));
     let mut base = 1_000;
-    for guarantee in &Guarantee::ALL[..3] {
+    // One that stops has a chunk for each, and each chunk its own base.
+    for guarantee in &Guarantee::ALL[..2] {
         let mut batch = queued(&store, *guarantee, ["a", "b", "a", "a", "b"].map(put));
         // One with its own timestamp takes a number all the same.
         batch.queue(Operation::from(put("a")).timestamp(5)).unwrap();
