@@ -125,9 +125,13 @@
 //!   `timestamp` of their own, and statements whose markers give the whole key, each column by `=`.
 //!
 //! Other statements have no key, and no order but under
-//! [`Ordered`](batch_core::Guarantee::Ordered). Neither have counter updates, which commute. Two
-//! rows of a partition have two keys: if both set a static column in one commit, it is not promised
-//! which of the two values stays.
+//! [`Ordered`](batch_core::Guarantee::Ordered). Neither have counter updates, which commute.
+//!
+//! Rows of a partition have different keys, and share its static columns: the last operation that
+//! sets one wins, whichever row it is about. Of such rows, those that one request does not take are
+//! sent one request after another. Statements keep such an order only under
+//! [`Ordered`](batch_core::Guarantee::Ordered). What follows a condition on another row that ended
+//! as `Unknown` is sent, though that one's static columns may come later.
 //!
 //! A table that is made again with other types never gets the bytes of the old types: statements
 //! are prepared with the types of their markers, so that the server refuses what no longer fits,

@@ -11,7 +11,7 @@ use scylla::cluster::metadata::ColumnKind;
 use crate::{
     backend::key_only,
     encode::{self, KeyPart},
-    key::{KeyHash, key_of_row},
+    key::{KeyHash, key_of_row, shared_by_row},
     native::Native,
     replicas::Replicas,
     row::{CellRef, Row},
@@ -110,6 +110,13 @@ impl Router<'_> {
                         }
                     }
                     routes.push_with(route, &kept);
+                    if let Target::Table(known) = target
+                        && known.has_shared
+                        && operation.options.timestamp.is_none()
+                        && let Some(shared) = shared_by_row(known, &row)
+                    {
+                        routes.share(shared);
+                    }
                 }
                 Err(error) => routes.refuse(error),
             }

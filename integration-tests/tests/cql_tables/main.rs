@@ -11,6 +11,7 @@ mod neighbours;
 mod options;
 mod plans;
 mod sizes;
+mod static_order;
 mod statics;
 mod support;
 
@@ -27,6 +28,7 @@ use crate::support::{Test, World};
 const AREAS: &[&[Test]] = &[
     keys::TESTS,
     statics::TESTS,
+    static_order::TESTS,
     documents::TESTS,
     options::TESTS,
     guarantees::TESTS,
