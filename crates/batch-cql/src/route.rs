@@ -323,6 +323,9 @@ fn route_native(
     }
     // Something that is no other's: a statement by itself.
     let own = || KeyId::of(("own", operation.index)).get();
+    // Nothing in a chunk tells which of its rows it is about, or which of them sets what they share.
+    let meets_others = !facts.counter && (key.is_none() || facts.writes_shared);
+    let is_alone = meets_others && matches!(terms.guarantee, Guarantee::Ordered { .. });
     if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
         let ride = match (facts.counter, facts.conditional) {
             (true, _) => Ride::Counter,
@@ -338,6 +341,8 @@ fn route_native(
         _ if facts.alone => (Ride::Single, own()),
         Some(partition) if facts.counter => (Ride::Counter, partition),
         None if facts.counter => (Ride::Counter, own()),
+        _ if is_alone && forced == Some(BatchType::Logged) => (Ride::Apart, own()),
+        _ if is_alone => (Ride::Single, own()),
         _ if forced == Some(BatchType::Logged) => (Ride::Apart, 0),
         Some(partition) if bytes as usize <= PARTITION_BYTES => (Ride::Apart, partition),
         _ => (Ride::Single, own()),

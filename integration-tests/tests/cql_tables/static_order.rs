@@ -18,6 +18,7 @@ tests!["static_order":
     it_wins_over_what_is_in_another_request,
     it_wins_when_conditions_and_plain_writes_follow_one_another,
     a_timestamp_of_an_operations_own_decides,
+    an_ordered_batch_keeps_statements_in_order_with_rows,
     rows_that_share_a_static_column_share_a_request_if_it_takes_them,
     sequences_hold_with_a_clock_that_is_ten_seconds_ahead,
     sequences_hold_with_a_clock_that_is_ten_seconds_behind,
@@ -248,6 +249,52 @@ async fn a_timestamp_of_an_operations_own_decides(world: Arc<World>) -> Result<(
     let done = place.best_effort([first, second]).await?;
     same("ends", "applied applied", &*done.ends().join(" "))?;
     same("shared", &json!({"s": "aa"}), &shared(&place, "own", "p").await?)
+}
+
+/// What a statement is about is not said by its key here, or not by that alone.
+async fn an_ordered_batch_keeps_statements_in_order_with_rows(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "statements").await?;
+    let table = format!("{}.statements", place.keyspace);
+    let set = |p: &str, s: &str| {
+        let statement = format!("UPDATE {table} SET s = ? WHERE p = ?");
+        json!({"op": "cql", "statement": statement, "values": [s, p]})
+    };
+    let literal = |p: &str, s: &str| {
+        let statement = format!("UPDATE {table} SET s = '{s}' WHERE p = '{p}'");
+        json!({"op": "cql", "statement": statement})
+    };
+    let row = |p: &str, c: u64, s: &str| {
+        let statement = format!("INSERT INTO {table} (p, c, s) VALUES (?, ?, ?)");
+        json!({"op": "cql", "statement": statement, "values": [p, c, s]})
+    };
+    let put = |p: &str, s: &str| of("put", "statements", p, 3, &json!({"s": s}));
+    let mut wrongs = Wrongs::default();
+    for (p, forms) in [
+        ("literals", [literal("literals", "zz"), literal("literals", "aa")]),
+        ("partition", [set("partition", "zz"), set("partition", "aa")]),
+        ("rows", [row("rows", 1, "zz"), row("rows", 2, "aa")]),
+        ("put first", [put("put first", "zz"), set("put first", "aa")]),
+        ("put last", [row("put last", 1, "zz"), put("put last", "aa")]),
+    ] {
+        for batch_type in [None, Some(BatchType::Logged)] {
+            let mut options = BatchOptions::new().guarantee(ORDERED);
+            if let Some(batch_type) = batch_type {
+                options = options.batch_type(batch_type);
+            }
+            let part = format!("{p}, {batch_type:?}");
+            let done = place.commit(options, forms.clone()).await?;
+            wrongs.note(&part, same("ends", "applied applied", &*done.ends().join(" ")));
+            let found = shared(&place, "statements", p).await?;
+            wrongs.note(&part, same("shared", &json!({"s": "aa"}), &found));
+        }
+    }
+    // A deletion and a write at one time leave nothing.
+    let delete = format!("DELETE FROM {table} WHERE p = 'deleted'");
+    let forms = [json!({"op": "cql", "statement": delete}), put("deleted", "s")];
+    place.commit(BatchOptions::new().guarantee(ORDERED), forms).await?;
+    let found = shared(&place, "statements", "deleted").await?;
+    wrongs.note("deleted", same("shared", &json!({"s": "s"}), &found));
+    wrongs.into_result()
 }
 
 async fn rows_that_share_a_static_column_share_a_request_if_it_takes_them(

@@ -2,7 +2,7 @@
 
 use batch_core::{Error, ErrorKind, Result};
 use scylla::{
-    cluster::metadata::{CollectionType, ColumnType},
+    cluster::metadata::{CollectionType, ColumnKind, ColumnType},
     frame::response::result::{ColumnSpec, PartitionKeyIndex},
     statement::prepared::PreparedStatement,
 };
@@ -77,6 +77,8 @@ pub(crate) struct Facts {
     /// The server may refuse it because of what is there, and its whole batch with it: it names
     /// an element of a list by its index.
     pub(crate) alone: bool,
+    /// It may write what the rows of a partition share.
+    pub(crate) writes_shared: bool,
     /// The places of the markers that give the partition key, in the table's order; `None` unless
     /// each column is equal to one marker.
     pub(crate) partition: Option<Box<[u16]>>,
@@ -122,6 +124,7 @@ impl Facts {
             stamped: text.stamped,
             repeat: repeat(text, table, counter),
             alone: names_elements_of_lists(text, table),
+            writes_shared: writes_shared(text, table),
             partition,
             key,
             checks,
@@ -226,6 +229,12 @@ fn places(specs: &[ColumnSpec<'_>], text: &Text<'_>) -> Vec<u16> {
         places.push(u16::try_from(place).unwrap_or(u16::MAX));
     }
     if names.len() == specs.len() { places } else { Vec::new() }
+}
+
+fn writes_shared(text: &Text<'_>, table: Option<&Table>) -> bool {
+    let Some(table) = table else { return false };
+    let mut shared = table.columns.iter().filter(|column| column.kind == ColumnKind::Static);
+    shared.any(|column| text.json || text.writes.iter().any(|write| write.column == *column.name))
 }
 
 fn is_counter(specs: &[ColumnSpec<'_>], text: &Text<'_>, table: Option<&Table>) -> bool {
