@@ -481,7 +481,7 @@ pub struct Chunk<'a> {
     pub(crate) kept: &'a Kept,
     /// Where its timestamps are its own: how many operations on a key come before those of it, in
     /// ascending order and each number once.
-    pub(crate) own_ranks: OnceLock<Option<Vec<u32>>>,
+    pub(crate) own_ranks: OnceLock<Option<Arc<[u32]>>>,
 }
 
 impl<'a> Chunk<'a> {

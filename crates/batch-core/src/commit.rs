@@ -192,6 +192,7 @@ impl Commit {
             stale: false,
             pauses: 0,
             base_timestamp: i64::MIN,
+            own_ranks: OnceLock::new(),
         })
     }
 
@@ -489,6 +490,7 @@ impl Commit {
             stale,
             pauses: unit.pauses + 1,
             base_timestamp: unit.base_timestamp,
+            own_ranks: unit.own_ranks,
         });
         self.asleep.push(Reverse(Asleep { until: Instant::now() + pause, lane }));
     }

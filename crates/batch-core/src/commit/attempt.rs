@@ -3,7 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicI64},
     },
 };
@@ -55,7 +55,7 @@ pub(super) async fn attempt(
         kept: &kept,
         sent: AtomicBool::new(false),
         base_timestamp: AtomicI64::new(unit.base_timestamp),
-        own_ranks: OnceLock::new(),
+        own_ranks: std::mem::take(&mut unit.own_ranks),
     };
     let span = tracing::info_span!(
         "batch.chunk",
@@ -92,6 +92,7 @@ pub(super) async fn attempt(
     }
     drop(turn);
     unit.base_timestamp = chunk.base_timestamp.into_inner();
+    unit.own_ranks = chunk.own_ranks;
     let sent = SentUnit { answers, result, sent, number, span };
     Attempt { lane, unit, came_to: Attempted::Sent(sent) }
 }

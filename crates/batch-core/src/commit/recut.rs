@@ -62,7 +62,7 @@ impl Commit {
         }
         for (place, (operations, _)) in pieces.into_iter().enumerate().rev() {
             let mechanism = self.travels(&operations, Arc::clone(&unit.mechanism));
-            let base_timestamp = self.base_of_piece(unit, place, &operations);
+            let (base_timestamp, own_ranks) = self.stamps_of_piece(unit, place, &operations);
             lane.first.push_front(Unit {
                 bytes: self.size(&operations, &mechanism),
                 operations,
@@ -73,18 +73,24 @@ impl Commit {
                 stale: false,
                 pauses: 0,
                 base_timestamp,
+                own_ranks,
             });
         }
         self.ready.push_front(lane);
     }
 
-    /// What the timestamps of a piece of a unit are counted from: it may have to come after the piece
-    /// before.
-    fn base_of_piece(&self, unit: &Unit, place: usize, operations: &[u32]) -> i64 {
-        match place > 0 && self.work.has_own_base(operations) {
-            true => i64::MIN,
-            false => unit.base_timestamp,
+    /// What the timestamps of a piece of a unit are counted from and by: as those of the unit, but
+    /// what is bound to a piece before comes later than that.
+    fn stamps_of_piece(
+        &self,
+        unit: &Unit,
+        place: usize,
+        operations: &[u32],
+    ) -> (i64, OnceLock<Option<Arc<[u32]>>>) {
+        if place > 0 && self.work.is_any_bound(operations) {
+            return (i64::MIN, OnceLock::new());
         }
+        (unit.base_timestamp, unit.own_ranks.clone())
     }
 
     /// Cuts operations that were routed anew, in the place of the unit that went stale.
@@ -145,7 +151,7 @@ impl Commit {
                 continue;
             };
             let mechanism = self.travels(operations, mechanism);
-            let base_timestamp = self.base_of_piece(unit, place, operations);
+            let (base_timestamp, own_ranks) = self.stamps_of_piece(unit, place, operations);
             lane.first.push_front(Unit {
                 operations: operations.to_vec(),
                 bytes: self.size(operations, &mechanism),
@@ -156,6 +162,7 @@ impl Commit {
                 stale: false,
                 pauses: unit.pauses,
                 base_timestamp,
+                own_ranks,
             });
         }
         self.ready.push_front(lane);

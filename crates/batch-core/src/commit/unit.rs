@@ -1,6 +1,11 @@
 //! What travels through the commit's loop: units, their lanes, and what attempts came to.
 
-use std::{cmp::Ordering, collections::VecDeque, ops::Range, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::VecDeque,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::time::Instant;
 
@@ -26,6 +31,8 @@ pub(super) struct Unit {
     pub(super) pauses: u32,
     /// What its timestamps are counted from in all attempts; `i64::MIN` until one was needed.
     pub(super) base_timestamp: i64,
+    /// What they are counted by, likewise: [`Chunk::own_ranks`](crate::seam::Chunk).
+    pub(super) own_ranks: OnceLock<Option<Arc<[u32]>>>,
 }
 
 impl Unit {

@@ -205,23 +205,17 @@ impl Work {
         self.base_timestamp.fetch_max(base, Ordering::AcqRel).max(base)
     }
 
-    /// Whether a chunk of these operations comes after the one before by its timestamps, and not
-    /// by its keys.
-    pub(crate) fn has_own_base(&self, operations: &[u32]) -> bool {
-        self.terms.guarantee.is_ordered() || self.is_any_bound(operations)
-    }
-
     /// How many operations on a key come before these, in ascending order and each number once; if
-    /// they have a base of their own.
-    pub(crate) fn own_ranks(&self, operations: &[u32]) -> Option<Vec<u32>> {
-        if !self.has_own_base(operations) {
+    /// their chunk comes after the one before by its timestamps, and not by its keys alone.
+    pub(crate) fn own_ranks(&self, operations: &[u32]) -> Option<Arc<[u32]>> {
+        if !self.terms.guarantee.is_ordered() && !self.is_any_bound(operations) {
             return None;
         }
-        let Some(repeated) = self.repeated() else { return Some(vec![0]) };
+        let Some(repeated) = self.repeated() else { return Some([0].into()) };
         let mut ranks: Vec<u32> = operations.iter().map(|index| repeated.earlier(*index)).collect();
         ranks.sort_unstable();
         ranks.dedup();
-        Some(ranks)
+        Some(ranks.into())
     }
 
     /// A base above all timestamps that the store has given so far, for so many writes to a key.

@@ -25,7 +25,7 @@ struct Group {
 impl Bonds {
     /// Of what was said while routing. What one key alone writes binds nothing.
     pub(super) async fn among(routes: &Routes, repeated: &Repeated) -> Self {
-        let mut bonds = Self { of_key: bound_keys(routes).await, groups: ShardedMap::default() };
+        let mut bonds = Self::of_keys(routes).await;
         if bonds.of_key.is_empty() {
             return bonds;
         }
@@ -56,6 +56,11 @@ impl Bonds {
         }
         bonds.groups = groups;
         bonds
+    }
+
+    /// Without what one chunk would have to take.
+    pub(super) async fn of_keys(routes: &Routes) -> Self {
+        Self { of_key: bound_keys(routes).await, groups: ShardedMap::default() }
     }
 
     /// What one chunk would have to take so that it has all that share something; `None` if they

@@ -9,7 +9,12 @@ use crate::{
     backend::{KeyId, Mechanism, MechanismId, REFUSED, Repeats, Route, Routes},
     engine::learned::Learned,
     plan::{
-        bonds::Bound, give_way, lanes::Repeated, mechanism_of, pile::Pile, sharded::ShardedMap,
+        bonds::{Bonds, Bound},
+        give_way,
+        lanes::Repeated,
+        mechanism_of,
+        pile::Pile,
+        sharded::ShardedMap,
     },
 };
 
@@ -281,6 +286,7 @@ pub(super) async fn cut_ordered(
     let end = stopped.unwrap_or(all);
     let mut cut = Cut { repeated: Repeated::among(routes.routes.len()), ..Cut::default() };
     let mut keys = ShardedMap::with_room(routes.routes.len());
+    let bonds = Bonds::of_keys(routes).await;
     let mut in_order = InOrder::new(routes, stop, limits);
     cut.order.reserve_exact(end as usize);
     for (place, route) in (0..end).zip(&routes.routes) {
@@ -289,6 +295,9 @@ pub(super) async fn cut_ordered(
                 && keys.insert(key.get(), ()).is_some()
             {
                 cut.repeated.note(place, key);
+            }
+            if bonds.of(route).is_some() {
+                cut.bound.mark(place, all);
             }
             in_order.add(place);
             cut.order.push(place);
@@ -299,6 +308,7 @@ pub(super) async fn cut_ordered(
     cut.bytes = in_order.bytes;
     cut.chunks = in_order.chunks;
     keys.free().await;
+    bonds.free().await;
     if cut.chunks.len() > 0 {
         cut.lanes.push(0..cut.chunks.len());
     }

@@ -208,7 +208,8 @@ async fn pieces_of_a_bound_chunk_come_one_after_another_too() {
         || Error::new(ErrorKind::InvalidOperation, "one of them").of_some(),
         || Error::new(ErrorKind::Stale, "made again"),
     ];
-    for error in errors {
+    let guarantees = [Guarantee::BestEffort, ORDERED];
+    for (error, guarantee) in errors.into_iter().flat_map(|e| guarantees.map(|g| (e, g))) {
         // Routed anew, two of them are a chunk.
         let backend = Routed::new(|routes, anew| {
             let most = if anew == 0 { 99 } else { 2 };
@@ -223,7 +224,7 @@ async fn pieces_of_a_bound_chunk_come_one_after_another_too() {
         });
         let (backend, store) = backend.open(StoreOptions::new().clock(Stands::at(1_000)));
         let operations = ["a", "b", "c", "d"].map(sharing);
-        let mut batch = queued(&store, Guarantee::BestEffort, operations);
+        let mut batch = queued(&store, guarantee, operations);
         assert!(batch.commit().await.unwrap().is_success());
         let mut sent = backend.sent();
         sent.retain(|sent| sent.jobs.len() <= 2);
