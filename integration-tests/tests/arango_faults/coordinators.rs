@@ -7,6 +7,7 @@ use arango_emulator::{Emulator, Fault, Rule};
 use batch_core::{JobStatus, Verb};
 use integration_tests::Result;
 use libtest_mimic::Trial;
+use tokio::sync::oneshot;
 
 use crate::{
     direct, on_servers,
@@ -51,12 +52,13 @@ pub(crate) fn trials(wire: Wire) -> Vec<Trial> {
     trials
 }
 
-/// Runs a shape on two coordinators, and does harm to the first of them meanwhile.
+/// Runs a shape on two coordinators, and does harm to the first of them, which says by dropping the
+/// sender when the commit may begin.
 async fn commit<F>(
     world: &World,
     shape: Shape,
     deadline: Option<Duration>,
-    harm: impl FnOnce(Emulator) -> F,
+    harm: impl FnOnce(Emulator, oneshot::Sender<()>) -> F,
 ) -> Result<Ended>
 where
     F: Future<Output = Result<Emulator>>,
@@ -69,12 +71,13 @@ where
     let store = world.store_behind(&first).await?;
     assert_eq!(closed.fired(), 1);
     world.emulator().forget_requests();
+    let (begin, begun) = oneshot::channel();
     let committing = async {
-        // The harm is under way when the first request comes.
-        tokio::task::yield_now().await;
+        // It says nothing, and is dropped.
+        let _ = begun.await;
         world.commit(&store, shape, &collection, deadline).await
     };
-    let (harmed, ended) = tokio::join!(harm(first), committing);
+    let (harmed, ended) = tokio::join!(harm(first, begin), committing);
     let (_first, ended) = (harmed?, ended?);
     let mut wrong = world.contradictions(&collection, shape.guarantee(), &ended.jobs)?;
     wrong.extend(twice(world, &ended));
@@ -99,8 +102,9 @@ fn twice(world: &World, ended: &Ended) -> Vec<String> {
 }
 
 /// Does the harm of a rule once, and then the coordinator is gone.
-async fn die(mut first: Emulator, rule: Rule) -> Result<Emulator> {
+async fn die(mut first: Emulator, begin: oneshot::Sender<()>, rule: Rule) -> Result<Emulator> {
     let armed = first.fault(rule);
+    drop(begin);
     first.until_seen(|_| armed.fired() > 0).await;
     first.stop().await;
     Ok(first)
@@ -111,8 +115,9 @@ fn refused(wire: Wire) -> Trial {
     on_servers(wire, name, |worlds| async move {
         for shape in SHAPES.into_iter().chain([Shape::Transaction]) {
             let world = &worlds[shape.version()];
-            let ended = commit(world, shape, None, |mut first| async move {
+            let ended = commit(world, shape, None, |mut first, begin| async move {
                 first.stop().await;
+                drop(begin);
                 Ok(first)
             });
             let ended = ended.await.map_err(|error| format!("{shape}: {error}"))?;
@@ -132,8 +137,9 @@ fn stalled(wire: Wire) -> Trial {
         for shape in SHAPES {
             let world = &worlds[shape.version()];
             let rule = shape.aim(Rule::new(Fault::StallAfter).times(0));
-            let ended = commit(world, shape, Some(SHORT), |first| async move {
+            let ended = commit(world, shape, Some(SHORT), |first, begin| async move {
                 let armed = first.fault(rule);
+                drop(begin);
                 first.until_seen(|_| armed.fired() > 0).await;
                 Ok(first)
             });
@@ -153,7 +159,7 @@ fn dies(wire: Wire, name: &str, fault: Fault) -> Trial {
         for shape in SHAPES {
             let world = &worlds[shape.version()];
             let rule = shape.aim(Rule::new(fault.clone()));
-            let ended = commit(world, shape, None, |first| die(first, rule)).await;
+            let ended = commit(world, shape, None, |first, begin| die(first, begin, rule)).await;
             let ended = ended.map_err(|error| format!("{shape}: {error}"))?;
             let wrong = direct::judge(&ended, shape, End::Repeated);
             assert!(wrong.is_empty(), "{shape}: {wrong:?}");
@@ -167,7 +173,8 @@ fn dies_in_a_transaction(wire: Wire, name: &str, fault: Fault, step: Step) -> Tr
     on_servers(wire, &name.to_lowercase(), move |worlds| async move {
         let shape = Shape::Transaction;
         let world = &worlds[shape.version()];
-        let ended = commit(world, shape, None, |first| die(first, step.aim(fault))).await?;
+        let harm = |first, begin| die(first, begin, step.aim(fault));
+        let ended = commit(world, shape, None, harm).await?;
         for (expected, job) in &ended.jobs {
             let status = job.status();
             let holds = match step {
