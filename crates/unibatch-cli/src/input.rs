@@ -1,4 +1,4 @@
-//! The NDJSON input: read and parsed by a thread of its own while the program connects and queues.
+//! The NDJSON input: read and parsed beside the program, while that connects and queues.
 
 mod lines;
 
@@ -7,13 +7,17 @@ use std::{
     fs::File,
     io::{self, BufReader, Read},
     path::Path,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::mpsc::{Receiver, sync_channel},
     thread,
 };
 
+use tokio::{
+    runtime::{Handle, Runtime},
+    task::JoinHandle,
+};
 use unibatch::{Batch, BatchExt as _, Operation};
 
-use self::lines::{Mistake, Trouble, each_line};
+use self::lines::{Mistake, Trouble, each_line, pieces};
 use crate::exit::{Code, Failure};
 
 /// The most bytes that a line may have. No server takes an operation of this size, and a stream
@@ -25,40 +29,59 @@ const BUFFER: usize = 1 << 18;
 /// How many operations are read between two looks at the clock.
 const PACE: u32 = 4096;
 
-/// How many operations are handed over at once, and the bytes with which they are no matter how few.
-const BLOCK: usize = 1024;
-const BLOCK_BYTES: usize = 1 << 20;
+/// The bytes that are parsed at once: some thousand small operations.
+const PIECE: usize = 1 << 18;
 
-/// How many blocks may wait: enough to go on while the other side works, and little memory.
+/// How many pieces may be parsed, or wait to be queued: enough for the processors, and little memory.
 const WAITING: usize = 4;
 
-/// Operations with the numbers of their lines.
-type Block = Vec<(u64, Operation)>;
+/// The operations of a piece, with the numbers of their lines, and what ended it early.
+struct Block {
+    operations: Vec<(u64, Operation)>,
+    end: Result<(), Trouble>,
+}
 
 /// The input that is being read.
 pub(crate) struct Input {
     name: String,
-    blocks: Receiver<Result<Block, Trouble>>,
+    runtime: Handle,
+    /// In the order of the input.
+    blocks: Receiver<Result<JoinHandle<Block>, Trouble>>,
 }
 
 impl Input {
-    /// Opens a file, or stdin for `-`, and begins to read.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+    /// Opens a file, or stdin for `-`, and begins to read. The runtime's threads parse.
+    pub(crate) fn open(path: &Path, runtime: &Runtime) -> Result<Self, Failure> {
         if path == Path::new("-") {
-            return Self::read("<stdin>".to_owned(), io::stdin());
+            return Self::read("<stdin>".to_owned(), io::stdin(), runtime);
         }
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| cannot_read(&name, &error))?;
-        Self::read(name, file)
+        Self::read(name, file, runtime)
     }
 
-    fn read(name: String, reader: impl Read + Send + 'static) -> Result<Self, Failure> {
+    fn read(
+        name: String,
+        reader: impl Read + Send + 'static,
+        runtime: &Runtime,
+    ) -> Result<Self, Failure> {
         let (sender, blocks) = sync_channel(WAITING);
+        let runtime = runtime.handle().clone();
+        let parsers = runtime.clone();
+        let read = move || {
+            let hand_over = |block| sender.send(block).map_err(|_| Trouble::Unwanted);
+            let reader = BufReader::with_capacity(BUFFER, reader);
+            let read = pieces(reader, PIECE, LONGEST_LINE, |first, piece| {
+                hand_over(Ok(parsers.spawn_blocking(move || parse(first, &piece))))
+            });
+            // Who is gone by now does not want to know.
+            let _ = read.or_else(|trouble| hand_over(Err(trouble)));
+        };
         thread::Builder::new()
             .name("unibatch-read".to_owned())
-            .spawn(move || parse(reader, &sender))
+            .spawn(read)
             .map_err(|error| cannot_read(&name, &error))?;
-        Ok(Self { name, blocks })
+        Ok(Self { name, runtime, blocks })
     }
 
     /// Queues every operation, or says where the first mistake is. `seen` is told now and then
@@ -90,14 +113,18 @@ impl Input {
     }
 
     fn each(self, mut take: impl FnMut(Operation) -> unibatch::Result<()>) -> Result<(), Failure> {
-        let Self { name, blocks } = self;
-        let taken = blocks.into_iter().try_for_each(|block| {
-            block?.into_iter().try_for_each(|(line, operation)| {
+        let Self { name, runtime, blocks } = self;
+        let taken = blocks.into_iter().try_for_each(|parsing| {
+            // Only a parser that panicked has no block.
+            let parsed = runtime.block_on(parsing?);
+            let Block { operations, end } = parsed.map_err(|died| Trouble::Io(died.into()))?;
+            for (line, operation) in operations {
                 take(operation).map_err(|error| {
                     let mistake = Mistake::new(1, error.message());
                     Trouble::Mistake { line, mistake }
-                })
-            })
+                })?;
+            }
+            end
         });
         taken.map_err(|trouble| match trouble {
             Trouble::Io(error) => cannot_read(&name, &error),
@@ -110,26 +137,18 @@ impl Input {
     }
 }
 
-/// Parses line by line and hands the operations over, block by block, then what ended it early.
-fn parse(reader: impl Read, to: &SyncSender<Result<Block, Trouble>>) {
-    let hand_over = |block| to.send(block).map_err(|_| Trouble::Unwanted);
-    let (mut block, mut bytes) = (Block::new(), 0);
-    let reader = BufReader::with_capacity(BUFFER, reader);
-    let read = each_line(reader, LONGEST_LINE, |line, text| {
+/// Parses a piece of the input that begins with the line of this number, to its first mistake.
+fn parse(first: u64, piece: &[u8]) -> Block {
+    let mut operations = Vec::new();
+    let end = each_line(piece, first, LONGEST_LINE, |line, text| {
         let operation = Operation::from_json(text).map_err(|error| {
             let mistake = Mistake::new(error.column(), error.message());
             Trouble::Mistake { line, mistake }
         })?;
-        block.push((line, operation));
-        bytes += text.len();
-        if block.len() < BLOCK && bytes < BLOCK_BYTES {
-            return Ok(());
-        }
-        bytes = 0;
-        hand_over(Ok(std::mem::replace(&mut block, Block::with_capacity(BLOCK))))
+        operations.push((line, operation));
+        Ok(())
     });
-    // Who is gone by now wants neither.
-    let _ = hand_over(Ok(block)).and_then(|()| read.or_else(|trouble| hand_over(Err(trouble))));
+    Block { operations, end }
 }
 
 impl fmt::Debug for Input {
@@ -152,7 +171,8 @@ mod tests {
     }
 
     fn keys(text: String) -> Result<Vec<String>, String> {
-        let input = Input::read("lines".to_owned(), io::Cursor::new(text)).unwrap();
+        let runtime = crate::runtime().unwrap();
+        let input = Input::read("lines".to_owned(), io::Cursor::new(text), &runtime).unwrap();
         let operations = input.operations().map_err(|failure| failure.message().to_owned())?;
         Ok(operations
             .iter()
@@ -161,19 +181,28 @@ mod tests {
     }
 
     #[test]
-    fn operations_come_in_the_order_of_their_lines_however_many_blocks_they_fill() {
-        for count in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, (WAITING + 3) * BLOCK + 7] {
+    fn operations_come_in_the_order_of_their_lines_however_many_pieces_they_fill() {
+        let in_a_piece = PIECE / numbered(0..1).len();
+        for count in [0, 1, in_a_piece, in_a_piece + 1, (WAITING + 3) * in_a_piece + 7] {
             let expected: Vec<String> = (0..count).map(|number| number.to_string()).collect();
             assert_eq!(keys(numbered(0..count)).as_ref(), Ok(&expected), "{count}");
         }
     }
 
     #[test]
-    fn a_mistake_is_told_with_its_line_whichever_block_it_is_in() {
-        for before in [0, 1, BLOCK, 3 * BLOCK + 5] {
+    fn a_mistake_is_told_with_its_line_whichever_piece_it_is_in() {
+        let in_a_piece = PIECE / numbered(0..1).len();
+        for before in [0, 1, in_a_piece, (WAITING + 3) * in_a_piece + 5] {
             let text = format!("{}\n{{\"op\":7}}\n{}", numbered(0..before), numbered(0..9));
             let message = keys(text).unwrap_err();
             assert!(message.starts_with(&format!("lines:{}:", before + 2)), "{message}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_earlier_is_told_before_what_cannot_be_read_later() {
+        let text = "{\"op\":\"insert\",\"collection\":\"\",\"key\":\"a\",\"doc\":{}}\n{\"op\":7}\n";
+        let message = keys(text.to_owned()).unwrap_err();
+        assert!(message.starts_with("lines:1:"), "{message}");
     }
 }

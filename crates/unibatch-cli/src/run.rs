@@ -25,8 +25,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Code, Failure> {
     if let Some(rejects) = &args.rejects {
         Rejects::refuse_shared(rejects, &args.file)?;
     }
-    let input = Input::open(&args.file)?;
     let runtime = crate::runtime()?;
+    let input = Input::open(&args.file, &runtime)?;
     let options = BatchOptions::new()
         .guarantee(args.guarantee)
         .on_cancel(OnCancel::Settle)

@@ -30,23 +30,46 @@ pub(super) enum Trouble {
     Unwanted,
 }
 
-/// Gives `each` the lines that are not blank, with their numbers from 1, without line end and byte
-/// order mark, in one buffer that is used again.
-pub(super) fn each_line(
+/// Cuts an input behind line ends into pieces of about `size` bytes, and gives each with the number of
+/// its first line, from 1. A line of more than `longest` bytes ends it: its beginning is in the last
+/// piece, where [`each_line`] refuses it.
+pub(super) fn pieces(
     mut reader: impl BufRead,
+    size: usize,
+    longest: usize,
+    mut give: impl FnMut(u64, Vec<u8>) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    // One more than a line may have: its line end, or the byte that is too many.
+    let most = u64::try_from(longest).unwrap_or(u64::MAX).saturating_add(1);
+    let (mut piece, mut first) = (Vec::new(), 1);
+    for next in 2.. {
+        let start = piece.len();
+        if reader.by_ref().take(most).read_until(b'\n', &mut piece).map_err(Trouble::Io)? == 0 {
+            break;
+        }
+        let is_too_long = piece.len() - start > longest && !piece.ends_with(b"\n");
+        if piece.len() >= size || is_too_long {
+            give(first, std::mem::take(&mut piece))?;
+            first = next;
+        }
+        if is_too_long {
+            break;
+        }
+    }
+    if piece.is_empty() { Ok(()) } else { give(first, piece) }
+}
+
+/// Gives `each` the lines that are not blank, with their numbers from that of the first, without line
+/// end and byte order mark.
+pub(super) fn each_line(
+    text: &[u8],
+    first: u64,
     longest: usize,
     mut each: impl FnMut(u64, &str) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
-    let mut buffer = Vec::new();
-    // One more than a line may have: its line end, or the byte that is too many.
-    let most = u64::try_from(longest).unwrap_or(u64::MAX).saturating_add(1);
-    for line in 1.. {
-        buffer.clear();
-        if reader.by_ref().take(most).read_until(b'\n', &mut buffer).map_err(Trouble::Io)? == 0 {
-            break;
-        }
+    for (line, bytes) in (first..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
         let at = |mistake| Trouble::Mistake { line, mistake };
-        let bytes = buffer.strip_suffix(b"\n").unwrap_or(&buffer);
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         if bytes.len() > longest {
             let message = format!("the line has more than {longest} bytes; one operation a line");
             return Err(at(Mistake::new(longest + 1, message)));
@@ -73,18 +96,28 @@ mod tests {
     use super::*;
 
     fn lines(text: impl AsRef<[u8]>, longest: usize) -> Result<Vec<String>, (u64, usize)> {
-        let mut lines = Vec::new();
-        // A small buffer, so that lines span several fillings.
-        let reader = BufReader::with_capacity(3, text.as_ref());
-        let read = each_line(reader, longest, |_, text| {
-            lines.push(text.to_owned());
-            Ok(())
-        });
-        match read {
-            Ok(()) => Ok(lines),
-            Err(Trouble::Mistake { line, mistake }) => Err((line, mistake.column)),
-            Err(other) => panic!("{other:?}"),
+        let read = |size| {
+            let mut lines = Vec::new();
+            // A small buffer, so that lines span several fillings.
+            let reader = BufReader::with_capacity(3, text.as_ref());
+            let read = pieces(reader, size, longest, |first, piece| {
+                each_line(&piece, first, longest, |_, text| {
+                    lines.push(text.to_owned());
+                    Ok(())
+                })
+            });
+            match read {
+                Ok(()) => Ok(lines),
+                Err(Trouble::Mistake { line, mistake }) => Err((line, mistake.column)),
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        let whole = read(usize::MAX);
+        // However it is cut.
+        for size in 1..12 {
+            assert_eq!(read(size), whole, "{size}");
         }
+        whole
     }
 
     #[test]
@@ -113,14 +146,18 @@ mod tests {
         assert_eq!(lines("1\n123456\n", 5), Err((2, 6)));
 
         let mut endless = BufReader::new(io::repeat(b'x'));
-        let read = each_line(&mut endless, 1000, |_, _| Ok(()));
-        assert!(matches!(read, Err(Trouble::Mistake { line: 1, .. })));
+        let mut given = Vec::new();
+        let read = pieces(&mut endless, 10, 1000, |first, piece| {
+            given.push((first, piece.len()));
+            Ok(())
+        });
+        assert!(read.is_ok() && given == [(1, 1001)], "{read:?}, {given:?}");
     }
 
     #[test]
     fn a_line_is_told_with_its_number_counting_blank_ones() {
         let mut numbers = Vec::new();
-        let read = each_line("a\n\n\nb\nc".as_bytes(), 10, |number, text| {
+        let read = each_line(b"a\n\n\nb\nc", 1, 10, |number, text| {
             numbers.push(number);
             if text == "b" { Err(Trouble::Unwanted) } else { Ok(()) }
         });
