@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Guarantee, Result,
-    backend::{MechanismId, Pooled, REFUSED, Routes},
+    backend::{MechanismId, OwnRanks, Pooled, REFUSED, Routes},
     plan::{ChunkSpec, InOrder, cut_whole, refuse_oversized},
     table::Verdict,
 };
@@ -81,14 +81,9 @@ impl Commit {
 
     /// What the timestamps of a piece of a unit are counted from and by: as those of the unit, but
     /// what is bound to a piece before comes later than that.
-    fn stamps_of_piece(
-        &self,
-        unit: &Unit,
-        place: usize,
-        operations: &[u32],
-    ) -> (i64, OnceLock<Option<Arc<[u32]>>>) {
+    fn stamps_of_piece(&self, unit: &Unit, place: usize, operations: &[u32]) -> (i64, OwnRanks) {
         if place > 0 && self.work.is_any_bound(operations) {
-            return (i64::MIN, OnceLock::new());
+            return (i64::MIN, OwnRanks::new());
         }
         (unit.base_timestamp, unit.own_ranks.clone())
     }

@@ -1,17 +1,12 @@
 //! What travels through the commit's loop: units, their lanes, and what attempts came to.
 
-use std::{
-    cmp::Ordering,
-    collections::VecDeque,
-    ops::Range,
-    sync::{Arc, OnceLock},
-};
+use std::{cmp::Ordering, collections::VecDeque, ops::Range, sync::Arc};
 
 use tokio::time::Instant;
 
 use crate::{
     Result,
-    backend::{Answers, Mechanism, Routes},
+    backend::{Answers, Mechanism, OwnRanks, Routes},
 };
 
 /// What is sent at once, with its history.
@@ -32,7 +27,7 @@ pub(super) struct Unit {
     /// What its timestamps are counted from in all attempts; `i64::MIN` until one was needed.
     pub(super) base_timestamp: i64,
     /// What they are counted by, likewise: [`Chunk::own_ranks`](crate::seam::Chunk).
-    pub(super) own_ranks: OnceLock<Option<Arc<[u32]>>>,
+    pub(super) own_ranks: OwnRanks,
 }
 
 impl Unit {

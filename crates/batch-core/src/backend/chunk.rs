@@ -1,0 +1,290 @@
+//! What is sent at once, and what came back for it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Kept, Mechanism, Terms};
+use crate::{Error, Fate, OperationRef, Result, commit::Work};
+
+/// How many timestamps a write has before the next one on its key: a backend may take one higher
+/// for each attempt, where doing it twice at one time leaves another state than doing it once.
+pub const ROOM_FOR_ATTEMPTS: u32 = 16;
+
+/// From when they were needed first.
+pub(crate) type OwnRanks = OnceLock<Option<Arc<[u32]>>>;
+
+/// What is sent at once.
+pub struct Chunk<'a> {
+    pub(crate) work: &'a Work,
+    pub(crate) operations: &'a [u32],
+    pub(crate) mechanism: &'a Mechanism,
+    pub(crate) attempt: u32,
+    pub(crate) number: u32,
+    pub(crate) bytes: u64,
+    pub(crate) sent: AtomicBool,
+    /// What its timestamps are counted from; `i64::MIN` until the first is needed.
+    pub(crate) base_timestamp: AtomicI64,
+    pub(crate) kept: &'a Kept,
+    /// Where its timestamps are its own: how many operations on a key come before those of it, in
+    /// ascending order and each number once.
+    pub(crate) own_ranks: OwnRanks,
+}
+
+impl<'a> Chunk<'a> {
+    /// How it travels.
+    #[must_use]
+    pub fn mechanism(&self) -> &'a Mechanism {
+        self.mechanism
+    }
+
+    /// What the batch asks for.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        self.work.terms
+    }
+
+    /// When the commit's time ends. The core drops a `send` that runs longer.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.work.deadline
+    }
+
+    /// From 1; higher if operations of it were sent before.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// From 1 in the order of sending within the commit.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Its size as the routes counted it.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many operations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Never: a chunk has at least one operation.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// The operations, in program order. Their place here is the one that [`Answers`] counts by.
+    pub fn operations(&self) -> impl ExactSizeIterator<Item = OperationRef<'a>> {
+        let queue = self.work.queue();
+        self.operations.iter().map(move |index| queue.get(*index))
+    }
+
+    /// The operation at a place.
+    #[must_use]
+    pub fn operation(&self, place: usize) -> Option<OperationRef<'a>> {
+        self.operations.get(place).map(|index| self.work.queue().get(*index))
+    }
+
+    /// What [`Routes::push_with`](super::Routes::push_with) kept for the operation at a place, if that was done when it was
+    /// routed first. It may be older than the metadata that is resolved by now.
+    #[must_use]
+    pub fn kept(&self, place: usize) -> Option<&'a [u8]> {
+        self.kept.get(*self.operations.get(place)?)
+    }
+
+    /// The write timestamp of the operation at a place, in microseconds: its own if it has one,
+    /// else one that is fixed for all attempts. The n-th write to a key in a commit gets the
+    /// commit's base + n × [`ROOM_FOR_ATTEMPTS`] (not base + place, which would put the millionth
+    /// operation seconds into the future), and bases increase strictly per store. Each chunk of an
+    /// ordered batch, and of operations that [share](super::Routes::share) something with others, has a
+    /// base of its own, later than all timestamps of the one before, and n counts within it.
+    #[must_use]
+    pub fn timestamp(&self, place: usize) -> i64 {
+        let Some(index) = self.operations.get(place) else {
+            return self.base_timestamp();
+        };
+        let own = self.work.queue().get(*index).options.timestamp;
+        own.unwrap_or_else(|| {
+            let before = self.work.earlier(*index);
+            let writes = match self.own_ranks() {
+                Some(ranks) => ranks.partition_point(|rank| *rank < before).try_into(),
+                None => Ok(before),
+            };
+            let above = i64::from(writes.unwrap_or(before)) * i64::from(ROOM_FOR_ATTEMPTS);
+            self.base_timestamp().saturating_add(above)
+        })
+    }
+
+    fn own_ranks(&self) -> Option<&[u32]> {
+        let ranks = self.own_ranks.get_or_init(|| self.work.own_ranks(self.operations));
+        ranks.as_deref()
+    }
+
+    fn base_timestamp(&self) -> i64 {
+        match self.base_timestamp.load(Ordering::Acquire) {
+            i64::MIN => {
+                let base = match self.own_ranks() {
+                    Some(ranks) => self.work.own_base_timestamp(ranks.len()),
+                    None => self.work.base_timestamp(),
+                };
+                self.base_timestamp.fetch_max(base, Ordering::AcqRel).max(base)
+            }
+            base => base,
+        }
+    }
+
+    /// Lifts the timestamps of this chunk, and of what the commit has not begun to send, above all
+    /// that the store has given so far and above its clock: for a write that must come after one
+    /// whose timestamp the server made. Other chunks that were begun keep theirs in all attempts.
+    /// Not for a backend that leaves the order on a key to timestamps ([`Repeats::Stamped`](super::Repeats::Stamped)): a
+    /// former write may be lifted over a later one that is under way.
+    pub fn lift_timestamps(&self) {
+        self.base_timestamp.fetch_max(self.work.lift_timestamps(), Ordering::AcqRel);
+    }
+
+    /// Whether some key occurs more than once in the commit.
+    #[must_use]
+    pub fn may_repeat(&self) -> bool {
+        self.work.repeated().is_some()
+    }
+
+    /// The point of no return: from the next poll on the store may apply this chunk. For a
+    /// transaction of several requests this is its commit. Must be called before the bytes leave:
+    /// a chunk lost before it is `NotApplied`, after it `Unknown`.
+    pub fn sent(&self) {
+        if !self.sent.swap(true, Ordering::Relaxed) {
+            self.work.mark_sent(self.operations);
+        }
+    }
+
+    /// Whether [`sent`](Self::sent) was called: for backends that wrap another.
+    #[must_use]
+    pub fn was_sent(&self) -> bool {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("number", &self.number)
+            .field("mechanism", &self.mechanism.name)
+            .field("operations", &self.operations.len())
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answers to one chunk, by place. What is not set, or set twice, is never taken as success.
+#[derive(Debug)]
+pub struct Answers {
+    pub(crate) len: usize,
+    pub(crate) all_applied: bool,
+    pub(crate) list: Vec<Answer>,
+    pub(crate) surplus: usize,
+    pub(crate) warnings: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) enum Answer {
+    #[default]
+    Missing,
+    Applied(Bytes),
+    Failed(Error),
+    Doubled,
+}
+
+impl Answers {
+    /// No answer yet, for a chunk of `len` operations. The core makes the one that `send` gets;
+    /// a backend that wraps another makes one to look at what the inner one answers.
+    #[must_use]
+    pub fn new(len: usize) -> Self {
+        Self { len, all_applied: false, list: Vec::new(), surplus: 0, warnings: Vec::new() }
+    }
+
+    /// The answer that was set at a place; `None` if it is missing or doubled.
+    #[must_use]
+    pub fn get(&self, place: usize) -> Option<Result<&Bytes, &Error>> {
+        static NOTHING: Bytes = Bytes::new();
+        if self.all_applied && place < self.len {
+            return Some(Ok(&NOTHING));
+        }
+        match self.list.get(place)? {
+            Answer::Applied(body) => Some(Ok(body)),
+            Answer::Failed(error) => Some(Err(error)),
+            Answer::Missing | Answer::Doubled => None,
+        }
+    }
+
+    /// Every operation is applied, and the store said nothing more.
+    pub fn all_applied(&mut self) {
+        if self.list.is_empty() && !self.all_applied {
+            self.all_applied = true;
+        } else {
+            (0..self.len).for_each(|place| self.set(place, Ok(Bytes::new())));
+        }
+    }
+
+    /// Sets the answer of the operation at `place`, at most once each, in any order: the store's
+    /// JSON text (the document of a `get`; an object with `new` or `old` for a write that returns
+    /// them; empty if it said nothing), or why it is not applied. Text that is a slice of the
+    /// answer's one buffer costs nothing more. An answer to a place that the chunk does not have
+    /// makes all of them `Unknown`, and so does a second one to its place.
+    pub fn set(&mut self, place: usize, answer: Result<Bytes>) {
+        if self.all_applied {
+            self.all_applied = false;
+            self.list = (0..self.len).map(|_| Answer::Applied(Bytes::new())).collect();
+        }
+        if self.list.is_empty() {
+            self.list.resize_with(self.len, Answer::default);
+        }
+        match self.list.get_mut(place) {
+            None => self.surplus += 1,
+            Some(slot @ Answer::Missing) => {
+                *slot = match answer {
+                    Ok(body) => Answer::Applied(body),
+                    Err(error) => Answer::Failed(error),
+                };
+            }
+            Some(slot) => *slot = Answer::Doubled,
+        }
+    }
+
+    /// Adds a warning of the server to the report.
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    /// Whether bytes may have left although the backend did not say so: anything but refusals
+    /// was answered, or nothing at all. One refusal is enough for a chunk that is `whole`.
+    pub(crate) fn in_doubt(&self, result: &Result<()>, whole: bool) -> bool {
+        let certain = |error: &Error| error.fate() == Fate::NotApplied;
+        let met = self.all_applied
+            || self.surplus > 0
+            || self.list.iter().any(|answer| match answer {
+                Answer::Applied(_) | Answer::Doubled => true,
+                Answer::Failed(error) => !certain(error),
+                Answer::Missing => false,
+            });
+        let refused = self.list.iter().any(|answer| matches!(answer, Answer::Failed(_)));
+        let missing = self.list.iter().any(|answer| matches!(answer, Answer::Missing));
+        met || match result {
+            Err(error) => !certain(error),
+            Ok(()) => self.list.is_empty() || (missing && !(whole && refused)),
+        }
+    }
+}
