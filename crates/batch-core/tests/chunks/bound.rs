@@ -7,22 +7,11 @@ use batch_core::{
 
 use crate::{
     chunks, mechanism, plan_of, queued,
-    routed::{Routed, Sent, Stands, To, put},
+    routed::{Routed, Sent, Stands, To, folding, put},
 };
 
 const ROOM: i64 = ROOM_FOR_ATTEMPTS as i64;
 const ORDERED: Guarantee = Guarantee::Ordered { on_error: OnError::Continue };
-
-/// Plain writes, conditions with one key a chunk, and writes that are not folded.
-fn ways(most: usize, most_bytes: usize) -> Routed {
-    Routed::new(move |routes, _| {
-        vec![
-            routes.mechanism(mechanism("plain", Repeats::Folded, most, most_bytes)),
-            routes.mechanism(mechanism("condition", Repeats::Folded, 1, most_bytes)),
-            routes.mechanism(mechanism("apart", Repeats::Apart, most, most_bytes)),
-        ]
-    })
-}
 
 /// An operation that shares something with others of this sort.
 fn sharing(key: &str) -> To {
@@ -42,7 +31,7 @@ fn rises(sent: &[Sent]) -> bool {
 
 #[tokio::test]
 async fn a_chunk_that_takes_all_that_share_something_takes_them_where_the_first_would_go() {
-    let (_, store) = ways(4, 1000).open(StoreOptions::new());
+    let (_, store) = folding(4, 1000).open(StoreOptions::new());
     // Room is kept for the last one, which two others would have taken.
     let operations =
         [sharing("a"), put("b"), sharing("c"), put("d"), put("e"), sharing("f"), put("g")];
@@ -73,7 +62,7 @@ async fn small_groups_that_share_something_still_travel_together() {
 #[tokio::test]
 async fn what_one_chunk_does_not_take_follows_in_one_lane() {
     for (most, most_bytes) in [(2, 1000), (99, 21)] {
-        let (_, store) = ways(most, most_bytes).open(StoreOptions::new());
+        let (_, store) = folding(most, most_bytes).open(StoreOptions::new());
         let operations = ["a", "b", "c", "d", "e"].map(sharing);
         let plan = plan_of(&store, operations.into_iter().chain([put("other")])).await;
         assert_eq!(
@@ -90,7 +79,7 @@ async fn what_one_chunk_does_not_take_follows_in_one_lane() {
 
 #[tokio::test]
 async fn all_operations_on_a_bound_key_follow_one_another() {
-    let (_, store) = ways(99, 1000).open(StoreOptions::new());
+    let (_, store) = folding(99, 1000).open(StoreOptions::new());
     let condition = |to: To, group| to.way(1).group(group);
     let operations = [
         condition(sharing("a"), 1),
@@ -120,7 +109,7 @@ async fn all_operations_on_a_bound_key_follow_one_another() {
 
 #[tokio::test]
 async fn what_one_key_alone_writes_binds_nothing() {
-    let (_, store) = ways(1, 1000).open(StoreOptions::new());
+    let (_, store) = folding(1, 1000).open(StoreOptions::new());
     // Nor does it matter who else has another thing.
     let operations = [sharing("a"), put("b"), sharing("a"), put("c").sharing(8)];
     let plan = plan_of(&store, operations).await;
@@ -134,7 +123,7 @@ async fn what_one_key_alone_writes_binds_nothing() {
 async fn each_chunk_in_the_lane_has_later_timestamps_than_the_one_before() {
     // The clock stands still, and other lanes take timestamps meanwhile.
     let options = StoreOptions::new().clock(Stands::at(1_000));
-    let (backend, store) = ways(2, 1000).open(options);
+    let (backend, store) = folding(2, 1000).open(options);
     let shared = ["a", "b", "a", "c", "d", "b", "e", "a"].map(sharing);
     let free = ["f", "g", "h", "i"].map(put);
     let mut batch = queued(&store, Guarantee::BestEffort, shared.into_iter().chain(free));
@@ -152,7 +141,7 @@ async fn each_chunk_in_the_lane_has_later_timestamps_than_the_one_before() {
 /// What meets another without a key that says so is in order as well.
 #[tokio::test]
 async fn each_chunk_of_an_ordered_batch_has_later_timestamps_than_the_one_before() {
-    let (backend, store) = ways(2, 1000).open(StoreOptions::new().clock(Stands::at(1_000)));
+    let (backend, store) = folding(2, 1000).open(StoreOptions::new().clock(Stands::at(1_000)));
     let operations = ["a", "b", "c", "d", "a", "e", "a", "a", "f", "g"].map(put);
     let mut batch = queued(&store, ORDERED, operations);
     assert!(batch.commit().await.unwrap().is_success());
@@ -168,7 +157,7 @@ async fn each_chunk_of_an_ordered_batch_has_later_timestamps_than_the_one_before
 #[tokio::test]
 async fn chunks_with_timestamps_of_their_own_take_no_more_than_their_own_writes_need() {
     for guarantee in [Guarantee::BestEffort, ORDERED] {
-        let (backend, store) = ways(3, 1000).open(StoreOptions::new().clock(Stands::at(0)));
+        let (backend, store) = folding(3, 1000).open(StoreOptions::new().clock(Stands::at(0)));
         let keys: Vec<String> = (0..60).map(|key| format!("{key}")).collect();
         let operations = keys.iter().flat_map(|key| [sharing("hot"), sharing(key)]);
         let mut batch = queued(&store, guarantee, operations);
@@ -182,7 +171,7 @@ async fn chunks_with_timestamps_of_their_own_take_no_more_than_their_own_writes_
 
 #[tokio::test(start_paused = true)]
 async fn a_bound_chunk_keeps_its_timestamps_in_all_attempts() {
-    let backend = ways(2, 1000).sending(|chunk, answers| {
+    let backend = folding(2, 1000).sending(|chunk, answers| {
         if chunk.attempt() < 3 {
             return Err(Error::new(ErrorKind::Connection, "lost").transient().unknown());
         }

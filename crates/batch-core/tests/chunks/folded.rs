@@ -6,19 +6,8 @@ use batch_core::{
 
 use crate::{
     chunks, mechanism, plan_of, queued,
-    routed::{Routed, put},
+    routed::{Routed, folding, put},
 };
-
-/// Plain writes, conditions with one key a chunk, and writes that are not folded.
-fn folding(most: usize, most_bytes: usize) -> Routed {
-    Routed::new(move |routes, _| {
-        vec![
-            routes.mechanism(mechanism("plain", Repeats::Folded, most, most_bytes)),
-            routes.mechanism(mechanism("condition", Repeats::Folded, 1, most_bytes)),
-            routes.mechanism(mechanism("apart", Repeats::Apart, most, most_bytes)),
-        ]
-    })
-}
 
 #[tokio::test]
 async fn operations_on_a_folded_key_stand_in_the_chunk_of_the_first_in_program_order() {

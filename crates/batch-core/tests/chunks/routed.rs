@@ -8,10 +8,14 @@ use std::{
 use async_trait::async_trait;
 use batch_core::{
     Capabilities, Clock, Key, Operation, OperationRef, Result, Server, StoreOptions, Verb,
-    seam::{Answers, Backend, Chunk, Engine, KeyId, MechanismId, Route, Routes, Terms, View},
+    seam::{
+        Answers, Backend, Chunk, Engine, KeyId, MechanismId, Repeats, Route, Routes, Terms, View,
+    },
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+use crate::mechanism;
 
 /// How an operation is routed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
@@ -248,4 +252,15 @@ impl Clock for Stands {
     fn now_micros(&self) -> i64 {
         *self.0.lock().unwrap()
     }
+}
+
+/// Plain writes, conditions with one key a chunk, and writes that are not folded.
+pub(crate) fn folding(most: usize, most_bytes: usize) -> Routed {
+    Routed::new(move |routes, _| {
+        vec![
+            routes.mechanism(mechanism("plain", Repeats::Folded, most, most_bytes)),
+            routes.mechanism(mechanism("condition", Repeats::Folded, 1, most_bytes)),
+            routes.mechanism(mechanism("apart", Repeats::Apart, most, most_bytes)),
+        ]
+    })
 }
