@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use arango_emulator::{Fault, Rule};
+use batch_arango::ArangoBatch;
 use batch_core::{
     BatchExt as _, BatchOptions, ErrorKind, Guarantee, JobStatus, OnCancel, OnError, Store as _,
 };
@@ -81,6 +82,17 @@ pub(crate) fn trials(wire: Wire) -> Vec<Trial> {
     trials
 }
 
+/// Begins a commit, and drops it once a fault has struck.
+async fn commit_until_struck(world: &World, batch: &mut ArangoBatch, rule: Rule) -> Result<()> {
+    world.emulator().forget_requests();
+    let armed = world.fault(rule);
+    let struck = world.emulator().until_seen(|_| armed.fired() > 0);
+    tokio::select! {
+        report = batch.commit() => Err(format!("it ended: {report:?}").into()),
+        () = struck => Ok(()),
+    }
+}
+
 /// Before the commit of the transaction, the batch is given back and can be committed again.
 async fn is_given_back(world: &World, rule: Rule, on_cancel: OnCancel) -> Result<()> {
     let shape = Shape::Transaction;
@@ -92,13 +104,7 @@ async fn is_given_back(world: &World, rule: Rule, on_cancel: OnCancel) -> Result
     for (operation, expected) in shape.operations("things") {
         jobs.push((expected, batch.queue(operation)?));
     }
-    world.emulator().forget_requests();
-    let armed = world.fault(rule);
-    let struck = world.emulator().until_seen(|_| armed.fired() > 0);
-    tokio::select! {
-        report = batch.commit() => return Err(format!("it ended: {report:?}").into()),
-        () = struck => {}
-    }
+    commit_until_struck(world, &mut batch, rule).await?;
     assert!(jobs.iter().all(|(_, job)| job.is_pending()), "{jobs:?}");
     world.until_nothing_is_open().await?;
     assert_eq!(world.contradictions("things", shape.guarantee(), &jobs)?, [""; 0]);
@@ -117,13 +123,7 @@ async fn is_ended_by_close(world: &World, rule: Rule, on_cancel: OnCancel) -> Re
     let options = BatchOptions::new().guarantee(shape.guarantee()).on_cancel(on_cancel);
     let mut batch = store.arango_batch(options)?;
     batch.queue_all(shape.operations("things").map(|(operation, _)| operation))?;
-    world.emulator().forget_requests();
-    let armed = world.fault(rule);
-    let struck = world.emulator().until_seen(|_| armed.fired() > 0);
-    tokio::select! {
-        report = batch.commit() => return Err(format!("it ended: {report:?}").into()),
-        () = struck => {}
-    }
+    commit_until_struck(world, &mut batch, rule).await?;
     store.close(Duration::from_secs(3)).await?;
     assert_eq!(world.emulator().running_transactions().len(), 0);
     Ok(())
@@ -141,13 +141,7 @@ async fn is_settled(world: &World, rule: Rule, on_cancel: OnCancel) -> Result<()
     for (operation, expected) in shape.operations("things") {
         jobs.push((expected, batch.queue(operation)?));
     }
-    world.emulator().forget_requests();
-    let armed = world.fault(rule);
-    let struck = world.emulator().until_seen(|_| armed.fired() > 0);
-    tokio::select! {
-        report = batch.commit() => return Err(format!("it ended: {report:?}").into()),
-        () = struck => {}
-    }
+    commit_until_struck(world, &mut batch, rule).await?;
     if on_cancel == OnCancel::Settle {
         for (expected, job) in &jobs {
             let kind = job.status().error().map(batch_core::Error::kind);
@@ -176,16 +170,12 @@ async fn leaves_no_cursor_of_a_late_answer(
     let mut batch = store.arango_batch(options)?;
     let query = "FOR i IN 1..@rows RETURN i";
     let jobs = [(); 2].map(|()| batch.aql(query, &json!({"rows": ROWS})));
-    let armed = world.fault(Rule::new(Fault::Hold).method("POST").path("/_api/").times(0));
-    let committing = batch.commit();
+    let rule = Rule::new(Fault::Hold).method("POST").path("/_api/").times(0);
     if on_cancel.is_some() {
-        let struck = world.emulator().until_seen(|_| armed.fired() > 0);
-        tokio::select! {
-            report = committing => return Err(format!("it ended: {report:?}").into()),
-            () = struck => {}
-        }
+        commit_until_struck(world, &mut batch, rule).await?;
     } else {
-        let _report = committing.await?;
+        let _armed = world.fault(rule);
+        let _report = batch.commit().await?;
     }
     for job in jobs {
         // One that was not begun is not applied.
@@ -216,13 +206,8 @@ async fn leaves_no_cursor(
     let query = "FOR i IN 1..@rows INSERT {number: i} INTO @@things RETURN i";
     let bind = json!({"rows": ROWS, "@things": "rows"});
     let jobs = [batch.aql(query, &bind)?, batch.aql(query, &bind)?];
-    world.emulator().forget_requests();
-    let armed = world.fault(Rule::new(fault).method("POST").path("/_api/cursor/").times(0));
-    let struck = world.emulator().until_seen(|_| armed.fired() > 0);
-    tokio::select! {
-        report = batch.commit() => return Err(format!("it ended: {report:?}").into()),
-        () = struck => {}
-    }
+    let rule = Rule::new(fault).method("POST").path("/_api/cursor/").times(0);
+    commit_until_struck(world, &mut batch, rule).await?;
     let is_whole = matches!(guarantee, Guarantee::AllOrNothing { .. });
     if !is_whole {
         for job in &jobs {
