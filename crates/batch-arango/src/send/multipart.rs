@@ -134,9 +134,7 @@ impl ArangoBackend {
         // So is why the whole does.
         read.map_err(|error| reply.cut.clone().unwrap_or(error))
     }
-}
 
-impl ArangoBackend {
     /// The first page of each query among the parts.
     fn first_pages(
         &self,
