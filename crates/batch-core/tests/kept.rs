@@ -18,8 +18,28 @@ use bytes::Bytes;
 /// Keeps the number of each operation that is odd or refuses it, and looks for it when it sends.
 #[derive(Debug, Default)]
 struct Keeper {
+    /// The bytes that it keeps of each, of which the first are the number.
+    size: usize,
     found: AtomicUsize,
     missed: AtomicUsize,
+}
+
+/// The bytes that are kept in all, of operations with more than the fewest.
+const ROOM: usize = 64 << 20;
+const FEWEST: usize = 96;
+
+impl Keeper {
+    fn bytes(&self, index: u32) -> Vec<u8> {
+        let mut bytes = index.to_le_bytes().to_vec();
+        bytes.resize(self.size, 0);
+        bytes
+    }
+
+    /// Whether there was room for what it kept of an operation.
+    fn has_room(&self, index: u32) -> bool {
+        let before = (0..index).filter(|index| is_kept(*index)).count();
+        self.size <= FEWEST || (before + 1) * self.size <= ROOM
+    }
 }
 
 fn is_kept(index: u32) -> bool {
@@ -59,7 +79,7 @@ impl Backend for Keeper {
             if is_refused(operation.index) {
                 routes.refuse(batch_core::Error::new(ErrorKind::InvalidKey, "refused"));
             } else if is_kept(operation.index) {
-                routes.push_with(route, &operation.index.to_le_bytes());
+                routes.push_with(route, &self.bytes(operation.index));
             } else {
                 routes.push(route);
             }
@@ -69,9 +89,10 @@ impl Backend for Keeper {
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         for (place, operation) in chunk.operations().enumerate() {
-            let number = operation.index.to_le_bytes();
-            let expected = is_kept(operation.index).then_some(number.as_slice());
-            let count = if chunk.kept(place) == expected { &self.found } else { &self.missed };
+            let index = operation.index;
+            let expected = (is_kept(index) && self.has_room(index)).then(|| self.bytes(index));
+            let is_there = chunk.kept(place) == expected.as_deref();
+            let count = if is_there { &self.found } else { &self.missed };
             count.fetch_add(1, Ordering::Relaxed);
         }
         chunk.sent();
@@ -93,9 +114,11 @@ impl Backend for Keeper {
 }
 
 #[tokio::test]
-async fn each_operation_finds_what_was_kept_for_it() {
-    for count in [1_u32, 2, 4096, 4097, 20_000] {
-        let backend = Arc::new(Keeper::default());
+async fn each_operation_finds_what_was_kept_for_it_as_long_as_there_was_room() {
+    let small = [1_u32, 2, 4096, 4097, 20_000].map(|count| (count, 4));
+    let large = [(4097, 97), (300, 512 << 10), (40, 4 << 20)];
+    for (count, size) in small.into_iter().chain(large) {
+        let backend = Arc::new(Keeper { size, ..Keeper::default() });
         let store = Engine::new(Arc::<Keeper>::clone(&backend), StoreOptions::new());
         let mut batch = store.batch(BatchOptions::new()).unwrap();
         for number in 0..count {

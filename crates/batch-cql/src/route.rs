@@ -16,7 +16,7 @@ use crate::{
     replicas::Replicas,
     row::{CellRef, Row},
     schema::Known,
-    send::direct::{self, MOST_KEPT},
+    send::direct,
     size,
     way::{PARTITION_BYTES, Ride, Way, Ways, whole},
 };
@@ -71,8 +71,7 @@ impl Router<'_> {
             false => Vec::new(),
         };
         counted.sort_unstable();
-        let (mut row, mut cells, mut kept) =
-            (Row::new(), Vec::new(), Vec::with_capacity(MOST_KEPT));
+        let (mut row, mut cells, mut kept) = (Row::new(), Vec::new(), Vec::new());
         let mut recent: Option<(u32, Target, bool)> = None;
         for operation in operations.iter() {
             if recent.as_ref().is_none_or(|(shape, ..)| *shape != operation.shape) {

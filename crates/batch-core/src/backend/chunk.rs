@@ -100,7 +100,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// What [`Routes::push_with`](super::Routes::push_with) kept for the operation at a place, if that was done when it was
-    /// routed first. It may be older than the metadata that is resolved by now.
+    /// routed first, and there was room for it. It may be older than the metadata that is resolved by now.
     #[must_use]
     pub fn kept(&self, place: usize) -> Option<&'a [u8]> {
         self.kept.get(*self.operations.get(place)?)

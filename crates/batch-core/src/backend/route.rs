@@ -204,7 +204,15 @@ pub struct Routes {
 pub(crate) struct Kept {
     /// One for each slice of the queue.
     blocks: Vec<Block>,
+    /// The bytes of those operations of which more than [`SMALL`] are kept.
+    large: usize,
 }
+
+/// The bytes that are kept of any operation.
+const SMALL: usize = 96;
+/// The bytes that are kept in all of operations with more. It is what a commit of many may hold
+/// beside them, so that they are not encoded twice.
+const LARGE: usize = 64 << 20;
 
 #[derive(Debug, Default)]
 struct Block {
@@ -221,8 +229,14 @@ impl Kept {
         self.blocks.push(Block { count, ..Block::default() });
     }
 
-    fn push(&mut self, place: usize, bytes: &[u8]) {
+    fn push(&mut self, place: usize, mut bytes: &[u8]) {
         let Some(block) = self.blocks.last_mut() else { return };
+        if bytes.len() > SMALL {
+            match self.large.saturating_add(bytes.len()) {
+                large if large <= LARGE => self.large = large,
+                _ => bytes = &[],
+            }
+        }
         if block.ends.is_empty() && bytes.is_empty() {
             return;
         }
@@ -287,8 +301,9 @@ impl Routes {
     }
 
     /// Routes the next operation, and keeps bytes for [`Chunk::kept`](super::Chunk::kept): what it was encoded to, so
-    /// that it is done once. They are held beside the operation until the commit ends, so keep
-    /// few, below a hundred or so. A plan keeps none.
+    /// that it is done once. They are held beside the operation until the commit ends: up to 96
+    /// bytes of any operation, and more of one as long as those that are so large have at most
+    /// 64 MiB together. What is not kept is encoded again by [`Backend::send`](super::Backend::send). A plan keeps none.
     pub fn push_with(&mut self, route: Route, bytes: &[u8]) {
         self.kept.push(self.routes.len(), bytes);
         self.routes.push(route);

@@ -24,9 +24,6 @@ use crate::{
     way::Way,
 };
 
-/// More bytes are encoded again: what is kept adds to what the batch holds.
-pub(crate) const MOST_KEPT: usize = 96;
-
 /// The target's number, the key's id (0 for none), and where the values are.
 const HEAD: usize = 4 + 8 + 1;
 
@@ -53,7 +50,7 @@ fn begin(number: u32, key: Option<KeyId>, shape: Shape, kept: &mut Vec<u8>) {
     kept.push(shape as u8);
 }
 
-/// Keeps what a row was encoded to, if it is small and its operation is a plain one.
+/// Keeps what a row was encoded to, if its operation is a plain one.
 pub(crate) fn keep_row(
     known: &Known,
     operation: &OperationRef<'_>,
@@ -79,19 +76,16 @@ pub(crate) fn keep_row(
     };
     begin(known.number, Some(key), shape, kept);
     (0..columns).for_each(|column| push(kept, cell_of(known, row, column, whole)));
-    if kept.len() > MOST_KEPT {
-        kept.clear();
-    }
 }
 
-/// Keeps where the values of a plain native statement are, and the values if they are small.
+/// Keeps where the values of a plain native statement are, and the values themselves unless the operation holds them.
 pub(crate) fn keep_native(native: &Native, key: Option<KeyId>, cells: &[u8], kept: &mut Vec<u8>) {
     if native.prepared.facts.conditional {
         return;
     }
     if native.is_typed() {
         begin(native.number, key, Shape::Typed, kept);
-    } else if HEAD + cells.len() <= MOST_KEPT {
+    } else {
         begin(native.number, key, Shape::Native, kept);
         kept.extend_from_slice(cells);
     }
