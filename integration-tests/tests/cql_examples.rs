@@ -56,9 +56,7 @@ async fn typed(server: &Cassandra) -> Result<()> {
     let told = typed_cql::load(&server.url("")).await.map_err(|error| error.to_string())?;
     let expected = [
         "InvalidOperation: a text is no bigint",
-        "100 by single-partition batch",
-        "100 by single-partition batch",
-        "50 by single-partition batch",
+        "250 by single-partition batch",
         "1 by single statement",
         "1 by counter batch",
         "252 applied",

@@ -93,7 +93,7 @@
 //!
 //! | asked for | mechanism |
 //! |---|---|
-//! | best effort, in order | `single-partition batch`: up to 100 plain writes, unlogged; `single statement` for one |
+//! | best effort, in order | `single-partition batch`: up to 500 plain writes and 64 KiB, unlogged; `single statement` for one |
 //! | | `unlogged batch`, under best effort: up to ten partitions with fewer than ten writes each, below the size that the server warns of |
 //! | | `conditional statement`: the operations on one key, if the first of them is a condition |
 //! | | `counter batch`: counter updates of one partition |

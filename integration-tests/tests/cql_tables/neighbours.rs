@@ -340,7 +340,7 @@ async fn many_bad_documents_among_many_good_ones_are_told_one_by_one(
         same(&format!("{number}"), expected, &*end(job))?;
     }
     same("refused", &100, &done.plan.refused.len())?;
-    same("chunks", &6, &done.plan.chunks.len())?;
+    same("chunks", &5, &done.plan.chunks.len())?;
     same("rows", &600, &place.rows("c FROM k.among").await?.len())
 }
 

@@ -103,7 +103,7 @@ fn fits(plan: &Plan, operations: &[(usize, usize)]) -> Result<()> {
         let (count, partitions) = (chunk.operations.len(), partitions.len());
         let fits = match &*chunk.mechanism {
             "single statement" => count == 1,
-            "single-partition batch" => partitions == 1 && count <= 100,
+            "single-partition batch" => partitions == 1 && count <= 500 && chunk.bytes <= 65_536,
             "unlogged batch" => partitions <= 10 && chunk.bytes <= 5120,
             _ => false,
         };
@@ -121,8 +121,8 @@ async fn chunks_are_as_large_as_is_best(world: Arc<World>) -> Result<()> {
     let place = world.place(&[&format!("CREATE TABLE k.best {ROWS}")]).await?;
     let mut wrongs = Wrongs::default();
     for (partitions, rows, mechanism, largest, chunks) in [
-        (1, 1000, "single-partition batch", 100, 10),
-        (10, 100, "single-partition batch", 100, 10),
+        (1, 2000, "single-partition batch", 500, 4),
+        (10, 500, "single-partition batch", 500, 10),
         // Small rows of ten partitions are put together.
         (1000, 1, "unlogged batch", 10, 100),
     ] {

@@ -192,16 +192,16 @@ async fn it_wins_over_what_is_in_another_request(world: Arc<World>) -> Result<()
             let p = format!("many {guarantee} {attempt}");
             // Descending, so that any request but the last one would win by its value.
             let mut forms: Vec<Value> =
-                (1..=250).map(|c| put(&p, c, &format!("{:03}", 999 - c))).collect();
+                (1..=1100).map(|c| put(&p, c, &format!("{:04}", 9999 - c))).collect();
             // A row of the first request again: its write must not take the last one with it.
-            forms.push(put(&p, 1, "000"));
-            forms.push(of("delete", "requests", &p, 250, &Value::Null));
+            forms.push(put(&p, 1, "0000"));
+            forms.push(of("delete", "requests", &p, 1100, &Value::Null));
             let done = place.commit(BatchOptions::new().guarantee(guarantee), forms).await?;
             wrongs.note(&p, same("requests", &true, &(done.plan.chunks.len() >= 3)));
             let found = shared(&place, "requests", &p).await?;
-            wrongs.note(&p, same("shared", &json!({"s": "000"}), &found));
+            wrongs.note(&p, same("shared", &json!({"s": "0000"}), &found));
             let rows = place.rows(&format!("c FROM k.requests WHERE p = '{p}'")).await?;
-            wrongs.note(&p, same("rows", &249, &rows.len()));
+            wrongs.note(&p, same("rows", &1099, &rows.len()));
         }
     }
     wrongs.into_result()
