@@ -7,8 +7,8 @@ use scylla::serialize::row::SerializeRow;
 
 use crate::{
     Outcome,
-    bench::{Bench, LARGEST_BATCH},
-    rows::{Document, Partitioned, ReadRow, Row},
+    bench::Bench,
+    rows::{Document, Partitioned, Row},
 };
 
 /// Single statements in flight.
@@ -19,7 +19,7 @@ pub(crate) const IN_FLIGHT: usize = 32;
 const PARTITIONS: usize = 10;
 
 /// One insert, awaited, then the next.
-pub(crate) async fn one_at_a_time(bench: &Bench, rows: &[Row]) -> Outcome<()> {
+pub(crate) async fn one_at_a_time<R: Row>(bench: &Bench<R>, rows: &[R]) -> Outcome<()> {
     for row in rows {
         bench.session.execute_unpaged(&bench.insert, row).await?;
     }
@@ -27,7 +27,7 @@ pub(crate) async fn one_at_a_time(bench: &Bench, rows: &[Row]) -> Outcome<()> {
 }
 
 /// One statement a request, many in flight.
-pub(crate) async fn singles(bench: &Bench, rows: &[Row]) -> Outcome<()> {
+pub(crate) async fn singles<R: Row>(bench: &Bench<R>, rows: &[R]) -> Outcome<()> {
     let requests = rows.iter().map(|row| async move {
         bench.session.execute_unpaged(&bench.insert, row).await.map(drop)
     });
@@ -35,37 +35,46 @@ pub(crate) async fn singles(bench: &Bench, rows: &[Row]) -> Outcome<()> {
 }
 
 /// Unlogged batches of a fixed size, as the rows come.
-pub(crate) async fn as_they_come(bench: &Bench, rows: &[Row], size: usize) -> Outcome<()> {
+pub(crate) async fn as_they_come<R: Row>(bench: &Bench<R>, rows: &[R], size: usize) -> Outcome<()> {
     send(bench, rows.chunks(size)).await
 }
 
-/// The best by hand: sorted by partition, up to 100 rows of one partition in an unlogged batch, and
-/// rows that are alone in theirs ten together.
-pub(crate) async fn grouped(bench: &Bench, mut rows: Vec<Row>) -> Outcome<()> {
-    rows.sort_unstable_by_key(Row::partition);
-    sorted(bench, &rows).await
+/// The best by hand: sorted by partition, up to so many rows of one partition in an unlogged batch,
+/// and rows that are alone in theirs ten together.
+pub(crate) async fn grouped<R: Row>(
+    bench: &Bench<R>,
+    mut rows: Vec<R>,
+    size: usize,
+) -> Outcome<()> {
+    rows.sort_unstable_by_key(R::partition);
+    sorted(bench, &rows, size).await
 }
 
 /// The same from documents as JSON text, which are parsed into a struct first.
-pub(crate) async fn grouped_documents(bench: &Bench, documents: &[Document]) -> Outcome<()> {
-    let rows = documents.iter().map(Document::read);
-    let mut rows: Vec<ReadRow<'_>> = rows.collect::<Result<_, _>>()?;
-    rows.sort_unstable_by_key(ReadRow::partition);
-    sorted(bench, &rows).await
+pub(crate) async fn grouped_documents<R: Row>(
+    bench: &Bench<R>,
+    documents: &[Document],
+    size: usize,
+) -> Outcome<()> {
+    let rows = documents.iter().map(|document| R::read(document.p, document.c, &document.text));
+    let mut rows: Vec<R::Read<'_>> = rows.collect::<Result<_, _>>()?;
+    rows.sort_unstable_by_key(Partitioned::partition);
+    sorted(bench, &rows, size).await
 }
 
 /// The same from rows that are sorted already: the driver's calls alone.
-pub(crate) async fn sorted(
-    bench: &Bench,
+pub(crate) async fn sorted<R: Row>(
+    bench: &Bench<R>,
     rows: &[impl SerializeRow + Partitioned + Sync],
+    size: usize,
 ) -> Outcome<()> {
-    let chunks = chunks(rows);
+    let chunks = chunks(rows, size);
     send(bench, chunks.iter().filter_map(|chunk| rows.get(chunk.clone()))).await
 }
 
-async fn send<'r, R: SerializeRow + Sync + 'r>(
-    bench: &'r Bench,
-    chunks: impl Iterator<Item = &'r [R]>,
+async fn send<'r, R: Row, S: SerializeRow + Sync + 'r>(
+    bench: &'r Bench<R>,
+    chunks: impl Iterator<Item = &'r [S]>,
 ) -> Outcome<()> {
     let requests = chunks.map(|chunk| async move {
         bench.session.batch(bench.batch_of(chunk.len())?, chunk).await?;
@@ -75,7 +84,7 @@ async fn send<'r, R: SerializeRow + Sync + 'r>(
 }
 
 /// Cuts sorted rows into what travels together.
-fn chunks<R: Partitioned>(rows: &[R]) -> Vec<Range<usize>> {
+fn chunks<R: Partitioned>(rows: &[R], size: usize) -> Vec<Range<usize>> {
     let mut chunks: Vec<Range<usize>> = Vec::new();
     let (mut start, mut alone) = (0, 0);
     for group in rows.chunk_by(|one, other| one.partition() == other.partition()) {
@@ -87,8 +96,8 @@ fn chunks<R: Partitioned>(rows: &[R]) -> Vec<Range<usize>> {
             }
             _ => {
                 alone = usize::from(group.len() == 1);
-                let starts = (start..end).step_by(LARGEST_BATCH);
-                chunks.extend(starts.map(|start| start..end.min(start + LARGEST_BATCH)));
+                let starts = (start..end).step_by(size);
+                chunks.extend(starts.map(|start| start..end.min(start + size)));
             }
         }
         start = end;

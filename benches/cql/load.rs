@@ -18,9 +18,9 @@ use unibatch_benches::{Cost, Rounds};
 
 use crate::{
     Outcome,
-    bench::{Bench, TABLE},
+    bench::Bench,
     memory::{self, megabytes},
-    rows::{row, shuffled},
+    rows::{Row as _, Small, row, shuffled},
     tables::{Bound, grouped, table, targets},
 };
 
@@ -92,10 +92,11 @@ impl Order {
         let mut operations = BufWriter::new(File::create(&files.operations)?);
         let mut rows = BufWriter::new(File::create(&files.rows)?);
         for number in self.numbers(count) {
-            let row = row(number, count, count.div_ceil(EACH));
+            let row: Small = row(number, count, count.div_ceil(EACH));
             let (p, c, name, age) = (row.p, row.c, &row.name, row.age);
             let key = json!({"p": p, "c": c});
-            let operation = json!({"op": "put", "collection": TABLE, "key": key, "doc": row});
+            let operation =
+                json!({"op": "put", "collection": Small::TABLE, "key": key, "doc": row});
             writeln!(operations, "{operation}")?;
             writeln!(rows, "{}", json!({"p": p, "c": c, "name": name, "age": age}))?;
         }
@@ -131,7 +132,7 @@ impl Loader {
             }
             Self::ByHand => {
                 let mut command = Command::new(&loaders.by_hand);
-                command.args([address.to_string(), format!("{keyspace}.{TABLE}")]);
+                command.args([address.to_string(), format!("{keyspace}.{}", Small::TABLE)]);
                 command.arg(&files.operations);
                 command
             }
@@ -141,7 +142,7 @@ impl Loader {
                 let mut command = Command::new(java);
                 command.arg("-cp").arg(loaders.dsbulk.as_ref()?.join("*"));
                 command.args(["com.datastax.oss.dsbulk.runner.DataStaxBulkLoader", "load"]);
-                command.args(["-c", "json", "-k", keyspace, "-t", TABLE]);
+                command.args(["-c", "json", "-k", keyspace, "-t", Small::TABLE]);
                 command.args([
                     "-h",
                     &address.ip().to_string(),
@@ -193,7 +194,7 @@ fn processor_time(process: &str) -> Option<Duration> {
 
 /// Loads a file with each loader in turn, and prints the tables.
 pub(crate) async fn load(
-    bench: &Bench,
+    bench: &Bench<Small>,
     server: &Cassandra,
     loaders: &Loaders,
     count: u32,
@@ -208,7 +209,7 @@ pub(crate) async fn load(
 }
 
 async fn measure(
-    bench: &Bench,
+    bench: &Bench<Small>,
     server: &Cassandra,
     loaders: &Loaders,
     count: u32,

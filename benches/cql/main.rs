@@ -27,7 +27,7 @@ use unibatch_benches::Rounds;
 use crate::{
     bench::Bench,
     load::{Loaders, load},
-    rows::Input,
+    rows::{Input, Row, Small, Wide},
     single::single,
     soak::soak,
     tables::{Measured, targets},
@@ -47,6 +47,9 @@ struct Switches {
     /// Over how many partitions they are spread
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 100_000])]
     partitions: Vec<u32>,
+    /// The same for rows of 14 columns
+    #[arg(long, value_delimiter = ',', default_values_t = [100])]
+    wide_partitions: Vec<u32>,
     /// How often each way is measured
     #[arg(long, default_value_t = 7)]
     rounds: u32,
@@ -96,12 +99,12 @@ fn main() -> Outcome<()> {
 
 fn measure(switches: &Switches, server: &Cassandra, keyspace: &str) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut targets = targets("partitions");
+    let mut targets = targets("partitions, documents");
     let is_part = switches.soak || switches.load.is_some() || !switches.only.is_empty();
     runtime.block_on(async {
         // The deadline is no part of what is measured.
         let options = StoreOptions::new().timeout(Duration::from_secs(600));
-        let bench = Bench::connect(server, keyspace, options).await?;
+        let bench = Bench::<Small>::connect(server, keyspace, options.clone()).await?;
         if switches.soak {
             return soak(&bench, switches.soak_operations, switches.commits).await;
         }
@@ -111,7 +114,11 @@ fn measure(switches: &Switches, server: &Cassandra, keyspace: &str) -> Outcome<(
                 let loaders = Loaders { program, by_hand, dsbulk: switches.dsbulk.clone() };
                 load(&bench, server, &loaders, switches.rows, switches.rounds).await
             }
-            _ => compare(&bench, switches, &mut targets).await,
+            _ => {
+                compare(&bench, switches, &switches.partitions, &mut targets).await?;
+                let bench = Bench::<Wide>::connect(server, keyspace, options).await?;
+                compare(&bench, switches, &switches.wide_partitions, &mut targets).await
+            }
         }
     })?;
     if !is_part {
@@ -125,13 +132,18 @@ fn measure(switches: &Switches, server: &Cassandra, keyspace: &str) -> Outcome<(
 }
 
 /// Runs all ways in turn, round after round.
-async fn compare(bench: &Bench, switches: &Switches, targets: &mut Table) -> Outcome<()> {
+async fn compare<R: Row>(
+    bench: &Bench<R>,
+    switches: &Switches,
+    partitions: &[u32],
+    targets: &mut Table,
+) -> Outcome<()> {
     let is_wanted = |way: &Way| {
         let name = way.name();
         switches.only.is_empty() || switches.only.iter().any(|text| name.contains(text.as_str()))
     };
-    for partitions in &switches.partitions {
-        let input = Input::new(switches.operations.max(1), *partitions)?;
+    for partitions in partitions {
+        let input = Input::<R>::new(switches.operations.max(1), *partitions)?;
         let ways = Way::ALL.into_iter().filter(is_wanted);
         let mut ways: Vec<(Way, Rounds)> = ways.map(|way| (way, Rounds::default())).collect();
         for round in 0..=switches.rounds {
@@ -148,7 +160,12 @@ async fn compare(bench: &Bench, switches: &Switches, targets: &mut Table) -> Out
                 }
             }
         }
-        let measured = Measured { count: switches.operations, partitions: *partitions, ways };
+        let measured = Measured {
+            bytes: input.document_bytes(),
+            count: switches.operations,
+            partitions: *partitions,
+            ways,
+        };
         measured.print();
         measured.add_targets(targets);
     }

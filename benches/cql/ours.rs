@@ -4,34 +4,36 @@ use batch_core::{Batch, BatchExt as _, BatchOptions, Operation, Store as _};
 
 use crate::{
     Outcome,
-    bench::{Bench, TABLE},
+    bench::Bench,
     rows::{Document, Row},
 };
 
 /// A `put` of each row, whose document serde writes.
-pub(crate) async fn put(bench: &Bench, rows: &[Row], results: bool) -> Outcome<()> {
+pub(crate) async fn put<R: Row>(bench: &Bench<R>, rows: &[R], results: bool) -> Outcome<()> {
     let mut batch = bench.store.batch(BatchOptions::new().results(results))?;
     for row in rows {
-        batch.queue(Operation::put(TABLE).at([("p", row.p), ("c", row.c)]).doc(row))?;
+        batch.queue(
+            Operation::put(R::TABLE).at([("p", row.partition()), ("c", row.place())]).doc(row),
+        )?;
     }
     commit(&mut *batch, rows.len()).await
 }
 
 /// A `put` of each document, which is JSON text already.
-pub(crate) async fn put_documents(
-    bench: &Bench,
+pub(crate) async fn put_documents<R: Row>(
+    bench: &Bench<R>,
     documents: &[Document],
     results: bool,
 ) -> Outcome<()> {
     let mut batch = bench.store.batch(BatchOptions::new().results(results))?;
     for Document { p, c, text } in documents {
-        batch.queue(Operation::put(TABLE).at([("p", *p), ("c", *c)]).doc_text(text))?;
+        batch.queue(Operation::put(R::TABLE).at([("p", *p), ("c", *c)]).doc_text(text))?;
     }
     commit(&mut *batch, documents.len()).await
 }
 
 /// A prepared statement of the user's with the values of each row.
-pub(crate) async fn bind(bench: &Bench, rows: &[Row], results: bool) -> Outcome<()> {
+pub(crate) async fn bind<R: Row>(bench: &Bench<R>, rows: &[R], results: bool) -> Outcome<()> {
     let mut batch = bench.store.batch(BatchOptions::new().results(results))?;
     for row in rows {
         batch.queue(bench.bound.bind(row))?;

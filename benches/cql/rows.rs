@@ -1,26 +1,37 @@
-//! What is written: small rows, spread over as many partitions as asked for, in shuffled order.
+//! What is written: rows spread over as many partitions as asked for, in shuffled order.
 
-use std::borrow::Cow;
+mod small;
+mod wide;
 
-use scylla::SerializeRow;
-use serde::{Deserialize, Serialize};
+use scylla::serialize::row::SerializeRow;
+use serde::Serialize;
 
-/// The table's columns, as CQL.
-pub(crate) const COLUMNS: &str = "p bigint, c bigint, name text, age int, PRIMARY KEY (p, c)";
+pub(crate) use small::Small;
+pub(crate) use wide::Wide;
 
-/// A row as a service holds it.
-#[derive(Clone, Debug, Serialize, SerializeRow)]
-#[scylla(flavor = "enforce_order")]
-pub(crate) struct Row {
-    /// The partition; no attribute of the document.
-    #[serde(skip)]
-    pub(crate) p: i64,
-    /// The place in it; no attribute of the document.
-    #[serde(skip)]
-    pub(crate) c: i64,
-    /// Ten characters.
-    pub(crate) name: String,
-    pub(crate) age: i32,
+/// A row as a service holds it; serde writes its document, which is without the key.
+pub(crate) trait Row: Clone + Send + Sync + Serialize + SerializeRow + Partitioned {
+    /// The table's name.
+    const TABLE: &'static str;
+    /// Its columns with their types, after those of the key, which are `p` and `c`.
+    const COLUMNS: &'static [(&'static str, &'static str)];
+
+    /// What code by hand parses a document into. It copies no text unless there is an escape in it.
+    type Read<'a>: Send + Sync + SerializeRow + Partitioned;
+
+    /// The row with a number.
+    fn new(p: i64, c: i64, number: u32) -> Self;
+
+    /// The place in the partition.
+    fn place(&self) -> i64;
+
+    /// Parses a document.
+    fn read(p: i64, c: i64, text: &str) -> serde_json::Result<Self::Read<'_>>;
+}
+
+/// What has a partition.
+pub(crate) trait Partitioned {
+    fn partition(&self) -> i64;
 }
 
 /// A row as a service gets it from others: the key, and the document as JSON text.
@@ -31,75 +42,39 @@ pub(crate) struct Document {
     pub(crate) text: String,
 }
 
-/// What code by hand reads a document into. It copies no text unless there is an escape in it.
-#[derive(Debug, Deserialize)]
-struct Read<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    age: i32,
-}
-
-/// A document that was read, as the driver takes it.
-#[derive(Debug, SerializeRow)]
-#[scylla(flavor = "enforce_order")]
-pub(crate) struct ReadRow<'a> {
-    p: i64,
-    c: i64,
-    name: Cow<'a, str>,
-    age: i32,
-}
-
-/// What has a partition.
-pub(crate) trait Partitioned {
-    fn partition(&self) -> i64;
-}
-
-impl Partitioned for Row {
-    fn partition(&self) -> i64 {
-        self.p
-    }
-}
-
-impl Partitioned for ReadRow<'_> {
-    fn partition(&self) -> i64 {
-        self.p
-    }
-}
-
-impl Document {
-    /// Parses the document.
-    pub(crate) fn read(&self) -> serde_json::Result<ReadRow<'_>> {
-        let Read { name, age } = serde_json::from_str(&self.text)?;
-        Ok(ReadRow { p: self.p, c: self.c, name, age })
-    }
-}
-
 /// One workload, in each of the shapes that programs have it in.
 #[derive(Debug)]
-pub(crate) struct Input {
+pub(crate) struct Input<R> {
     /// In order of arrival, which is no order.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<R>,
     /// The same, sorted by partition.
-    pub(crate) sorted: Vec<Row>,
+    pub(crate) sorted: Vec<R>,
     /// The same as `rows`.
     pub(crate) documents: Vec<Document>,
 }
 
-impl Input {
+impl<R: Row> Input<R> {
     /// So many rows over so many partitions, the same in every run.
     pub(crate) fn new(count: u32, partitions: u32) -> serde_json::Result<Self> {
-        let rows: Vec<Row> = shuffled(count).map(|number| row(number, count, partitions)).collect();
+        let rows: Vec<R> = shuffled(count).map(|number| row(number, count, partitions)).collect();
         let mut sorted = rows.clone();
-        sorted.sort_unstable_by_key(Row::partition);
-        let documents = rows
-            .iter()
-            .map(|row| Ok(Document { p: row.p, c: row.c, text: serde_json::to_string(row)? }));
+        sorted.sort_unstable_by_key(R::partition);
+        let documents = rows.iter().map(|row| {
+            let text = serde_json::to_string(row)?;
+            Ok(Document { p: row.partition(), c: row.place(), text })
+        });
         let documents = documents.collect::<serde_json::Result<_>>()?;
         Ok(Self { rows, sorted, documents })
     }
 
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The bytes of a document, on average.
+    pub(crate) fn document_bytes(&self) -> usize {
+        let bytes: usize = self.documents.iter().map(|document| document.text.len()).sum();
+        bytes / self.documents.len().max(1)
     }
 }
 
@@ -112,12 +87,7 @@ pub(crate) fn shuffled(count: u32) -> impl Iterator<Item = u32> {
 }
 
 /// The row with a number: neighbours in number are neighbours in a partition.
-pub(crate) fn row(number: u32, count: u32, partitions: u32) -> Row {
+pub(crate) fn row<R: Row>(number: u32, count: u32, partitions: u32) -> R {
     let each = count.div_ceil(partitions.max(1)).max(1);
-    Row {
-        p: (number / each).into(),
-        c: number.into(),
-        name: format!("Abby{number:06}"),
-        age: i32::try_from(18 + number % 80).unwrap_or(i32::MAX),
-    }
+    R::new((number / each).into(), number.into(), number)
 }

@@ -10,8 +10,8 @@ use unibatch_benches::{Clock, Rounds};
 
 use crate::{
     Outcome,
-    bench::{Bench, TABLE},
-    rows::{Row, row},
+    bench::Bench,
+    rows::{Row as _, Small, row},
     tables::{Bound, table},
 };
 
@@ -37,14 +37,14 @@ impl Call {
         }
     }
 
-    async fn make(self, bench: &Bench, row: &Row) -> Outcome<()> {
+    async fn make(self, bench: &Bench<Small>, row: &Small) -> Outcome<()> {
         let operation = match self {
             Self::Bare => {
                 bench.session.execute_unpaged(&bench.insert, row).await?;
                 return Ok(());
             }
             Self::Bind => bench.bound.bind(row),
-            Self::Put => Operation::put(TABLE).at([("p", row.p), ("c", row.c)]).doc(row),
+            Self::Put => Operation::put(Small::TABLE).at([("p", row.p), ("c", row.c)]).doc(row),
         };
         let mut batch = bench.store.batch(BatchOptions::new())?;
         let job = batch.queue(operation)?;
@@ -59,7 +59,7 @@ impl Call {
 pub(crate) fn single(server: &Cassandra, keyspace: &str, targets: &mut Table) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let measured = runtime.block_on(async {
-        let bench = Arc::new(Bench::connect(server, keyspace, StoreOptions::new()).await?);
+        let bench = Arc::new(Bench::<Small>::connect(server, keyspace, StoreOptions::new()).await?);
         bench.empty().await?;
         let mut calls = Call::ALL.map(|call| (call, Rounds::default()));
         for block in 0..=BLOCKS {

@@ -7,9 +7,9 @@ use unibatch_benches::Clock;
 
 use crate::{
     Outcome,
-    bench::{Bench, TABLE},
+    bench::Bench,
     memory::{self, megabytes},
-    rows::{row, shuffled},
+    rows::{Row as _, Small, row, shuffled},
     tables::{grouped, table},
 };
 
@@ -24,7 +24,7 @@ const GROWTH: isize = 1 << 20;
 ///
 /// # Errors
 /// Rows that are missing, and memory that grows.
-pub(crate) async fn soak(bench: &Bench, operations: u32, commits: u32) -> Outcome<()> {
+pub(crate) async fn soak(bench: &Bench<Small>, operations: u32, commits: u32) -> Outcome<()> {
     let mut rows = table(
         [
             "commit",
@@ -50,8 +50,8 @@ pub(crate) async fn soak(bench: &Bench, operations: u32, commits: u32) -> Outcom
         let mut batch = bench.store.batch(BatchOptions::new())?;
         let mut text = 0;
         for place in shuffled(operations) {
-            let row = row(place, operations, operations.div_ceil(EACH));
-            let put = Operation::put(TABLE).at([("p", row.p), ("c", row.c)]).doc(&row);
+            let row: Small = row(place, operations, operations.div_ceil(EACH));
+            let put = Operation::put(Small::TABLE).at([("p", row.p), ("c", row.c)]).doc(&row);
             text += isize::try_from(put.size())?;
             batch.queue(put)?;
         }

@@ -6,11 +6,13 @@ use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
 use unibatch_benches::{Cost, Rounds};
 
-use crate::ways::Way;
+use crate::ways::{SIZES, Way};
 
 /// What was measured of one input, in the order of [`Way::ALL`].
 #[derive(Debug)]
 pub(crate) struct Measured {
+    /// The bytes of a document, on average.
+    pub(crate) bytes: usize,
     pub(crate) count: u32,
     pub(crate) partitions: u32,
     pub(crate) ways: Vec<(Way, Rounds)>,
@@ -88,7 +90,10 @@ impl Measured {
             ]);
         }
         let (count, partitions) = (grouped(self.count), grouped(self.partitions));
-        println!("\n{count} operations over {partitions} partitions.\n\n{rows}");
+        println!(
+            "\n{count} documents of {} bytes over {partitions} partitions.\n\n{rows}",
+            self.bytes
+        );
     }
 
     fn nanos_each(&self, time: Duration) -> f64 {
@@ -97,32 +102,32 @@ impl Measured {
 
     /// Adds what is aimed at to the targets.
     pub(crate) fn add_targets(&self, table: &mut Table) {
-        let on = grouped(self.partitions);
+        let on = format!("{}, of {} bytes", grouped(self.partitions), self.bytes);
         for way in Way::ALL {
-            let best = match way {
+            let by_hand: fn(usize) -> Way = match way {
                 Way::Put { .. } | Way::Bind { .. } => Way::Grouped,
                 Way::PutDocuments { .. } => Way::GroupedDocuments,
                 _ => continue,
             };
-            let (Some(own), Some(best)) = (self.least(way), self.least(best)) else { continue };
-            let name = way.name();
-            let over = ratio(own.wall, best.wall);
-            Bound::Most(1.05, "×").row(
-                table,
-                &on,
-                &format!("{name}: wall over the best by hand"),
-                over,
-            );
-            let over = ratio(own.cpu, best.cpu);
-            Bound::Most(1.15, "×").row(
-                table,
-                &on,
-                &format!("{name}: CPU over the best by hand"),
-                over,
-            );
-            if let (Way::Bind { .. }, Some(calls)) = (way, self.least(Way::Sorted)) {
+            let Some(own) = self.least(way) else { continue };
+            for (size, best) in SIZES.map(|size| (size, self.least(by_hand(size)))) {
+                let Some(best) = best else { continue };
+                let beside = format!("over that by hand in batches of {size}");
+                for (what, own, best, most) in
+                    [("wall", own.wall, best.wall, 1.05), ("CPU", own.cpu, best.cpu, 1.15)]
+                {
+                    let what = format!("{}: {what} {beside}", way.name());
+                    Bound::Most(most, "×").row(table, &on, &what, ratio(own, best));
+                }
+            }
+            if !matches!(way, Way::Bind { .. }) {
+                continue;
+            }
+            for (size, calls) in SIZES.map(|size| (size, self.least(Way::Sorted(size)))) {
+                let Some(calls) = calls else { continue };
                 let over = self.nanos_each(own.cpu) - self.nanos_each(calls.cpu);
-                let what = format!("{name}: CPU an operation over the driver's calls alone");
+                let what =
+                    format!("{}: CPU an operation over the driver's calls of {size}", way.name());
                 Bound::Most(250.0, "ns").row(table, &on, &what, over);
             }
         }

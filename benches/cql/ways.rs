@@ -2,7 +2,12 @@
 
 use unibatch_benches::{Clock, Cost};
 
-use crate::{Outcome, bench::Bench, by_hand, ours, rows::Input};
+use crate::{
+    Outcome,
+    bench::Bench,
+    by_hand, ours,
+    rows::{Input, Row},
+};
 
 /// A way of writing all rows of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,12 +15,12 @@ pub(crate) enum Way {
     OneAtATime,
     Singles,
     AsTheyCome(usize),
-    /// The best by hand.
-    Grouped,
+    /// The best by hand, with batches of so many.
+    Grouped(usize),
     /// The same from JSON text.
-    GroupedDocuments,
+    GroupedDocuments(usize),
     /// The same from rows that are sorted already.
-    Sorted,
+    Sorted(usize),
     Put {
         results: bool,
     },
@@ -27,18 +32,25 @@ pub(crate) enum Way {
     },
 }
 
+/// The sizes of batches by hand: what users are told to take, and what unibatch was measured to be
+/// best with.
+pub(crate) const SIZES: [usize; 2] = [100, 500];
+
 /// One at a time is slow: so many rows stand for all.
 const SAMPLE: usize = 2000;
 
 impl Way {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::OneAtATime,
         Self::Singles,
         Self::AsTheyCome(20),
         Self::AsTheyCome(100),
-        Self::Sorted,
-        Self::Grouped,
-        Self::GroupedDocuments,
+        Self::Sorted(SIZES[0]),
+        Self::Sorted(SIZES[1]),
+        Self::Grouped(SIZES[0]),
+        Self::Grouped(SIZES[1]),
+        Self::GroupedDocuments(SIZES[0]),
+        Self::GroupedDocuments(SIZES[1]),
         Self::Put { results: true },
         Self::Put { results: false },
         Self::PutDocuments { results: true },
@@ -53,9 +65,9 @@ impl Way {
             Self::OneAtATime => "one insert awaited at a time (from 2,000)".to_owned(),
             Self::Singles => "single inserts, 256 in flight".to_owned(),
             Self::AsTheyCome(size) => format!("batches of {size} in order of arrival"),
-            Self::Sorted => "driver's batch calls alone, rows grouped before".to_owned(),
-            Self::Grouped => "best by hand, from structs".to_owned(),
-            Self::GroupedDocuments => "best by hand, from JSON text".to_owned(),
+            Self::Sorted(size) => format!("driver's calls alone, batches of {size}"),
+            Self::Grouped(size) => format!("by hand in batches of {size}, from structs"),
+            Self::GroupedDocuments(size) => format!("by hand in batches of {size}, from JSON text"),
             Self::Put { results } => format!("unibatch `put`, from structs{}", quiet(results)),
             Self::PutDocuments { results } => {
                 format!("unibatch `put`, from JSON text{}", quiet(results))
@@ -65,7 +77,7 @@ impl Way {
     }
 
     /// The rows that it writes.
-    pub(crate) fn count(self, input: &Input) -> usize {
+    pub(crate) fn count<R: Row>(self, input: &Input<R>) -> usize {
         match self {
             Self::OneAtATime => input.len().min(SAMPLE),
             _ => input.len(),
@@ -73,11 +85,11 @@ impl Way {
     }
 
     /// Writes all rows, and says what that took.
-    pub(crate) async fn run(self, bench: &Bench, input: &Input) -> Outcome<Cost> {
+    pub(crate) async fn run<R: Row>(self, bench: &Bench<R>, input: &Input<R>) -> Outcome<Cost> {
         let Input { rows, sorted, documents, .. } = input;
         let count = self.count(input);
         // The one that sorts in place gets rows of its own.
-        let own = if self == Self::Grouped { rows.clone() } else { Vec::new() };
+        let own = if matches!(self, Self::Grouped(_)) { rows.clone() } else { Vec::new() };
         let clock = Clock::start();
         match self {
             Self::OneAtATime => {
@@ -85,9 +97,11 @@ impl Way {
             }
             Self::Singles => by_hand::singles(bench, rows).await?,
             Self::AsTheyCome(size) => by_hand::as_they_come(bench, rows, size).await?,
-            Self::Grouped => by_hand::grouped(bench, own).await?,
-            Self::GroupedDocuments => by_hand::grouped_documents(bench, documents).await?,
-            Self::Sorted => by_hand::sorted(bench, sorted).await?,
+            Self::Grouped(size) => by_hand::grouped(bench, own, size).await?,
+            Self::GroupedDocuments(size) => {
+                by_hand::grouped_documents(bench, documents, size).await?
+            }
+            Self::Sorted(size) => by_hand::sorted(bench, sorted, size).await?,
             Self::Put { results } => ours::put(bench, rows, results).await?,
             Self::PutDocuments { results } => {
                 ours::put_documents(bench, documents, results).await?;
