@@ -280,7 +280,10 @@ impl Commit {
                 self.ready.push_back(lane);
                 Ok(())
             }
-            Attempted::Rerouted(Ok(routes)) => self.take_routes(lane, &unit, routes).await,
+            // Boxed like all that is rare, so that a commit's future stays small.
+            Attempted::Rerouted(Ok(routes)) => {
+                Box::pin(self.take_routes(lane, &unit, routes)).await
+            }
             Attempted::Rerouted(Err(error)) => {
                 let all = unit.operations.iter().copied();
                 if error.is_transient() && error.is_retry_safe() {
@@ -331,7 +334,21 @@ impl Commit {
         }
         let judgement = self.judge(&unit, answers, result);
         judgement.record(&span);
+        Box::pin(self.take_judgement(lane, unit, judgement, number, sent, was_begun)).await
+    }
+
+    /// Takes in the answers of a chunk of which not all is applied.
+    async fn take_judgement(
+        &mut self,
+        lane: Lane,
+        unit: Unit,
+        judgement: Judgement,
+        number: u32,
+        sent: bool,
+        was_begun: bool,
+    ) -> Result<()> {
         let Judgement { settle, cut, mut retry, stale, divisible, of_chunk } = judgement;
+        let learned = &self.work.shared.learned;
         let too_large = divisible.as_ref().is_some_and(|error| error.kind() == ErrorKind::TooLarge);
         if too_large {
             // What was refused before the rest was sent did not count to the size.

@@ -127,6 +127,11 @@ pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
     if let [route] = &*routes.routes {
         return cut_one(route, routes);
     }
+    // Boxed, so that the future of a commit of one operation stays small.
+    Box::pin(cut_many(routes, limits)).await
+}
+
+async fn cut_many(routes: &Routes, limits: &Limits<'_>) -> Cut {
     let (repeated, folded_bytes) = find_repeated(routes).await;
     let bonds = Bonds::among(routes, &repeated).await;
     let mut marks = Bound::default();
