@@ -144,7 +144,8 @@ async fn compare<R: Row>(
     };
     for partitions in partitions {
         let input = Input::<R>::new(switches.operations.max(1), *partitions)?;
-        let ways = Way::ALL.into_iter().filter(is_wanted);
+        let is_taken = |way: &Way| way.is_taken(&input, *partitions);
+        let ways = Way::ALL.into_iter().filter(is_wanted).filter(is_taken);
         let mut ways: Vec<(Way, Rounds)> = ways.map(|way| (way, Rounds::default())).collect();
         for round in 0..=switches.rounds {
             eprintln!("{partitions} partitions, round {round} of {} …", switches.rounds);

@@ -36,6 +36,9 @@ pub(crate) enum Way {
 /// best with.
 pub(crate) const SIZES: [usize; 2] = [100, 500];
 
+/// The bytes above which the server refuses a batch of several partitions, unless configured otherwise.
+const REFUSED_BYTES: usize = 50 << 10;
+
 /// One at a time is slow: so many rows stand for all.
 const SAMPLE: usize = 2000;
 
@@ -73,6 +76,16 @@ impl Way {
                 format!("unibatch `put`, from JSON text{}", quiet(results))
             }
             Self::Bind { results } => format!("unibatch `bind`, from structs{}", quiet(results)),
+        }
+    }
+
+    /// Whether the server takes it, as far as the documents alone tell.
+    pub(crate) fn is_taken<R: Row>(self, input: &Input<R>, partitions: u32) -> bool {
+        match self {
+            Self::AsTheyCome(size) => {
+                partitions == 1 || size * input.document_bytes() <= REFUSED_BYTES
+            }
+            _ => true,
         }
     }
 
