@@ -21,6 +21,7 @@ use crate::{
     native::Native,
     row::{CellRef, Row},
     schema::{Form, Known, Using},
+    statement::WireRow,
     way::Way,
 };
 
@@ -181,7 +182,7 @@ impl CqlBackend {
         for place in 0..chunk.len() {
             match Direct::of(chunk, place) {
                 Some(direct) if (direct.number, direct.shape) == (number, shape) => {
-                    rows.push((direct.key, direct.cells));
+                    rows.push(WireRow { cells: direct.cells });
                 }
                 // Several statements in one chunk are seldom enough.
                 _ => return Ok(false),
@@ -202,15 +203,14 @@ impl CqlBackend {
             Destination::Native(native) => (native.statement(), native.writes_lists()),
         };
         let timestamp = chunk.timestamp(0).saturating_add(super::later(chunk, has_lists)?);
-        for key in rows.iter().filter_map(|(key, _)| *key) {
+        for key in (0..chunk.len()).filter_map(|place| Direct::of(chunk, place)?.key) {
             self.guard.plain(key, timestamp);
         }
         let id = (number, shape as u8);
         let mut request = Request::new(kind, 0);
         request.statements = self.repeated.take(id, statement, rows.len());
         request.timestamp = (kind != Kind::Counter).then_some(timestamp);
-        let cells: Vec<&[u8]> = rows.into_iter().map(|(_, cells)| cells).collect();
-        let (result, list) = self.execute_rows(request, &cells, chunk, answers).await;
+        let (result, list) = self.execute_rows(request, &rows, chunk, answers).await;
         self.repeated.give_back(id, list);
         result?;
         answers.all_applied();

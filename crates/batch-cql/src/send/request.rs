@@ -83,8 +83,8 @@ impl CqlBackend {
         answers: &mut Answers,
     ) -> Result<Option<QueryResult>> {
         let cells = request.cells.iter().map(|cells| bytes.get(cells.clone()).unwrap_or_default());
-        let cells: Vec<&[u8]> = cells.collect();
-        self.execute_rows(request, &cells, chunk, answers).await.0
+        let rows: Vec<WireRow<'_>> = cells.map(|cells| WireRow { cells }).collect();
+        self.execute_rows(request, &rows, chunk, answers).await.0
     }
 
     /// Whether a node is connected, as far as the driver has noticed.
@@ -97,15 +97,15 @@ impl CqlBackend {
     pub(super) async fn execute_rows(
         &self,
         mut request: Request,
-        cells: &[&[u8]],
+        rows: &[WireRow<'_>],
         chunk: &Chunk<'_>,
         answers: &mut Answers,
     ) -> (Result<Option<QueryResult>>, Vec<BatchStatement>) {
-        if cells.is_empty() {
+        if rows.is_empty() {
             return (Ok(None), request.statements);
         }
-        let values: usize = cells.iter().map(|cells| cells.len()).sum();
-        let size = BATCH_OVERHEAD + cells.len() * STATEMENT_OVERHEAD + values;
+        let values: usize = rows.iter().map(|row| row.cells.len()).sum();
+        let size = BATCH_OVERHEAD + rows.len() * STATEMENT_OVERHEAD + values;
         let limit = self.server.limits.frame_bytes;
         if size > limit {
             // Sent all the same, it would take the neighbours on its connection with it.
@@ -125,7 +125,6 @@ impl CqlBackend {
             );
             return (Err(error.transient()), request.statements);
         }
-        let rows: Vec<WireRow<'_>> = cells.iter().map(|cells| WireRow { cells }).collect();
         let limit = chunk.deadline().saturating_duration_since(Instant::now());
         let limit = Some(limit.saturating_add(LONGER_THAN_THE_COMMIT));
         let conditional = request.kind == Kind::Conditional;
@@ -151,7 +150,7 @@ impl CqlBackend {
             batch.set_request_timeout(limit);
             batch.set_tracing(self.tracing);
             chunk.sent();
-            let result = self.session.batch(&batch, &rows).await;
+            let result = self.session.batch(&batch, rows).await;
             request.statements = batch.statements;
             result
         };
