@@ -41,7 +41,7 @@ impl<R: Row> Bench<R> {
     ) -> Outcome<Self> {
         let session = Arc::new(server.session().await?);
         make_keyspace(&session, keyspace, 1).await?;
-        let (table, names) = (R::TABLE, R::COLUMNS.iter().map(|(name, _)| *name));
+        let table = R::TABLE;
         let columns: Vec<String> =
             R::COLUMNS.iter().map(|(name, typ)| format!("{name} {typ}")).collect();
         let columns = columns.join(", ");
@@ -50,6 +50,7 @@ impl<R: Row> Bench<R> {
         );
         execute(&session, text).await?;
         let store = CqlStore::from_session(Arc::clone(&session), Some(keyspace), options).await?;
+        let names = R::COLUMNS.iter().map(|(name, _)| *name);
         let names: Vec<&str> = ["p", "c"].into_iter().chain(names).collect();
         let markers = vec!["?"; names.len()].join(", ");
         let names = names.join(", ");

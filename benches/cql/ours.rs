@@ -8,13 +8,16 @@ use crate::{
     rows::{Document, Row},
 };
 
+/// A `put` of a row.
+pub(crate) fn put_of<R: Row>(row: &R) -> Operation {
+    Operation::put(R::TABLE).at([("p", row.partition()), ("c", row.place())]).doc(row)
+}
+
 /// A `put` of each row, whose document serde writes.
 pub(crate) async fn put<R: Row>(bench: &Bench<R>, rows: &[R], results: bool) -> Outcome<()> {
     let mut batch = bench.store.batch(BatchOptions::new().results(results))?;
     for row in rows {
-        batch.queue(
-            Operation::put(R::TABLE).at([("p", row.partition()), ("c", row.place())]).doc(row),
-        )?;
+        batch.queue(put_of(row))?;
     }
     commit(&mut *batch, rows.len()).await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use batch_core::{BatchExt as _, BatchOptions, Operation, Store as _, StoreOptions};
+use batch_core::{BatchExt as _, BatchOptions, Store as _, StoreOptions};
 use comfy_table::Table;
 use integration_tests::Cassandra;
 
@@ -11,7 +11,8 @@ use unibatch_benches::{Clock, Rounds};
 use crate::{
     Outcome,
     bench::Bench,
-    rows::{Row as _, Small, row},
+    ours::put_of,
+    rows::{Small, row},
     tables::{Bound, table},
 };
 
@@ -44,7 +45,7 @@ impl Call {
                 return Ok(());
             }
             Self::Bind => bench.bound.bind(row),
-            Self::Put => Operation::put(Small::TABLE).at([("p", row.p), ("c", row.c)]).doc(row),
+            Self::Put => put_of(row),
         };
         let mut batch = bench.store.batch(BatchOptions::new())?;
         let job = batch.queue(operation)?;

@@ -1,6 +1,6 @@
 //! Many large commits after one another: what the process holds must not grow.
 
-use batch_core::{BatchExt as _, BatchOptions, Operation, Store as _};
+use batch_core::{BatchExt as _, BatchOptions, Store as _};
 use unibatch_benches::Meter;
 
 use unibatch_benches::Clock;
@@ -9,7 +9,8 @@ use crate::{
     Outcome,
     bench::Bench,
     memory::{self, megabytes},
-    rows::{Row as _, Small, row, shuffled},
+    ours::put_of,
+    rows::{Small, row, shuffled},
     tables::{grouped, table},
 };
 
@@ -51,7 +52,7 @@ pub(crate) async fn soak(bench: &Bench<Small>, operations: u32, commits: u32) ->
         let mut text = 0;
         for place in shuffled(operations) {
             let row: Small = row(place, operations, operations.div_ceil(EACH));
-            let put = Operation::put(Small::TABLE).at([("p", row.p), ("c", row.c)]).doc(&row);
+            let put = put_of(&row);
             text += isize::try_from(put.size())?;
             batch.queue(put)?;
         }

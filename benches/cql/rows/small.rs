@@ -22,19 +22,15 @@ pub(crate) struct Small {
     pub(crate) age: i32,
 }
 
-#[derive(Debug, Deserialize)]
-struct Document<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    age: i32,
-}
-
-/// A document that was read, as the driver takes it.
-#[derive(Debug, SerializeRow)]
+/// The same, read from a document, as the driver takes it.
+#[derive(Debug, Deserialize, SerializeRow)]
 #[scylla(flavor = "enforce_order")]
 pub(crate) struct ReadSmall<'a> {
+    #[serde(skip)]
     p: i64,
+    #[serde(skip)]
     c: i64,
+    #[serde(borrow)]
     name: Cow<'a, str>,
     age: i32,
 }
@@ -55,8 +51,7 @@ impl Row for Small {
     }
 
     fn read(p: i64, c: i64, text: &str) -> serde_json::Result<Self::Read<'_>> {
-        let Document { name, age } = serde_json::from_str(text)?;
-        Ok(ReadSmall { p, c, name, age })
+        Ok(ReadSmall { p, c, ..serde_json::from_str(text)? })
     }
 }
 

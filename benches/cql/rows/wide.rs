@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use scylla::{SerializeRow, value::CqlTimestamp};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Partitioned, Row};
 
@@ -34,50 +34,35 @@ pub(crate) struct Wide {
     limits: HashMap<String, i32>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Document<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    email: Cow<'a, str>,
-    #[serde(borrow)]
-    street: Cow<'a, str>,
-    #[serde(borrow)]
-    city: Cow<'a, str>,
-    #[serde(borrow)]
-    country: Cow<'a, str>,
-    #[serde(borrow)]
-    phone: Cow<'a, str>,
-    #[serde(borrow)]
-    note: Cow<'a, str>,
-    age: i32,
-    visits: i64,
-    score: f64,
-    active: bool,
-    seen: i64,
-    // Serde borrows no text inside a list or a map of `Cow`.
-    tags: Vec<String>,
-    limits: HashMap<String, i32>,
-}
-
-/// A document that was read, as the driver takes it.
-#[derive(Debug, SerializeRow)]
+/// The same, read from a document, as the driver takes it.
+#[derive(Debug, Deserialize, SerializeRow)]
 #[scylla(flavor = "enforce_order")]
 pub(crate) struct ReadWide<'a> {
+    #[serde(skip)]
     p: i64,
+    #[serde(skip)]
     c: i64,
+    #[serde(borrow)]
     name: Cow<'a, str>,
+    #[serde(borrow)]
     email: Cow<'a, str>,
+    #[serde(borrow)]
     street: Cow<'a, str>,
+    #[serde(borrow)]
     city: Cow<'a, str>,
+    #[serde(borrow)]
     country: Cow<'a, str>,
+    #[serde(borrow)]
     phone: Cow<'a, str>,
+    #[serde(borrow)]
     note: Cow<'a, str>,
     age: i32,
     visits: i64,
     score: f64,
     active: bool,
+    #[serde(deserialize_with = "timestamp")]
     seen: CqlTimestamp,
+    // Serde borrows no text inside a list or a map of `Cow`.
     tags: Vec<String>,
     limits: HashMap<String, i32>,
 }
@@ -132,25 +117,7 @@ impl Row for Wide {
     }
 
     fn read(p: i64, c: i64, text: &str) -> serde_json::Result<Self::Read<'_>> {
-        let read: Document<'_> = serde_json::from_str(text)?;
-        Ok(ReadWide {
-            p,
-            c,
-            name: read.name,
-            email: read.email,
-            street: read.street,
-            city: read.city,
-            country: read.country,
-            phone: read.phone,
-            note: read.note,
-            age: read.age,
-            visits: read.visits,
-            score: read.score,
-            active: read.active,
-            seen: CqlTimestamp(read.seen),
-            tags: read.tags,
-            limits: read.limits,
-        })
+        Ok(ReadWide { p, c, ..serde_json::from_str(text)? })
     }
 }
 
@@ -169,4 +136,9 @@ impl Partitioned for ReadWide<'_> {
 /// A timestamp as JSON has it for the server: a number of milliseconds.
 fn millis<S: Serializer>(timestamp: &CqlTimestamp, serializer: S) -> Result<S::Ok, S::Error> {
     timestamp.0.serialize(serializer)
+}
+
+/// The same, read.
+fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CqlTimestamp, D::Error> {
+    i64::deserialize(deserializer).map(CqlTimestamp)
 }
