@@ -37,8 +37,8 @@ impl Keeper {
 
     /// Whether there was room for what it kept of an operation.
     fn has_room(&self, index: u32) -> bool {
-        let before = (0..index).filter(|index| is_kept(*index)).count();
-        self.size <= FEWEST || (before + 1) * self.size <= ROOM
+        let so_far = || (0..=index).filter(|index| is_kept(*index)).count();
+        self.size <= FEWEST || so_far() * self.size <= ROOM
     }
 }
 
