@@ -57,10 +57,12 @@ pub(crate) async fn accept(
                 let number = server.next_connection();
                 connections.spawn(serve(socket, number, Arc::clone(&server), tls.clone()));
             }
-            Ok(refused) = &mut refusing, if listener.is_some() => {
+            refused = &mut refusing, if listener.is_some() => {
                 listener = None;
-                // Who asked may not wait.
-                let _ = refused.send(());
+                // Who asked may not wait; who goes away without asking ends all of this.
+                if let Ok(refused) = refused {
+                    let _ = refused.send(());
+                }
             }
             Some(_) = connections.join_next() => {}
         }
