@@ -25,31 +25,33 @@ async fn each_verb_has_its_meaning(world: Arc<World>) -> Result<()> {
         .place(&["CREATE TABLE k.verbs (p text, c int, name text, age int, tags list<text>, \
             marks map<text, int>, nick frozen<set<text>>, PRIMARY KEY (p, c))"])
         .await?;
-    let key = json!({"p": "p", "c": 1});
     let old =
         json!({"name": "old", "age": 1, "tags": ["a", "b"], "marks": {"m": 1}, "nick": ["n"]});
     let given = json!({"name": "new", "tags": ["c"], "marks": {"k": 2}, "age": null});
     let whole = json!({"name": "new", "tags": ["c"], "marks": {"k": 2}});
     let mixed = json!({"name": "new", "tags": ["c"], "marks": {"k": 2}, "nick": ["n"]});
-    let row = |document: &Value| Some(merged(document, &key));
     let mut wrongs = Wrongs::default();
-    for (op, is_there, ended, left) in [
-        ("insert", false, "applied", row(&whole)),
-        ("insert", true, "AlreadyExists", row(&old)),
-        ("put", false, "applied", row(&whole)),
-        ("put", true, "applied", row(&whole)),
-        ("upsert", false, "applied", row(&whole)),
-        ("upsert", true, "applied", row(&mixed)),
+    for (number, (op, is_there, ended, left)) in [
+        ("insert", false, "applied", Some(&whole)),
+        ("insert", true, "AlreadyExists", Some(&old)),
+        ("put", false, "applied", Some(&whole)),
+        ("put", true, "applied", Some(&whole)),
+        ("upsert", false, "applied", Some(&whole)),
+        ("upsert", true, "applied", Some(&mixed)),
         ("replace", false, "NotFound", None),
-        ("replace", true, "applied", row(&whole)),
+        ("replace", true, "applied", Some(&whole)),
         ("update", false, "NotFound", None),
-        ("update", true, "applied", row(&mixed)),
+        ("update", true, "applied", Some(&mixed)),
         ("delete", false, "applied", None),
         ("delete", true, "applied", None),
         ("delete_existing", false, "NotFound", None),
         ("delete_existing", true, "applied", None),
-    ] {
-        place.run("DELETE FROM k.verbs WHERE p = 'p' AND c = 1").await?;
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = json!({"p": "p", "c": number});
+        let left = left.map(|document| merged(document, &key));
         if is_there {
             let insert = json!({"op": "put", "collection": "verbs", "key": key, "doc": old});
             same("start", &"applied".to_owned(), &place.end(insert).await?)?;
@@ -60,7 +62,7 @@ async fn each_verb_has_its_meaning(world: Arc<World>) -> Result<()> {
         }
         let part = format!("{op} where it {}", if is_there { "is" } else { "is not" });
         wrongs.note(&part, same("end", &ended.to_owned(), &place.end(form).await?));
-        let found = place.rows("* FROM k.verbs").await?;
+        let found = place.rows(&format!("* FROM k.verbs WHERE p = 'p' AND c = {number}")).await?;
         wrongs.note(&part, same("rows", &Vec::from_iter(left.clone()), &found));
         wrongs.note(&part, same("read", &left, &place.get("verbs", &key).await?));
     }
@@ -79,21 +81,20 @@ async fn null_and_absent_read_the_same(world: Arc<World>) -> Result<()> {
         ])
         .await?;
     let mut wrongs = Wrongs::default();
+    let mut id = 0;
     for op in ["put", "insert", "upsert", "replace", "update"] {
         for text in SAME {
-            place.run("DELETE FROM k.nulls WHERE id = 1").await?;
+            id += 1;
+            let row = json!({"id": id});
             if op == "replace" || op == "update" {
-                place.run("INSERT INTO k.nulls (id) VALUES (1)").await?;
+                place.run(&format!("INSERT INTO k.nulls (id) VALUES ({id})")).await?;
             }
             let doc: Value = serde_json::from_str(text)?;
-            let form = json!({"op": op, "collection": "nulls", "key": {"id": 1}, "doc": doc});
+            let form = json!({"op": op, "collection": "nulls", "key": row, "doc": doc});
             let part = format!("{op} {text}");
             wrongs.note(&part, same("end", &"applied".to_owned(), &place.end(form).await?));
-            let row = json!({"id": 1});
-            wrongs.note(
-                &part,
-                same("rows", &vec![row.clone()], &place.rows("* FROM k.nulls").await?),
-            );
+            let found = place.rows(&format!("* FROM k.nulls WHERE id = {id}")).await?;
+            wrongs.note(&part, same("rows", &vec![row.clone()], &found));
             let read = place.get("nulls", &row).await?;
             wrongs.note(&part, same("read", &Some(row), &read));
         }

@@ -117,10 +117,28 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Has the bare driver carry out a statement, in which ` k.` stands for the keyspace.
+    /// Has the bare driver carry out a statement, in which ` k.` stands for the keyspace. The
+    /// server stamps it by the millisecond, so what the store does before or after it is done in
+    /// other ones.
     pub(crate) async fn run(&self, statement: &str) -> Result<()> {
+        self.pass_milliseconds().await?;
         execute(&self.session, in_keyspace(statement, &self.keyspace)).await?;
+        self.pass_milliseconds().await
+    }
+
+    /// Waits until the server's clock is two milliseconds further.
+    async fn pass_milliseconds(&self) -> Result<()> {
+        let begun = self.server_time().await?;
+        while self.server_time().await? < begun + 2 {}
         Ok(())
+    }
+
+    /// In milliseconds.
+    async fn server_time(&self) -> Result<i64> {
+        let select = "SELECT toUnixTimestamp(now()) FROM system.local".to_owned();
+        let rows = execute(&self.session, select).await?.into_rows_result()?;
+        let (time,) = rows.single_row::<(i64,)>()?;
+        Ok(time)
     }
 
     /// What the bare driver reads with `SELECT JSON …`, sorted, null columns left out.
