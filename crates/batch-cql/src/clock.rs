@@ -4,11 +4,17 @@
 //! come before or after it must be stamped by the same clock, so the difference between the two
 //! clocks is measured, and measured again while the store is in use, because clocks drift.
 //!
-//! Every node has a clock of its own: what is measured is the one that answered soonest. Nodes
-//! whose clocks differ by more than the guard break the order between conditions and plain
-//! writes, as they break every timestamp in the cluster; they are kept together by NTP.
+//! Each answer bounds the difference from both sides: the server told its time after it was asked
+//! and before it was heard. The likeliest of what all answers allow is taken. That matters beyond
+//! the guard: other clients let the server stamp what they write, and a commit that follows such a
+//! write, or is followed by one, is to have its place.
+//!
+//! Every node has a clock of its own. Nodes whose clocks differ by more than the guard break the
+//! order between conditions and plain writes, as they break every timestamp in the cluster; they
+//! are kept together by NTP.
 
 use std::{
+    ops::RangeInclusive,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -21,8 +27,16 @@ use scylla::{client::session::Session, statement::Statement, value::CqlTimeuuid}
 
 use crate::errors;
 
-/// Each is one round trip; the quickest one counts.
-const SAMPLES: usize = 5;
+/// Each is one round trip, and narrows the bounds.
+const SAMPLES: RangeInclusive<usize> = 5..=20;
+/// After this time the fewest samples are enough: where the way is long, its delays decide.
+const LONG: Duration = Duration::from_millis(100);
+/// Bounds that are no further apart than this and the quickest round trip are near enough.
+const NEAR: i64 = MILLISECOND / 5;
+/// What Cassandra tells is the millisecond, and a count of those that were told within it.
+const MILLISECOND: i64 = 1000;
+/// Nobody is told so many times within a millisecond.
+const MOST_COUNTED: i64 = 100;
 /// Clocks that nothing corrects drift apart by up to 2 ms in this time.
 const KEPT: Duration = Duration::from_secs(30);
 /// Less than what the guard allows for.
@@ -30,7 +44,7 @@ const MOST_JUMP: i64 = 1000;
 /// A measurement while the store is in use must not hold a commit up.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The servers stamp by the millisecond, and so lag by up to one; the rest is for drift.
-const GUARD: i64 = 3000;
+const GUARD: i64 = 3 * MILLISECOND;
 
 /// The clock of the servers, by way of the store's own.
 #[derive(Debug)]
@@ -38,7 +52,8 @@ pub(crate) struct ServerClock {
     own: Arc<dyn Clock>,
     /// The server's time less the own one, in microseconds.
     offset: AtomicI64,
-    round_trip: AtomicI64,
+    /// By how much that may be wrong, at most.
+    error: AtomicI64,
     measured: Mutex<Option<Measured>>,
     is_measuring: AtomicBool,
 }
@@ -50,11 +65,56 @@ struct Measured {
     own: i64,
 }
 
-/// One question for the server's time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One question for the server's time: when it was asked and heard by the own clock, and the answer.
+#[derive(Clone, Copy, Debug)]
 struct Sample {
-    offset: i64,
-    round_trip: i64,
+    asked: i64,
+    heard: i64,
+    server: i64,
+}
+
+/// Between which two values the server's time less the own one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bounds {
+    lower: i64,
+    upper: i64,
+}
+
+impl Bounds {
+    /// What all samples allow. If nothing, the own clock was set between them, or the nodes that
+    /// were asked differ: what the quickest allows.
+    fn of(samples: &[Sample]) -> Option<Self> {
+        let counted = samples.iter().all(|sample| sample.server % MILLISECOND < MOST_COUNTED);
+        let precision = if counted { MILLISECOND } else { 1 };
+        let each = samples.iter().map(|sample| Self {
+            lower: sample.server.saturating_sub(sample.heard),
+            upper: sample.server.saturating_add(precision).saturating_sub(sample.asked),
+        });
+        // Heard before it was asked: the own clock was set meanwhile.
+        let each = each.filter(|one| one.width() >= 0);
+        let all = each.clone().reduce(|one, other| Self {
+            lower: one.lower.max(other.lower),
+            upper: one.upper.min(other.upper),
+        });
+        all.filter(|all| all.width() >= 0).or_else(|| each.min_by_key(|one| one.width()))
+    }
+
+    fn width(self) -> i64 {
+        self.upper.saturating_sub(self.lower)
+    }
+
+    /// A server tells its time last, so the way back is the shorter one: of what is open on
+    /// loopback, the truth was a quarter above the lower bound.
+    fn likely(self) -> i64 {
+        self.lower.saturating_add(self.width() / 4)
+    }
+
+    /// Whether further samples would hardly tell more.
+    fn are_near(self, samples: &[Sample]) -> bool {
+        let round_trips = samples.iter().map(|sample| sample.heard.saturating_sub(sample.asked));
+        let quickest = round_trips.min().unwrap_or(0);
+        self.width() <= quickest.saturating_add(NEAR)
+    }
 }
 
 impl Clock for ServerClock {
@@ -69,20 +129,20 @@ impl ServerClock {
         Self {
             own,
             offset: AtomicI64::new(0),
-            round_trip: AtomicI64::new(0),
+            error: AtomicI64::new(0),
             measured: Mutex::new(None),
             is_measuring: AtomicBool::new(false),
         }
     }
 
-    /// The server's time in microseconds: at most a round trip ahead of it.
+    /// The server's time in microseconds, wrong by less than a round trip and a millisecond.
     pub(crate) fn now(&self) -> i64 {
         self.now_micros()
     }
 
     /// What has to pass between a condition and a plain write on one key.
     pub(crate) fn guard_micros(&self) -> i64 {
-        self.round_trip.load(Ordering::Relaxed).saturating_add(GUARD)
+        self.error.load(Ordering::Relaxed).saturating_add(GUARD)
     }
 
     /// Waits until the server's time is past this one.
@@ -99,11 +159,19 @@ impl ServerClock {
     /// # Errors
     /// What the server says.
     pub(crate) async fn measure(&self, session: &Session, question: &Statement) -> Result<()> {
-        let mut samples = [Sample { offset: 0, round_trip: i64::MAX }; SAMPLES];
-        for sample in &mut samples {
-            *sample = self.sample(session, question).await?;
+        // The own clock may be set from here on.
+        let begun = self.note_of_now();
+        let mut samples = Vec::with_capacity(*SAMPLES.end());
+        while samples.len() < *SAMPLES.end() {
+            samples.push(self.sample(session, question).await?);
+            let is_near = Bounds::of(&samples).is_some_and(|bounds| bounds.are_near(&samples));
+            let is_enough = is_near || begun.at.elapsed() >= LONG;
+            if is_enough && samples.len() >= *SAMPLES.start() {
+                break;
+            }
         }
         self.take(&samples);
+        self.note(begun);
         Ok(())
     }
 
@@ -122,11 +190,11 @@ impl ServerClock {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the server's time cannot be read; the former difference stays");
-                self.note();
+                self.note(self.note_of_now());
             }
             Err(_) => {
                 tracing::warn!("the server is slow to tell its time; the former difference stays");
-                self.note();
+                self.note(self.note_of_now());
             }
         }
     }
@@ -142,33 +210,37 @@ impl ServerClock {
     }
 
     async fn sample(&self, session: &Session, question: &Statement) -> Result<Sample> {
-        let (own, sent) = (self.own.now_micros(), Instant::now());
+        let asked = self.own.now_micros();
         let answer = session.query_unpaged(question.clone(), ()).await;
-        let round_trip = micros(sent.elapsed());
+        let heard = self.own.now_micros();
         let rows = answer.map_err(|error| errors::of_read(&error))?.into_rows_result();
         let rows = rows.map_err(|error| errors::unreadable("its time", error))?;
         let (now,) = rows
             .single_row::<(CqlTimeuuid,)>()
             .map_err(|error| errors::unreadable("its time", error))?;
-        Ok(Sample { offset: unix_micros(&now).saturating_sub(own), round_trip })
+        Ok(Sample { asked, heard, server: unix_micros(&now) })
     }
 
     fn take(&self, samples: &[Sample]) {
-        // The server told its time within the round trip, so the difference is too large by at most that.
-        if let Some(best) = samples.iter().min_by_key(|sample| sample.round_trip) {
-            self.offset.store(best.offset, Ordering::Relaxed);
-            self.round_trip.store(best.round_trip, Ordering::Relaxed);
+        if let Some(bounds) = Bounds::of(samples) {
+            let (offset, error) = (bounds.likely(), bounds.upper.saturating_sub(bounds.likely()));
+            self.offset.store(offset, Ordering::Relaxed);
+            self.error.store(error, Ordering::Relaxed);
+            let samples = samples.len();
             tracing::debug!(
-                offset_us = best.offset,
-                round_trip_us = best.round_trip,
+                offset_us = offset,
+                error_us = error,
+                samples,
                 "the server's time is known"
             );
         }
-        self.note();
     }
 
-    fn note(&self) {
-        let measured = Measured { at: Instant::now(), own: self.own.now_micros() };
+    fn note_of_now(&self) -> Measured {
+        Measured { at: Instant::now(), own: self.own.now_micros() }
+    }
+
+    fn note(&self, measured: Measured) {
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
     }
 }
@@ -196,6 +268,8 @@ fn unix_micros(uuid: &CqlTimeuuid) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A clock that a test sets.
@@ -226,29 +300,93 @@ mod tests {
         assert_eq!(Some(unix_micros(&uuid)), known);
     }
 
+    /// What is asked at one time and heard at another, by a server that is 20 ms behind.
+    fn sample(asked: i64, told: i64, heard: i64, precision: i64) -> Sample {
+        let server = told - 20_000;
+        Sample { asked, heard, server: server - server.rem_euclid(precision) }
+    }
+
     #[test]
-    fn the_quickest_answer_counts_and_its_round_trip_widens_the_guard() {
+    fn the_likeliest_of_what_all_answers_allow_counts_and_the_doubt_widens_the_guard() {
         let (own, clock) = clock();
-        assert_eq!((clock.now(), clock.guard_micros()), (1_000_000, 3000));
-        clock.take(&[
-            Sample { offset: 500_000, round_trip: 900 },
-            Sample { offset: -20_000, round_trip: 200 },
-            Sample { offset: 0, round_trip: 201 },
-        ]);
-        assert_eq!((clock.now(), clock.guard_micros()), (980_000, 3200));
-        own.0.store(2_000_000, Ordering::Relaxed);
-        assert_eq!(clock.now(), 1_980_000);
+        assert_eq!((clock.now(), clock.guard_micros()), (1_000_000, GUARD));
+        // Between -20,250 and -19,350, where only milliseconds are told; between -20,100 and -19,849.
+        for (precision, offset, error) in [(MILLISECOND, -20_025, 675), (1, -20_038, 189)] {
+            clock.take(&[
+                sample(100_000, 100_900, 101_000, precision),
+                sample(200_350, 200_500, 200_650, precision),
+                sample(300_100, 301_000, 301_250, precision),
+            ]);
+            own.0.store(1_000_000, Ordering::Relaxed);
+            assert_eq!(clock.now(), 1_000_000 + offset);
+            assert_eq!(clock.guard_micros(), error + GUARD);
+            own.0.store(2_000_000, Ordering::Relaxed);
+            assert_eq!(clock.now(), 2_000_000 + offset);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bounds_hold_whatever_the_delays_are(
+            by_millisecond: bool,
+            delays in prop::collection::vec((0..3000_i64, 0..2000_i64, 0..2000_i64), 1..=*SAMPLES.end()),
+        ) {
+            let precision = if by_millisecond { MILLISECOND } else { 1 };
+            let mut now = 1_000_000;
+            let samples: Vec<Sample> = delays
+                .into_iter()
+                .map(|(idle, to_server, back)| {
+                    let asked = now + idle;
+                    let told = asked + to_server;
+                    now = told + back;
+                    sample(asked, told, now, precision)
+                })
+                .collect();
+            let Bounds { lower, upper } = Bounds::of(&samples).unwrap();
+            prop_assert!(lower <= -20_000 && -20_000 <= upper, "{lower} to {upper}");
+            prop_assert!(upper - lower <= 4000 + MILLISECOND, "{lower} to {upper}");
+        }
+    }
+
+    #[test]
+    fn the_quickest_answer_counts_if_no_time_agrees_with_all() {
+        let slow = sample(100_000, 100_100, 100_300, 1);
+        let quick = sample(200_000, 200_100, 200_200, 1);
+        // A node whose clock is 4 s behind.
+        let quick = Sample { server: quick.server - 4_000_000, ..quick };
+        let alone = Bounds { lower: -4_020_100, upper: -4_019_899 };
+        assert_eq!(Bounds::of(&[slow, quick]), Some(alone));
+        assert_eq!(Bounds::of(&[quick, slow]), Some(alone));
+        let backwards = sample(300_000, 300_100, 200_000, 1);
+        assert_eq!(Bounds::of(&[backwards, quick]), Some(alone));
+        assert_eq!(Bounds::of(&[backwards]), None);
+    }
+
+    #[test]
+    fn more_is_asked_only_where_it_tells_more() {
+        let (wide, edge) = (
+            sample(100_000, 100_500, 100_600, MILLISECOND),
+            sample(200_000, 200_990, 201_010, MILLISECOND),
+        );
+        let near = |samples: &[Sample]| Bounds::of(samples).map(|bounds| bounds.are_near(samples));
+        assert_eq!(near(&[wide]), Some(false));
+        assert_eq!(near(&[wide, edge]), Some(false));
+        assert_eq!(
+            near(&[wide, edge, sample(300_000, 300_020, 300_600, MILLISECOND)]),
+            Some(false)
+        );
+        assert_eq!(near(&[sample(100_000, 100_500, 100_600, 1)]), Some(true));
     }
 
     #[test]
     fn the_time_is_measured_anew_once_the_own_clock_was_set() {
         let (own, clock) = clock();
         assert!(clock.is_due());
-        clock.note();
+        clock.note(clock.note_of_now());
         // The own clock stands still, which shows only after a while; set ahead it shows at once.
         own.0.fetch_add(10_000_000, Ordering::Relaxed);
         assert!(clock.is_due());
-        clock.note();
+        clock.note(clock.note_of_now());
         own.0.fetch_sub(10_000_000, Ordering::Relaxed);
         assert!(clock.is_due());
     }
@@ -256,7 +394,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn passing_waits_until_the_servers_time_is_past_and_no_longer() {
         let clock = Arc::new(ServerClock::new(Arc::new(Paused(tokio::time::Instant::now()))));
-        clock.take(&[Sample { offset: 7000, round_trip: 0 }]);
+        clock.take(&[Sample { asked: 0, heard: 0, server: 6001 }]);
         let start = tokio::time::Instant::now();
         clock.pass(clock.now() - 1).await;
         assert_eq!(start.elapsed(), Duration::ZERO);

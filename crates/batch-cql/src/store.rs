@@ -29,6 +29,12 @@ use crate::{
 /// them. So the order of plain writes and conditions on one key rests on the nodes' clocks, which
 /// have to agree to about a millisecond, as they do under NTP. No client can help against a row
 /// that somebody stamped in the future: later writes to it are acknowledged and not seen.
+///
+/// A client that sends no timestamps, as the driver `scylla` does by default, has the server make
+/// them, and Cassandra makes those by the millisecond. Such a write that follows a commit on its
+/// key within the millisecond has the smaller timestamp, and is not seen. Where both write the same
+/// keys so soon after one another, give that client a generator of timestamps:
+/// `scylla::policies::timestamp_generator::MonotonicTimestampGenerator`.
 #[derive(Clone, Debug)]
 pub struct CqlStore {
     session: Arc<Session>,
