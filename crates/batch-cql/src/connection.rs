@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use batch_core::{Clock, Error, ErrorKind, Result};
+use futures_util::future::try_join;
 use scylla::{
     client::{
         execution_profile::{ExecutionProfile, ExecutionProfileBuilder, ExecutionProfileHandle},
@@ -66,9 +67,10 @@ impl Connection {
         if let Some(keyspace) = keyspace {
             find_keyspace(&session, &asking, keyspace).await?;
         }
-        let server = ServerFacts::ask(&session, &asking).await?;
         let clock = Arc::new(ServerClock::new(own_clock));
-        clock.measure(&session, &asking.time()).await?;
+        let time = asking.time();
+        let facts = ServerFacts::ask(&session, &asking);
+        let (server, ()) = try_join(facts, clock.measure(&session, &time)).await?;
         Ok(Self {
             session,
             keyspace: keyspace.map(Into::into),

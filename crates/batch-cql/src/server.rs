@@ -5,6 +5,7 @@ mod limits;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use batch_core::{Error, Result, Server};
+use futures_util::future::try_join;
 use scylla::{
     client::session::Session,
     cluster::ClusterState,
@@ -63,9 +64,9 @@ impl ServerFacts {
     /// # Errors
     /// What stood in the way.
     pub(crate) async fn ask(session: &Session, asking: &Asking) -> Result<Self> {
-        let local = Local::ask(session, asking).await?;
+        let local = Local::ask(session, asking);
+        let (local, scylla) = try_join(local, scylla_version(session, asking)).await?;
         let dse = local.text("dse_version");
-        let scylla = scylla_version(session, asking).await?;
         let release = local.text("release_version").unwrap_or_else(|| "unknown".to_owned());
         let (product, version) = match (scylla, dse) {
             (Some(version), _) => (Product::Scylla, version),

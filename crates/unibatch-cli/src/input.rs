@@ -6,13 +6,18 @@ use std::{
     fmt,
     fs::File,
     io::{self, BufReader, Read},
+    num::NonZeroUsize,
     path::Path,
-    sync::mpsc::{Receiver, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
     thread,
 };
 
 use tokio::{
     runtime::{Handle, Runtime},
+    sync::Semaphore,
     task::JoinHandle,
 };
 use unibatch::{Batch, BatchExt as _, Operation};
@@ -32,8 +37,9 @@ const PACE: u32 = 4096;
 /// The bytes that are parsed at once: some thousand small operations.
 const PIECE: usize = 1 << 18;
 
-/// How many pieces may be parsed, or wait to be queued: enough for the processors, and little memory.
-const WAITING: usize = 4;
+/// How many pieces may wait to be queued, parsed or not: what is read while the program connects,
+/// and a bound on the memory of that.
+const WAITING: usize = 64;
 
 /// The operations of a piece, with the numbers of their lines, and what ended it early.
 struct Block {
@@ -68,11 +74,18 @@ impl Input {
         let (sender, blocks) = sync_channel(WAITING);
         let runtime = runtime.handle().clone();
         let parsers = runtime.clone();
+        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let idle = Arc::new(Semaphore::new(processors));
         let read = move || {
             let hand_over = |block| sender.send(block).map_err(|_| Trouble::Unwanted);
             let reader = BufReader::with_capacity(BUFFER, reader);
             let read = pieces(reader, PIECE, LONGEST_LINE, |first, piece| {
-                hand_over(Ok(parsers.spawn_blocking(move || parse(first, &piece))))
+                // It is never closed.
+                let processor = parsers.block_on(Arc::clone(&idle).acquire_owned());
+                hand_over(Ok(parsers.spawn_blocking(move || {
+                    let _processor = processor;
+                    parse(first, &piece)
+                })))
             });
             // Who is gone by now does not want to know.
             let _ = read.or_else(|trouble| hand_over(Err(trouble)));
