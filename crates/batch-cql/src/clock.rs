@@ -29,8 +29,9 @@ use crate::errors;
 
 /// Each is one round trip, and narrows the bounds.
 const SAMPLES: RangeInclusive<usize> = 5..=20;
-/// After this time the fewest samples are enough: where the way is long, its delays decide.
-const LONG: Duration = Duration::from_millis(100);
+/// After this time the fewest samples are enough. Where the way is long its delays decide, and a
+/// commit waits for the measurement now and then.
+const LONG: Duration = Duration::from_millis(20);
 /// Bounds that are no further apart than this and the quickest round trip are near enough.
 const NEAR: i64 = MILLISECOND / 5;
 /// What Cassandra tells is the millisecond, and a count of those that were told within it.
