@@ -14,7 +14,6 @@
 //! are kept together by NTP.
 
 use std::{
-    ops::RangeInclusive,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -27,8 +26,9 @@ use scylla::{client::session::Session, statement::Statement, value::CqlTimeuuid}
 
 use crate::errors;
 
-/// Each is one round trip, and narrows the bounds.
-const SAMPLES: RangeInclusive<usize> = 5..=20;
+/// Each sample is one round trip, and narrows the bounds.
+const FEWEST_SAMPLES: usize = 5;
+const MOST_SAMPLES: usize = 20;
 /// After this time the fewest samples are enough. Where the way is long its delays decide, and a
 /// commit waits for the measurement now and then.
 const LONG: Duration = Duration::from_millis(20);
@@ -161,13 +161,14 @@ impl ServerClock {
     /// What the server says.
     pub(crate) async fn measure(&self, session: &Session, question: &Statement) -> Result<()> {
         // The own clock may be set from here on.
-        let begun = self.note_of_now();
-        let mut samples = Vec::with_capacity(*SAMPLES.end());
-        while samples.len() < *SAMPLES.end() {
+        let begun = self.now_measured();
+        let mut samples = Vec::with_capacity(MOST_SAMPLES);
+        while samples.len() < MOST_SAMPLES {
             samples.push(self.sample(session, question).await?);
-            let is_near = Bounds::of(&samples).is_some_and(|bounds| bounds.are_near(&samples));
-            let is_enough = is_near || begun.at.elapsed() >= LONG;
-            if is_enough && samples.len() >= *SAMPLES.start() {
+            if samples.len() >= FEWEST_SAMPLES
+                && (begun.at.elapsed() >= LONG
+                    || Bounds::of(&samples).is_some_and(|bounds| bounds.are_near(&samples)))
+            {
                 break;
             }
         }
@@ -188,16 +189,15 @@ impl ServerClock {
         // Seldom needed, so not a part of every commit's future.
         let measuring = Box::pin(self.measure(session, &question));
         match tokio::time::timeout(PATIENCE, measuring).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the server's time cannot be read; the former difference stays");
-                self.note(self.note_of_now());
             }
             Err(_) => {
                 tracing::warn!("the server is slow to tell its time; the former difference stays");
-                self.note(self.note_of_now());
             }
         }
+        self.note(self.now_measured());
     }
 
     fn is_due(&self) -> bool {
@@ -224,7 +224,8 @@ impl ServerClock {
 
     fn take(&self, samples: &[Sample]) {
         if let Some(bounds) = Bounds::of(samples) {
-            let (offset, error) = (bounds.likely(), bounds.upper.saturating_sub(bounds.likely()));
+            let offset = bounds.likely();
+            let error = bounds.upper.saturating_sub(offset);
             self.offset.store(offset, Ordering::Relaxed);
             self.error.store(error, Ordering::Relaxed);
             let samples = samples.len();
@@ -237,7 +238,7 @@ impl ServerClock {
         }
     }
 
-    fn note_of_now(&self) -> Measured {
+    fn now_measured(&self) -> Measured {
         Measured { at: Instant::now(), own: self.own.now_micros() }
     }
 
@@ -330,7 +331,7 @@ mod tests {
         #[test]
         fn bounds_hold_whatever_the_delays_are(
             by_millisecond: bool,
-            delays in prop::collection::vec((0..3000_i64, 0..2000_i64, 0..2000_i64), 1..=*SAMPLES.end()),
+            delays in prop::collection::vec((0..3000_i64, 0..2000_i64, 0..2000_i64), 1..=MOST_SAMPLES),
         ) {
             let precision = if by_millisecond { MILLISECOND } else { 1 };
             let mut now = 1_000_000;
@@ -383,11 +384,11 @@ mod tests {
     fn the_time_is_measured_anew_once_the_own_clock_was_set() {
         let (own, clock) = clock();
         assert!(clock.is_due());
-        clock.note(clock.note_of_now());
+        clock.note(clock.now_measured());
         // The own clock stands still, which shows only after a while; set ahead it shows at once.
         own.0.fetch_add(10_000_000, Ordering::Relaxed);
         assert!(clock.is_due());
-        clock.note(clock.note_of_now());
+        clock.note(clock.now_measured());
         own.0.fetch_sub(10_000_000, Ordering::Relaxed);
         assert!(clock.is_due());
     }
