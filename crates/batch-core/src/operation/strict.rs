@@ -88,7 +88,7 @@ impl<'de> Visitor<'de> for Strict {
         Ok(())
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut names = Names::new();
+        let mut names = Names::default();
         while let Some(Name(name)) = map.next_key()? {
             if names.has(&name) {
                 return Err(de::Error::custom(format_args!("duplicate attribute `{name}`")));
@@ -109,32 +109,31 @@ impl<'de> Deserialize<'de> for Name<'de> {
 }
 
 /// More names than this are looked for in a set.
-const FEW: usize = 16;
+const FEW: usize = 8;
 
-/// The names seen in one object: a short list first, which needs no memory of its own, then a set.
+/// The names seen in one object: a short list first, which costs nothing to make and to drop, then a
+/// set, where names that had to be unescaped are kept as well.
+#[derive(Default)]
 struct Names<'a> {
-    few: [Cow<'a, str>; FEW],
+    few: [&'a str; FEW],
     count: usize,
-    many: HashSet<Cow<'a, str>>,
+    others: Option<HashSet<Cow<'a, str>>>,
 }
 
 impl<'a> Names<'a> {
-    fn new() -> Self {
-        Self { few: [const { Cow::Borrowed("") }; FEW], count: 0, many: HashSet::new() }
-    }
-
     fn has(&self, name: &str) -> bool {
-        self.many.contains(name) || self.few.iter().take(self.count).any(|other| other == name)
+        self.few.iter().take(self.count).any(|other| *other == name)
+            || self.others.as_ref().is_some_and(|others| others.contains(name))
     }
 
     fn insert(&mut self, name: Cow<'a, str>) {
-        match self.few.get_mut(self.count) {
-            Some(free) => {
+        match (name, self.few.get_mut(self.count)) {
+            (Cow::Borrowed(name), Some(free)) => {
                 *free = name;
                 self.count += 1;
             }
-            None => {
-                self.many.insert(name);
+            (name, _) => {
+                self.others.get_or_insert_default().insert(name);
             }
         }
     }
@@ -165,5 +164,8 @@ mod tests {
         let attributes: String = (0..40).map(|n| format!("\"a{n}\":{n},")).collect();
         assert!(check_document(&format!("{{{attributes}\"z\":1}}")).is_ok());
         assert!(check_document(&format!("{{{attributes}\"a0\":1}}")).is_err());
+        assert!(check_document(&format!("{{{attributes}\"a39\":1}}")).is_err());
+        assert!(check_document(r#"{"\u0061":1,"b":2,"a":3}"#).is_err());
+        assert!(check_document(r#"{"a":1,"b":2,"\u0061":3}"#).is_err());
     }
 }
