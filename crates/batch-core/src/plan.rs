@@ -1,5 +1,15 @@
 //! 2 PLAN: what a commit would send, before it sends anything.
 
+/// Stands in each loop over operations: gives way once per slice. A function that waits would take
+/// a loop as long as its work.
+macro_rules! give_way {
+    ($place:expr, $all:expr) => {
+        if $place % $crate::plan::SLICE == $crate::plan::SLICE - 1 {
+            $crate::plan::breathe($place, $all).await;
+        }
+    };
+}
+
 mod bonds;
 mod cut;
 mod free;
@@ -138,7 +148,7 @@ impl Planned {
             {
                 *used = true;
             }
-            give_way(place, count).await;
+            give_way!(place, count);
         }
         let used = self.routes.mechanisms.iter().zip(used).filter(|(_, used)| *used);
         used.map(|(mechanism, _)| mechanism)
@@ -177,7 +187,7 @@ impl Planned {
             let all = u32::try_from(self.routes.routes.len()).unwrap_or(u32::MAX);
             for index in stopped + 1..all {
                 refused.push(show(index, &skipped));
-                give_way(index, all).await;
+                give_way!(index, all);
             }
         }
         let reason =
@@ -232,13 +242,6 @@ pub(crate) async fn plan(
     debug_assert!(cut.adds_up(), "the bytes of a plan are those of its chunks");
     let refused = std::mem::take(&mut routes.refused);
     Ok(Planned { routes, cut, refused, stopped })
-}
-
-/// Called for each place: gives way once per slice.
-async fn give_way(place: u32, all: u32) {
-    if place % SLICE == SLICE - 1 {
-        breathe(place, all).await;
-    }
 }
 
 /// Gives the executor its turn back, unless the work is done anyway.

@@ -1,7 +1,7 @@
 //! Operations that write something in common although their keys differ, such as two rows with
 //! what their partition shares. They follow one another like those on one key.
 
-use super::{free::Together, give_way, lanes::Repeated, mechanism_of, sharded::ShardedMap};
+use super::{free::Together, lanes::Repeated, mechanism_of, sharded::ShardedMap};
 use crate::backend::{KeyId, REFUSED, Repeats, Route, Routes};
 
 /// The keys whose operations follow one another because of something that they share. All
@@ -52,7 +52,7 @@ impl Bonds {
                     }
                 }
             }
-            give_way(place, all).await;
+            give_way!(place, all);
         }
         bonds.groups = groups;
         bonds
@@ -107,7 +107,7 @@ async fn bound_keys(routes: &Routes) -> ShardedMap<KeyId> {
                 }
             }
         }
-        give_way(at, all).await;
+        give_way!(at, all);
     }
     let mut of_key = ShardedMap::with_room(routes.shared.len());
     for (at, (place, shared)) in (0..all).zip(&routes.shared) {
@@ -116,7 +116,7 @@ async fn bound_keys(routes: &Routes) -> ShardedMap<KeyId> {
         {
             of_key.insert(key.get(), *shared);
         }
-        give_way(at, all).await;
+        give_way!(at, all);
     }
     writers.free().await;
     of_key

@@ -10,7 +10,6 @@ use crate::{
     engine::learned::Learned,
     plan::{
         bonds::{Bonds, Bound},
-        give_way,
         lanes::Repeated,
         mechanism_of,
         pile::Pile,
@@ -130,7 +129,7 @@ impl Cut {
                     *chunk = ChunkSpec { mechanism: alone, bytes, ..*chunk };
                 }
             }
-            give_way(place, count).await;
+            give_way!(place, count);
         }
     }
 }
@@ -183,7 +182,7 @@ pub(crate) async fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
                 route.mechanism = REFUSED;
             }
         }
-        give_way(place, all).await;
+        give_way!(place, all);
     }
     routes.refused.sort_by_key(|(place, _)| *place);
 }
@@ -228,7 +227,7 @@ pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
             repeated.note(place, key);
         }
         bytes += u64::from(route.bytes);
-        give_way(place, all).await;
+        give_way!(place, all);
     }
     for (what, size, limit) in [
         ("operations", counted, limits.operations(mechanism)),
@@ -302,7 +301,7 @@ pub(super) async fn cut_ordered(
             in_order.add(place);
             cut.order.push(place);
         }
-        give_way(place, end).await;
+        give_way!(place, end);
     }
     let lone = in_order.lone;
     cut.bytes = in_order.bytes;

@@ -8,7 +8,6 @@ use foldhash::fast::FixedState;
 use super::{
     bonds::Bound,
     cut::{ChunkSpec, Cut, Limits},
-    give_way,
     lanes::Repeated,
     pile::Pile,
     seen::SeenBits,
@@ -221,7 +220,7 @@ impl<'a> FreeChunks<'a> {
         // Chunks move up, into the places of those that were taken in.
         let mut left = 0;
         for chunk in 0..count {
-            give_way(chunk, count).await;
+            give_way!(chunk, count);
             let more = self.more.as_ref().and_then(|more| more.get(chunk as usize)).copied();
             let (Some(spec), Some(more)) = (self.specs.get(chunk as usize).copied(), more) else {
                 continue;
@@ -328,7 +327,7 @@ impl<'a> FreeChunks<'a> {
             spec.start = start;
             bytes += spec.bytes;
             start += std::mem::replace(&mut spec.end, start);
-            give_way(chunk, count).await;
+            give_way!(chunk, count);
         }
         let all = u32::try_from(chunk_of.len()).unwrap_or(u32::MAX);
         let mut order = vec![0; start as usize];
@@ -343,7 +342,7 @@ impl<'a> FreeChunks<'a> {
                 }
                 spec.end += 1;
             }
-            give_way(place, all).await;
+            give_way!(place, all);
         }
         steps::free(moved.unwrap_or_default()).await;
         Cut {
@@ -368,7 +367,7 @@ async fn find_several(routes: &Routes) -> Option<SeenBits> {
         if route.mechanism != REFUSED && seen.insert(spread(route)) {
             again.insert(spread(route));
         }
-        give_way(place, all).await;
+        give_way!(place, all);
     }
     Some(again)
 }

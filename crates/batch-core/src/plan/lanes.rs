@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     backend::{KeyId, MechanismId, REFUSED, Repeats, Route, Routes},
-    plan::{SLICE, give_way, mechanism_of},
+    plan::{SLICE, mechanism_of},
 };
 
 /// The operations whose key occurs more than once in the commit: which keys, and how many
@@ -164,7 +164,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>) -> Cut {
                 bound.entry(key.get() % lanes).or_default().push(place);
             }
         }
-        give_way(place, all).await;
+        give_way!(place, all);
     }
     folded_bytes.free().await;
     let mut cut = free.finish().await;
@@ -200,7 +200,7 @@ async fn find_repeated(routes: &Routes) -> (Repeated, ShardedMap<u64>) {
         {
             candidates.insert(key.get(), None);
         }
-        give_way(place, all).await;
+        give_way!(place, all);
     }
     drop(bits);
     let mut repeated = Repeated::among(routes.routes.len());
@@ -231,7 +231,7 @@ async fn find_repeated(routes: &Routes) -> (Repeated, ShardedMap<u64>) {
                 }
             }
         }
-        give_way(place, all).await;
+        give_way!(place, all);
     }
     candidates.free().await;
     (repeated, folded_bytes)
@@ -254,13 +254,13 @@ async fn add_lane(
         if let Some(count) = ends.get_mut(*generation as usize) {
             *count += 1;
         }
-        give_way(at, all).await;
+        give_way!(at, all);
     }
     let mut start = 0;
     for (at, end) in (0..=last).zip(&mut ends) {
         // The start, until the generation's operations have moved it to the end.
         start += std::mem::replace(end, start);
-        give_way(at, last).await;
+        give_way!(at, last);
     }
     let mut order = vec![0; places.len()];
     for ((at, place), generation) in (0..all).zip(places).zip(generations) {
@@ -270,7 +270,7 @@ async fn add_lane(
             }
             *free += 1;
         }
-        give_way(at, all).await;
+        give_way!(at, all);
     }
     let route = |place: &u32| {
         routes.routes.get(*place as usize).map(|route| (route.mechanism.0, route.group))
@@ -284,7 +284,7 @@ async fn add_lane(
         }
         for (at, place) in (start..).zip(&*generation) {
             in_order.add(*place);
-            give_way(at, all).await;
+            give_way!(at, all);
         }
         start = end;
     }
@@ -359,7 +359,7 @@ async fn generations(routes: &Routes, bonds: &Bonds, places: &[u32]) -> Generati
             });
         last = last.max(generation);
         of_each.push(generation);
-        give_way(at, all).await;
+        give_way!(at, all);
     }
     latest.free().await;
     latest_shared.free().await;
