@@ -150,10 +150,10 @@ impl Key {
         let mistake = if name.is_empty() {
             Some(KeyMistake::EmptyName)
         } else {
-            let mut names = self.as_ref().parts_as_bytes().map(|(_, name, _)| name);
+            let mut names = self.as_ref().raw_parts().map(|(_, name, _)| name);
             names.find_map(|other| match other {
-                b"" => Some(KeyMistake::BareAndNamed),
-                _ => (other == name.as_bytes()).then_some(KeyMistake::RepeatedName),
+                "" => Some(KeyMistake::BareAndNamed),
+                _ => (other == name).then_some(KeyMistake::RepeatedName),
             })
         };
         self.mistake = self.mistake.or(mistake);
@@ -178,11 +178,12 @@ impl Key {
                     self.mistake = self.mistake.or(Some(KeyMistake::IntegerRange));
                 }
                 // 128 bits are slow to write, and none but the largest need them.
-                let mut room = [0; LONGEST_INTEGER];
-                match i64::try_from(*int).ok().and_then(|int| digits(int, &mut room)) {
-                    Some(text) => self.push_text(TAG_INT, name, text),
-                    None => self.push_text(TAG_INT, name, &int.to_string()),
-                }
+                let mut digits = itoa::Buffer::new();
+                let text = match i64::try_from(*int) {
+                    Ok(int) => digits.format(int),
+                    Err(_) => digits.format(*int),
+                };
+                self.push_text(TAG_INT, name, text);
             }
         }
     }
@@ -198,13 +199,13 @@ impl Key {
             self.mistake = self.mistake.or(Some(mistake));
             return;
         };
-        let part = PART_OVERHEAD + name.len() + text.len();
+        let part = MOST_OVERHEAD + name.len() + text.len();
         let room = if self.bytes.is_empty() { ROOM_FOR_DOCUMENT } else { 0 };
         self.bytes.reserve(part + room);
         self.bytes.push(tag);
-        self.bytes.extend_from_slice(&name_len.to_le_bytes());
+        push_length(&mut self.bytes, name_len.into());
         self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.extend_from_slice(&text_len.to_le_bytes());
+        push_length(&mut self.bytes, text_len);
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
@@ -296,22 +297,42 @@ impl<'v, V: Into<KeyValue<'v>>, const N: usize> From<[(&str, V); N]> for Key {
     }
 }
 
-/// The tag and the two lengths of a part.
-const PART_OVERHEAD: usize = 1 + size_of::<u16>() + size_of::<u32>();
+/// The tag and the two lengths of a part, at most.
+const MOST_OVERHEAD: usize = 1 + 3 + 6;
+
+/// What a character of a length holds.
+const LENGTH_BITS: u32 = 6;
+/// Marks a character that is not the length's last one.
+const MORE: u8 = 1 << LENGTH_BITS;
+
+/// Appends a length as characters, so that a key is text and is checked as one: the lowest bits first.
+fn push_length(bytes: &mut Vec<u8>, mut length: u32) {
+    loop {
+        let low = length.to_le_bytes()[0] % MORE;
+        length >>= LENGTH_BITS;
+        if length == 0 {
+            return bytes.push(low);
+        }
+        bytes.push(low | MORE);
+    }
+}
+
+/// The length that bytes begin with, and how many bytes it takes.
+#[inline]
+fn read_length(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (mut length, mut shift) = (0_usize, 0);
+    for (at, byte) in bytes.iter().enumerate() {
+        length |= usize::from(byte % MORE).checked_shl(shift)?;
+        if *byte < MORE {
+            return Some((length, at + 1));
+        }
+        shift += LENGTH_BITS;
+    }
+    None
+}
 
 /// The key's buffer becomes the operation's, so a small document finds room in it.
 pub(crate) const ROOM_FOR_DOCUMENT: usize = 64;
-
-/// The characters of `i64::MIN`.
-const LONGEST_INTEGER: usize = 20;
-
-fn digits(int: i64, room: &mut [u8; LONGEST_INTEGER]) -> Option<&str> {
-    let mut rest = room.as_mut_slice();
-    // It writes integers several times as fast as the standard library.
-    serde_json::to_writer(&mut rest, &int).ok()?;
-    let length = LONGEST_INTEGER - rest.len();
-    std::str::from_utf8(room.get(..length)?).ok()
-}
 
 const TAG_STR: u8 = b's';
 const TAG_INT: u8 = b'i';
@@ -381,26 +402,24 @@ impl<'a> KeyRef<'a> {
         parts.into_iter().map(|(_, text)| text).collect()
     }
 
-    fn raw_parts(self) -> impl Iterator<Item = (u8, &'a str, &'a str)> {
-        let text = |bytes| std::str::from_utf8(bytes).ok();
-        self.parts_as_bytes()
-            .map_while(move |(tag, name, own)| Some((tag, text(name)?, text(own)?)))
-    }
-
     /// Tag, name and string form of each part.
-    fn parts_as_bytes(self) -> impl Iterator<Item = (u8, &'a [u8], &'a [u8])> {
-        let mut rest = self.bytes;
+    fn raw_parts(self) -> impl Iterator<Item = (u8, &'a str, &'a str)> {
+        let mut rest = std::str::from_utf8(self.bytes).unwrap_or_default();
         std::iter::from_fn(move || {
-            let (&tag, after) = rest.split_first()?;
-            let (length, after) = after.split_first_chunk::<2>()?;
-            let (name, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-            let (length, after) = after.split_first_chunk::<4>()?;
-            let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-            let (text, after) = after.split_at_checked(length)?;
+            let tag = *rest.as_bytes().first()?;
+            let (name, after) = split_text(rest.get(1..)?)?;
+            let (text, after) = split_text(after)?;
             rest = after;
             Some((tag, name, text))
         })
     }
+}
+
+/// The text that stands behind its length, and what follows it.
+#[inline]
+fn split_text(rest: &str) -> Option<(&str, &str)> {
+    let (length, start) = read_length(rest.as_bytes())?;
+    rest.get(start..)?.split_at_checked(length)
 }
 
 impl fmt::Debug for KeyRef<'_> {
@@ -570,6 +589,20 @@ mod tests {
         let text = format!(r#"{{"{long}":"x","id":"Abby"}}"#);
         let error = serde_json::from_str::<Key>(&text).unwrap_err().to_string();
         assert!(error.contains("65,535"), "{error}");
+    }
+
+    #[test]
+    fn parts_of_any_length_read_back_as_they_were_given() {
+        let lengths = [1, 63, 64, 65, 4095, 4096, 4097, MAX_PART_NAME];
+        for (name, value) in lengths.iter().flat_map(|name| {
+            lengths.iter().chain(&[0, 262_143, 262_144]).map(move |value| (*name, *value))
+        }) {
+            let (name, value) = ("n".repeat(name), "é".repeat(value / 2) + &"v".repeat(value % 2));
+            let key = Key::new().part(&name, &value).part("é", "").part("last", -7);
+            key.check().unwrap();
+            let parts: Vec<_> = key.as_ref().string_parts().collect();
+            assert_eq!(parts, [(&*name, &*value), ("é", ""), ("last", "-7")]);
+        }
     }
 
     #[test]

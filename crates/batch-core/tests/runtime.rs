@@ -141,7 +141,8 @@ impl Backend for Gauge {
 
 #[tokio::test(start_paused = true)]
 async fn what_may_be_in_flight_is_shared_by_the_batches_of_a_store() {
-    for (chunks, bytes, expected) in [(3, usize::MAX, 3), (64, 40, 2), (1, 1, 1)] {
+    let two = put(0).size() * 2;
+    for (chunks, bytes, expected) in [(3, usize::MAX, 3), (64, two, 2), (1, 1, 1)] {
         let gauge = Gauge::new();
         let options = StoreOptions::new()
             .max_in_flight(chunks)
