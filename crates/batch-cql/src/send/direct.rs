@@ -158,6 +158,13 @@ impl Repeated {
 }
 
 impl CqlBackend {
+    /// Whether a condition on any key ended so lately that this chunk may have to wait for it.
+    fn follows_condition(&self, chunk: &Chunk<'_>) -> bool {
+        self.guard.before_any_plain().is_some_and(|ended| {
+            ended.saturating_add(self.clock.guard_micros()) >= chunk.timestamp(0)
+        })
+    }
+
     /// Sends a chunk as it was kept; says whether that was possible.
     pub(super) async fn send_direct(
         &self,
@@ -172,8 +179,8 @@ impl CqlBackend {
             Way::Counter => Kind::Counter,
             Way::Condition | Way::Conditions => return Ok(false),
         };
-        // A condition that was sent before may ask for a pause, which the long way makes.
-        if chunk.may_repeat() || self.guard.any_conditional() {
+        // A condition that ended just now may ask for a pause, which the long way makes.
+        if chunk.may_repeat() || self.follows_condition(chunk) {
             return Ok(false);
         }
         let Some(first) = Direct::of(chunk, 0) else { return Ok(false) };
@@ -203,9 +210,8 @@ impl CqlBackend {
             Destination::Native(native) => (native.statement(), native.writes_lists()),
         };
         let timestamp = chunk.timestamp(0).saturating_add(super::later(chunk, has_lists)?);
-        for key in (0..chunk.len()).filter_map(|place| Direct::of(chunk, place)?.key) {
-            self.guard.plain(key, timestamp);
-        }
+        let keys = (0..chunk.len()).filter_map(|place| Direct::of(chunk, place)?.key);
+        self.guard.plain_rows(keys, timestamp);
         let id = (number, shape as u8);
         let mut request = Request::new(kind, 0);
         request.statements = self.repeated.take(id, statement, rows.len());
