@@ -1,6 +1,9 @@
 //! The ids of keys and partitions, which tell what must keep its order and what may travel together.
 
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+
 use batch_core::seam::KeyId;
+use foldhash::quality::{FixedState, FoldHasher};
 
 use crate::{
     row::{CellRef, Row},
@@ -8,21 +11,39 @@ use crate::{
     table::Table,
 };
 
-/// A key's identity, column by column.
-pub(crate) struct KeyHash(foldhash::quality::FoldHasher<'static>);
+/// A key's identity, column by column: the partition's first, which tables of one keyspace have in
+/// common, then the table's own.
+pub(crate) struct KeyHash(FoldHasher<'static>);
 
 impl KeyHash {
-    /// Of a row in the table that has this number.
-    pub(crate) fn of_table(table: u64) -> Self {
-        use std::hash::{BuildHasher as _, Hasher as _};
-        let mut hasher = foldhash::quality::FixedState::with_seed(1).build_hasher();
-        hasher.write_u64(table);
+    /// Of a partition in the keyspace that has this number.
+    pub(crate) fn in_keyspace(keyspace: u64) -> Self {
+        let mut hasher = FixedState::with_seed(1).build_hasher();
+        hasher.write_u64(keyspace);
         Self(hasher)
     }
 
-    /// The value of the key's next column, which is at this place of the table.
+    /// The value of the partition key's next column.
+    pub(crate) fn add(&mut self, cell: CellRef<'_>) {
+        match cell {
+            CellRef::Value(bytes) => bytes.hash(&mut self.0),
+            CellRef::Null | CellRef::Unset => self.0.write_u8(0),
+        }
+    }
+
+    /// The partition that the values so far name.
+    pub(crate) fn partition(&self) -> u64 {
+        self.0.clone().finish()
+    }
+
+    /// The table whose clustering columns follow.
+    pub(crate) fn in_table(&mut self, table: u64) {
+        self.0.write_u64(table);
+    }
+
+    /// The value of the next clustering column, which is at this place of the table.
     #[inline]
-    pub(crate) fn add_part(&mut self, table: &Table, place: usize, cell: CellRef<'_>) {
+    pub(crate) fn add_clustering(&mut self, table: &Table, place: usize, cell: CellRef<'_>) {
         match cell {
             CellRef::Value(bytes) if table.has_loose_key => {
                 self.add(CellRef::Value(&table.identity(place, bytes)));
@@ -31,19 +52,22 @@ impl KeyHash {
         }
     }
 
-    /// The next column's value, of which its bytes alone count.
-    pub(crate) fn add(&mut self, cell: CellRef<'_>) {
-        use std::hash::{Hash as _, Hasher as _};
-        match cell {
-            CellRef::Value(bytes) => bytes.hash(&mut self.0),
-            CellRef::Null | CellRef::Unset => self.0.write_u8(0),
-        }
-    }
-
     pub(crate) fn finish(self) -> KeyId {
-        use std::hash::Hasher as _;
-        KeyId::of(self.0.finish())
+        let hash = self.0.finish();
+        KeyId::from_number(hash).unwrap_or_else(|| KeyId::of(hash))
     }
+}
+
+/// The partition of a row, and the row's own identity.
+pub(crate) fn ids_of_row(known: &Known, row: &Row) -> (u64, KeyId) {
+    let table = &known.table;
+    let mut hash = KeyHash::in_keyspace(known.keyspace_hash);
+    (0..table.partition).for_each(|place| hash.add(row.cell(place)));
+    let partition = hash.partition();
+    hash.in_table(known.hash);
+    (table.partition..table.key)
+        .for_each(|place| hash.add_clustering(table, place, row.cell(place)));
+    (partition, hash.finish())
 }
 
 /// The identity of what the rows of a partition share, if this one sets some of it.
@@ -51,14 +75,8 @@ pub(crate) fn shared_by_row(known: &Known, row: &Row) -> Option<KeyId> {
     if !known.has_shared || known.statics().all(|place| row.is_unset(place)) {
         return None;
     }
-    let mut hash = KeyHash::of_table(known.hash);
+    let mut hash = KeyHash::in_keyspace(known.keyspace_hash);
     (0..known.table.partition).for_each(|place| hash.add(row.cell(place)));
+    hash.in_table(known.hash);
     Some(hash.finish())
-}
-
-/// The identity of a row.
-pub(crate) fn key_of_row(known: &Known, row: &Row) -> KeyId {
-    let mut hash = KeyHash::of_table(known.hash);
-    (0..known.table.key).for_each(|place| hash.add_part(&known.table, place, row.cell(place)));
-    hash.finish()
 }

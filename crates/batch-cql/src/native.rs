@@ -75,32 +75,27 @@ impl Native {
         self.prepared.check(out.get(start..).unwrap_or_default())
     }
 
-    /// The key whose operations it keeps in order with, if its values say which.
-    pub(crate) fn key_of(&self, cells: &[u8]) -> Option<KeyId> {
-        let (places, known) = (self.prepared.facts.key.as_deref()?, self.known.as_deref()?);
-        let mut hash = KeyHash::of_table(known.hash);
-        let mut place = 0;
-        values(places, cells, |value| {
-            hash.add_part(&known.table, place, value);
-            place += 1;
-        });
-        Some(hash.finish())
+    /// The partition that it writes to, and the key whose operations it keeps in order with, as far
+    /// as its values say which.
+    pub(crate) fn ids_of(&self, cells: &[u8]) -> (Option<u64>, Option<KeyId>) {
+        let facts = &self.prepared.facts;
+        let Some(places) = facts.partition.as_deref() else { return (None, None) };
+        let mut hash = KeyHash::in_keyspace(self.keyspace_hash);
+        values(places, cells).for_each(|value| hash.add(value));
+        let partition = Some(hash.partition());
+        let (Some(places), Some(known)) = (facts.key.as_deref(), self.known.as_deref()) else {
+            return (partition, None);
+        };
+        hash.in_table(known.hash);
+        let clustering = (0..).zip(values(places, cells)).skip(known.table.partition);
+        clustering.for_each(|(place, value)| hash.add_clustering(&known.table, place, value));
+        (partition, Some(hash.finish()))
     }
 
     /// Its table, and what its values say of each column of that table's key.
     pub(crate) fn key_cells<'c>(&self, cells: &'c [u8]) -> Option<(&Known, Vec<CellRef<'c>>)> {
         let (places, known) = (self.prepared.facts.key.as_deref()?, self.known.as_deref()?);
-        let mut key = Vec::with_capacity(places.len());
-        values(places, cells, |value| key.push(value));
-        Some((known, key))
-    }
-
-    /// The partition that it writes to, if its values say which.
-    pub(crate) fn partition_of(&self, cells: &[u8]) -> Option<u64> {
-        let places = self.prepared.facts.partition.as_deref()?;
-        let mut hash = KeyHash::of_table(self.keyspace_hash);
-        values(places, cells, |value| hash.add(value));
-        Some(hash.finish().get())
+        Some((known, values(places, cells).collect()))
     }
 
     /// Tells its table from others.
@@ -152,8 +147,6 @@ impl Native {
     }
 }
 
-fn values<'c>(places: &[u16], cells: &'c [u8], mut each: impl FnMut(CellRef<'c>)) {
-    for place in places {
-        each(Cells::new(cells).at(*place).unwrap_or(CellRef::Unset));
-    }
+fn values<'c>(places: &[u16], cells: &'c [u8]) -> impl Iterator<Item = CellRef<'c>> {
+    places.iter().map(move |place| Cells::new(cells).at(*place).unwrap_or(CellRef::Unset))
 }

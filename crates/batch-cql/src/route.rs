@@ -11,7 +11,7 @@ use scylla::cluster::metadata::ColumnKind;
 use crate::{
     backend::key_only,
     encode::{self, KeyPart},
-    key::{KeyHash, key_of_row, shared_by_row},
+    key::{ids_of_row, shared_by_row},
     native::Native,
     replicas::Replicas,
     row::{CellRef, Row},
@@ -225,10 +225,7 @@ fn portable(
         )));
     }
     let table = &known.table;
-    let mut partition = KeyHash::of_table(known.keyspace_hash);
-    (0..table.partition).for_each(|place| partition.add(row.cell(place)));
-    let partition = partition.finish().get();
-    let key = key_of_row(known, row);
+    let (partition, key) = ids_of_row(known, row);
     let options = operation.options;
     let bytes = match verb {
         Verb::Delete | Verb::DeleteExisting => size::delete_size(table, row),
@@ -302,9 +299,9 @@ fn route_native(
             "a statement of its own text takes no option `ttl` or `timestamp`; write `USING TTL ? AND TIMESTAMP ?` into it".to_owned(),
         ));
     }
-    let partition = native.partition_of(cells);
+    let (partition, key) = native.ids_of(cells);
     // What counts commutes; all else on one key keeps its order.
-    let key = if facts.counter { None } else { native.key_of(cells) };
+    let key = key.filter(|_| !facts.counter);
     let bytes = u32::try_from(native.size(cells)).unwrap_or(u32::MAX);
     let forced = terms.batch_type;
     match (facts.counter, forced) {

@@ -65,11 +65,14 @@ impl Row {
     }
 
     /// What the row says of the column at a place.
+    #[inline]
     pub(crate) fn cell(&self, place: usize) -> CellRef<'_> {
-        match self.cells.get(place) {
-            None | Some(&Cell::UNSET) => CellRef::Unset,
-            Some(&Cell::NULL) => CellRef::Null,
-            Some(cell) => CellRef::Value(self.bytes.get(cell.start..cell.end).unwrap_or_default()),
+        let cell = self.cells.get(place).copied().unwrap_or(Cell::UNSET);
+        // The places of what is no value are none.
+        match self.bytes.get(cell.start..cell.end) {
+            Some(bytes) => CellRef::Value(bytes),
+            None if cell == Cell::NULL => CellRef::Null,
+            None => CellRef::Unset,
         }
     }
 

@@ -58,12 +58,20 @@ fn length(cell: CellRef<'_>) -> usize {
     }
 }
 
+#[inline]
 fn cell_size(typ: &ColumnType<'_>, cell: CellRef<'_>) -> usize {
     let value = match cell {
         CellRef::Unset => return 0,
         CellRef::Null => &[],
         CellRef::Value(bytes) => bytes,
     };
+    match typ {
+        ColumnType::Native(_) => PER_CELL + value.len(),
+        typ => composite_size(typ, value),
+    }
+}
+
+fn composite_size(typ: &ColumnType<'_>, value: &[u8]) -> usize {
     match typ {
         ColumnType::Collection { frozen: false, typ } => {
             let lengths = || wire::elements(value).map(<[u8]>::len);

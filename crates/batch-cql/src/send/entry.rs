@@ -7,7 +7,7 @@ use batch_core::{OperationRef, Result, Verb, seam::KeyId};
 use super::writes;
 use crate::{
     backend::CqlBackend,
-    key::{key_of_row, shared_by_row},
+    key::{ids_of_row, shared_by_row},
     native::Native,
     route::{Target, encode_operation},
     row::{CellRef, Row},
@@ -104,7 +104,7 @@ impl Entries {
             Target::Unusable(error) => return Err(error),
             Target::Table(known) => {
                 encode_operation(&known, operation, &mut self.row)?;
-                let key = key_of_row(&known, &self.row);
+                let (_, key) = ids_of_row(&known, &self.row);
                 // A timestamp of its own decides by itself.
                 let shared = shared_by_row(&known, &self.row).filter(|_| timestamp.is_none());
                 let form = form(operation.verb, &known, &self.row);
@@ -128,7 +128,7 @@ impl Entries {
                 native.write_cells(operation, &mut self.bytes)?;
                 let cells = start..self.bytes.len();
                 let values = self.bytes.get(cells.clone()).unwrap_or_default();
-                let key = native.key_of(values);
+                let (_, key) = native.ids_of(values);
                 (key, None, Source::Native { native, cells })
             }
         };
@@ -330,6 +330,7 @@ pub(super) fn cell_end(bytes: &[u8], at: usize) -> usize {
     at + 4 + usize::try_from(length.map_or(-1, i32::from_be_bytes)).unwrap_or(0)
 }
 
+#[inline]
 pub(super) fn push(bytes: &mut Vec<u8>, cell: CellRef<'_>) {
     match cell {
         CellRef::Null => bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
