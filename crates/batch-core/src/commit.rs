@@ -5,6 +5,7 @@
 //! fails; it settles.
 
 mod attempt;
+mod attempts;
 mod errors;
 mod judge;
 mod recut;
@@ -21,11 +22,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, Sleep};
 
 use self::{
     attempt::attempt,
+    attempts::Attempts,
     judge::{Judgement, Sent, judge},
     unit::{Asleep, Attempt, Attempted, Lane, SentUnit, Unit},
     work::{Held, Settled},
@@ -98,7 +99,7 @@ impl Commit {
     /// Only if nothing was sent.
     async fn drive(&mut self, mut timer: Pin<&mut Sleep>) -> Result<()> {
         let most = self.work.shared.options.max_in_flight;
-        let mut attempts = FuturesUnordered::new();
+        let mut attempts = Attempts::new(self.planned.cut.chunks.len() == 1);
         let mut since_breath = 0;
         let in_time = loop {
             // A timer is coarse: a deadline that has passed already must not send anything.
@@ -257,6 +258,13 @@ impl Commit {
         sum + mechanism.added(u64::try_from(operations.len()).unwrap_or(u64::MAX))
     }
 
+    /// Lets a lane go on, if there is more of it.
+    fn put_back(&mut self, lane: Lane) {
+        if !lane.first.is_empty() || !lane.chunks.is_empty() {
+            self.ready.push_back(lane);
+        }
+    }
+
     /// Takes in what an attempt came to, and puts its lane back.
     async fn conclude(&mut self, attempt: Attempt) -> Result<()> {
         let Attempt { lane, unit, came_to } = attempt;
@@ -277,7 +285,7 @@ impl Commit {
                 let all = unit.operations.iter();
                 let settle = all.map(|index| (*index, Verdict::NotApplied(error.clone())));
                 self.settle(NO_CHUNK, settle.collect(), of_batch.then_some(&error)).await?;
-                self.ready.push_back(lane);
+                self.put_back(lane);
                 Ok(())
             }
             // Boxed like all that is rare, so that a commit's future stays small.
@@ -295,7 +303,7 @@ impl Commit {
                 let error = error.certain();
                 let settle = all.map(|index| (index, Verdict::NotApplied(error.clone())));
                 self.settle(NO_CHUNK, settle.collect(), Some(&error)).await?;
-                self.ready.push_back(lane);
+                self.put_back(lane);
                 Ok(())
             }
             Attempted::Sent(sent) => self.take_answers(lane, unit, sent).await,
@@ -329,7 +337,7 @@ impl Commit {
                 }
                 self.work.settle_applied(slice);
             }
-            self.ready.push_back(lane);
+            self.put_back(lane);
             return Ok(());
         }
         let judgement = self.judge(&unit, answers, result);
@@ -370,7 +378,7 @@ impl Commit {
         if let (Some(error), false) = (divisible, cut.is_empty()) {
             self.work.note_retries(cut.iter().map(|(index, error)| (*index, error)));
             if self.stopped.is_some() {
-                self.ready.push_back(lane);
+                self.put_back(lane);
                 return Ok(());
             }
             // What is refused for another reason than its size is halved.
@@ -395,7 +403,7 @@ impl Commit {
         }
         self.work.note_retries(retry.iter().map(|(index, error)| (*index, error)));
         if retry.is_empty() || self.stopped.is_some() {
-            self.ready.push_back(lane);
+            self.put_back(lane);
         } else {
             self.send_again(lane, unit, retry, is_stale);
         }

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
+use crate::table::ShapeName;
+
 /// The result of this library's fallible calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -114,7 +116,7 @@ pub enum Fate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Context {
     store: Option<&'static str>,
-    operation: Option<Arc<str>>,
+    operation: Option<&'static str>,
     collection: Option<Arc<str>>,
     job: Option<u32>,
     chunk: Option<u32>,
@@ -277,7 +279,7 @@ impl Error {
     pub(crate) fn with_job(
         &self,
         store: &'static str,
-        operation: Option<(Arc<str>, Option<Arc<str>>)>,
+        operation: Option<ShapeName>,
         job: u32,
         chunk: Option<u32>,
     ) -> Self {
@@ -434,7 +436,7 @@ mod tests {
     fn an_error_read_from_a_job_names_the_operation_and_its_place() {
         let error = Error::new(ErrorKind::AlreadyExists, "the key is taken").with_job(
             "memory",
-            Some((Arc::from("insert"), Some(Arc::from("students")))),
+            Some(("insert", Some(Arc::from("students")))),
             2,
             Some(1),
         );

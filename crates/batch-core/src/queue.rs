@@ -15,6 +15,8 @@ use crate::{
 
 const FIRST_SEGMENT: usize = 512;
 const LARGEST_SEGMENT: usize = 1 << 20;
+/// Most batches have fewer.
+const FEW_SHAPES: usize = 4;
 
 /// Where an operation's text is, and what it has in common with others.
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +31,19 @@ struct Entry {
 #[derive(Debug)]
 struct OwnedShape {
     verb: Verb,
-    collection: Box<str>,
+    /// `None` for a native operation that names none.
+    collection: Option<Arc<str>>,
     statement: Option<Arc<dyn NativeStatement>>,
 }
 
 impl OwnedShape {
+    fn collection(&self) -> &str {
+        self.collection.as_deref().unwrap_or_default()
+    }
+
     fn is_of(&self, operation: &Operation) -> bool {
         self.verb == operation.verb
-            && same_text(&self.collection, &operation.collection)
+            && same_text(self.collection(), &operation.collection)
             && match (&self.statement, &operation.statement) {
                 (None, None) => true,
                 (Some(own), Some(other)) => shared_statement(own, other),
@@ -53,6 +60,7 @@ pub(crate) struct Queue {
     segments: Vec<Vec<u8>>,
     entries: Vec<Entry>,
     shapes: Vec<OwnedShape>,
+    /// By their hashes; of the first few none, which are looked through faster.
     shape_ids: Map<u64, u32>,
     options: Map<u32, Box<OperationOptions>>,
 }
@@ -74,24 +82,30 @@ impl Queue {
         {
             return (entry.shape, None);
         }
-        let mut hash = shape_hash(operation);
-        while let Some(id) = self.shape_ids.get(&hash) {
-            if self.shapes.get(*id as usize).is_some_and(|shape| shape.is_of(operation)) {
-                return (*id, None);
-            }
-            hash = hash.wrapping_add(1);
+        let mut few = (0..).zip(self.shapes.iter().take(FEW_SHAPES));
+        if let Some((id, _)) = few.find(|(_, shape)| shape.is_of(operation)) {
+            return (id, None);
         }
         let id = u32::try_from(self.shapes.len()).unwrap_or(u32::MAX);
-        self.shape_ids.insert(hash, id);
+        if self.shapes.len() >= FEW_SHAPES {
+            let mut hash = shape_hash(operation);
+            while let Some(id) = self.shape_ids.get(&hash) {
+                if self.shapes.get(*id as usize).is_some_and(|shape| shape.is_of(operation)) {
+                    return (*id, None);
+                }
+                hash = hash.wrapping_add(1);
+            }
+            self.shape_ids.insert(hash, id);
+        }
+        let name = operation_name(operation.verb, operation.statement.as_ref());
+        let collection: Option<Arc<str>> =
+            (!operation.collection.is_empty()).then(|| Arc::from(&*operation.collection));
         self.shapes.push(OwnedShape {
             verb: operation.verb,
-            collection: operation.collection.as_ref().into(),
+            collection: collection.clone(),
             statement: operation.statement.clone(),
         });
-        let name = operation_name(operation.verb, operation.statement.as_ref());
-        let collection =
-            (!operation.collection.is_empty()).then(|| Arc::from(&*operation.collection));
-        (id, Some((Arc::from(name), collection)))
+        (id, Some((name, collection)))
     }
 
     /// Adds an operation at the end.
@@ -163,7 +177,7 @@ impl Queue {
         OperationRef {
             index,
             verb: shape.verb,
-            collection: &shape.collection,
+            collection: shape.collection(),
             shape: entry.shape,
             key: KeyRef::from_bytes(key),
             body,
@@ -201,7 +215,7 @@ impl Queue {
 
     pub(crate) fn shapes(&self) -> impl Iterator<Item = Shape<'_>> {
         (0..).zip(&self.shapes).map(|(id, shape)| {
-            Shape::new(id, shape.verb, &shape.collection, shape.statement.as_ref())
+            Shape::new(id, shape.verb, shape.collection(), shape.statement.as_ref())
         })
     }
 }

@@ -156,7 +156,7 @@ impl Results {
 }
 
 /// The name of a shape in errors: the operation's and the collection's.
-pub(crate) type ShapeName = (Arc<str>, Option<Arc<str>>);
+pub(crate) type ShapeName = (&'static str, Option<Arc<str>>);
 
 /// What is needed to settle one operation.
 #[derive(Clone, Copy, Debug)]

@@ -71,7 +71,7 @@ impl Router<'_> {
             false => Vec::new(),
         };
         counted.sort_unstable();
-        let (mut row, mut cells, mut kept) = (Row::new(), Vec::new(), Vec::new());
+        let (mut row, mut cells, mut kept) = (Row::default(), Vec::new(), Vec::new());
         let mut recent: Option<(u32, Target, bool)> = None;
         for operation in operations.iter() {
             if recent.as_ref().is_none_or(|(shape, ..)| *shape != operation.shape) {

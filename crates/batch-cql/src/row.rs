@@ -1,5 +1,8 @@
 //! A row on its way to the driver: the bytes of each column's value, in the order of the table's columns.
 
+/// The bytes that a row has room for from the start.
+const SMALL: usize = 64;
+
 /// One row, or the part of it that a key and a document give. Kept and used again, so that a
 /// batch of rows asks for memory once.
 #[derive(Debug, Default)]
@@ -43,14 +46,10 @@ pub(crate) enum CellRef<'a> {
 }
 
 impl Row {
-    /// An empty row with room for a small one.
-    pub(crate) fn new() -> Self {
-        Self { bytes: Vec::with_capacity(64), cells: Vec::with_capacity(8), order: Vec::new() }
-    }
-
     /// Empties the row and gives it so many columns.
     pub(crate) fn clear(&mut self, columns: usize) {
         self.bytes.clear();
+        self.bytes.reserve(SMALL);
         self.cells.clear();
         self.cells.resize(columns, Cell::UNSET);
     }
@@ -74,6 +73,11 @@ impl Row {
             None if cell == Cell::NULL => CellRef::Null,
             None => CellRef::Unset,
         }
+    }
+
+    /// The bytes of all its values.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Whether the row says nothing of the column at a place.

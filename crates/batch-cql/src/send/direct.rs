@@ -75,6 +75,7 @@ pub(crate) fn keep_row(
         Verb::Delete => (Shape::Delete, table.key, false),
         _ => return,
     };
+    kept.reserve(HEAD + columns * size_of::<i32>() + row.size());
     begin(known.number, Some(key), shape, kept);
     (0..columns).for_each(|column| push(kept, cell_of(known, row, column, whole)));
 }
@@ -84,12 +85,11 @@ pub(crate) fn keep_native(native: &Native, key: Option<KeyId>, cells: &[u8], kep
     if native.prepared.facts.conditional {
         return;
     }
-    if native.is_typed() {
-        begin(native.number, key, Shape::Typed, kept);
-    } else {
-        begin(native.number, key, Shape::Native, kept);
-        kept.extend_from_slice(cells);
-    }
+    let (shape, cells) =
+        if native.is_typed() { (Shape::Typed, &[][..]) } else { (Shape::Native, cells) };
+    kept.reserve(HEAD + cells.len());
+    begin(native.number, key, shape, kept);
+    kept.extend_from_slice(cells);
 }
 
 /// An operation that was kept.
