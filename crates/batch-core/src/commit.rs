@@ -99,7 +99,7 @@ impl Commit {
     /// Only if nothing was sent.
     async fn drive(&mut self, mut timer: Pin<&mut Sleep>) -> Result<()> {
         let most = self.work.shared.options.max_in_flight;
-        let mut attempts = Attempts::new(self.planned.cut.chunks.len() == 1);
+        let mut attempts = Attempts::new(self.planned.cut.lane(1).is_none());
         let mut since_breath = 0;
         let in_time = loop {
             // A timer is coarse: a deadline that has passed already must not send anything.

@@ -11,7 +11,7 @@ use serde::{
 
 use crate::{Error, ErrorKind, Result};
 
-/// The most bytes that the name of a part may have.
+/// The most bytes that the name of a part may have: more than any store takes.
 pub const MAX_PART_NAME: usize = u16::MAX as usize;
 
 /// A value that a part of a key may have: a string, an integer or a boolean.
@@ -189,21 +189,20 @@ impl Key {
     }
 
     fn push_text(&mut self, tag: u8, name: &str, text: &str) {
-        let (Ok(name_len), Ok(text_len)) = (u16::try_from(name.len()), u32::try_from(text.len()))
+        let (Ok(name_len), Ok(text_len)) = (u32::try_from(name.len()), u32::try_from(text.len()))
         else {
-            let mistake = if name.len() > MAX_PART_NAME {
-                KeyMistake::LongName
-            } else {
-                KeyMistake::LongValue
-            };
-            self.mistake = self.mistake.or(Some(mistake));
+            self.mistake = self.mistake.or(Some(KeyMistake::LongValue));
             return;
         };
+        if name.len() > MAX_PART_NAME {
+            self.mistake = self.mistake.or(Some(KeyMistake::LongName));
+            return;
+        }
         let part = MOST_OVERHEAD + name.len() + text.len();
         let room = if self.bytes.is_empty() { ROOM_FOR_DOCUMENT } else { 0 };
         self.bytes.reserve(part + room);
         self.bytes.push(tag);
-        push_length(&mut self.bytes, name_len.into());
+        push_length(&mut self.bytes, name_len);
         self.bytes.extend_from_slice(name.as_bytes());
         push_length(&mut self.bytes, text_len);
         self.bytes.extend_from_slice(text.as_bytes());

@@ -1,7 +1,7 @@
 //! 2 PLAN: what a commit would send, before it sends anything.
 
-/// Stands in each loop over operations: gives way once per slice. A function that waits would take
-/// a loop as long as its work.
+/// Stands in each loop over operations: gives way once per slice. An `async fn` would make a future
+/// for each operation, ready at once and as costly as what the loop does.
 macro_rules! give_way {
     ($place:expr, $all:expr) => {
         if $place % $crate::plan::SLICE == $crate::plan::SLICE - 1 {

@@ -1,4 +1,5 @@
-//! Which keys were written lately, and with which kind of timestamp.
+//! Which keys were written lately, and with which kind of timestamp; of plain writes before the
+//! first condition, when any key was.
 //!
 //! A condition's write takes the server's time at which it ran, a plain write the timestamp that
 //! it brings. The server's own times lag by up to a millisecond, so of two requests that follow
@@ -19,9 +20,11 @@ const NEVER: i64 = i64::MIN;
 pub(crate) struct Guard {
     plain: Box<[AtomicI64]>,
     conditional: Box<[AtomicI64]>,
-    /// Of all keys that were not remembered one by one.
+    /// Of the keys that were not remembered one by one.
     plain_of_any: AtomicI64,
+    /// Of all keys.
     conditional_of_any: AtomicI64,
+    /// Whether a condition was ever begun.
     any_conditional: AtomicBool,
 }
 
@@ -46,12 +49,14 @@ impl Guard {
 
     /// The same for the plain writes of a chunk. Before the first condition, which most stores never
     /// see, their keys are not told apart: to remember one takes a third as long as to send its row.
-    pub(crate) fn plain_rows(&self, keys: impl Iterator<Item = KeyId>, timestamp: i64) {
+    /// But those of which the timestamp is `far` ahead of the clock are, so that a condition on
+    /// another key has not to wait for it.
+    pub(crate) fn plain_rows(&self, keys: impl Iterator<Item = KeyId>, timestamp: i64, far: bool) {
         // In this order, so that a first condition meanwhile either sees the time or is seen.
-        if !self.any_conditional() {
+        if !far && !self.any_conditional() {
             self.plain_of_any.fetch_max(timestamp, Ordering::SeqCst);
         }
-        if self.any_conditional() {
+        if far || self.any_conditional() {
             keys.for_each(|key| self.plain(key, timestamp));
         }
     }
@@ -62,8 +67,9 @@ impl Guard {
         self.conditional_of_any.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// The time that a condition on this key has to let pass.
-    pub(crate) fn before_conditional(&self, key: KeyId) -> Option<i64> {
+    /// Begins a condition on this key: from now on the keys of plain writes are remembered. Gives
+    /// the time that the condition has to let pass.
+    pub(crate) fn begin_conditional(&self, key: KeyId) -> Option<i64> {
         self.any_conditional.store(true, Ordering::SeqCst);
         latest(&self.plain, key).max(known(self.plain_of_any.load(Ordering::SeqCst)))
     }
@@ -109,25 +115,28 @@ mod tests {
     #[test]
     fn each_kind_waits_for_the_latest_write_of_the_other_kind_to_its_key() {
         let (guard, key, other) = (Guard::default(), KeyId::of("a"), KeyId::of("b"));
-        assert_eq!((guard.before_plain(key), guard.before_conditional(key)), (None, None));
+        assert_eq!((guard.before_plain(key), guard.begin_conditional(key)), (None, None));
         guard.plain(key, 5);
         guard.plain(key, 3);
-        assert_eq!((guard.before_plain(key), guard.before_conditional(key)), (None, Some(5)));
+        assert_eq!((guard.before_plain(key), guard.begin_conditional(key)), (None, Some(5)));
         assert_eq!(guard.before_any_plain(), None);
         guard.conditional(key, 9);
-        assert_eq!((guard.before_plain(key), guard.before_conditional(key)), (Some(9), Some(5)));
-        assert_eq!((guard.before_plain(other), guard.before_conditional(other)), (None, None));
+        assert_eq!((guard.before_plain(key), guard.begin_conditional(key)), (Some(9), Some(5)));
+        assert_eq!((guard.before_plain(other), guard.begin_conditional(other)), (None, None));
         assert_eq!(guard.before_any_plain(), Some(9));
     }
 
     #[test]
     fn the_first_condition_waits_for_all_rows_before_it_and_later_ones_for_those_of_their_key() {
         let (guard, key, other) = (Guard::default(), KeyId::of("a"), KeyId::of("b"));
-        guard.plain_rows([key].into_iter(), 5);
-        assert_eq!(guard.before_conditional(other), Some(5));
-        guard.plain_rows([key].into_iter(), 9);
+        let far = KeyId::of("c");
+        guard.plain_rows([key].into_iter(), 5, false);
+        guard.plain_rows([far].into_iter(), 70, true);
+        assert_eq!(guard.begin_conditional(other), Some(5));
+        assert_eq!(guard.begin_conditional(far), Some(70));
+        guard.plain_rows([key].into_iter(), 9, false);
         assert_eq!(
-            (guard.before_conditional(key), guard.before_conditional(other)),
+            (guard.begin_conditional(key), guard.begin_conditional(other)),
             (Some(9), Some(5))
         );
     }

@@ -23,11 +23,12 @@ impl KeyHash {
         Self(hasher)
     }
 
-    /// The value of the partition key's next column.
+    /// The next column's value, of which its bytes alone count.
     pub(crate) fn add(&mut self, cell: CellRef<'_>) {
         match cell {
             CellRef::Value(bytes) => bytes.hash(&mut self.0),
-            CellRef::Null | CellRef::Unset => self.0.write_u8(0),
+            // The hasher may take no notice of a last zero.
+            CellRef::Null | CellRef::Unset => self.0.write_u8(u8::MAX),
         }
     }
 
@@ -79,4 +80,23 @@ pub(crate) fn shared_by_row(known: &Known, row: &Row) -> Option<KeyId> {
     (0..known.table.partition).for_each(|place| hash.add(row.cell(place)));
     hash.in_table(known.hash);
     Some(hash.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_partition_shares_has_another_id_than_a_row_without_clustering_columns() {
+        for (partition, clustering) in (1..5).flat_map(|p| (1..5).map(move |c| (p, c))) {
+            let shared = |clustering: usize| {
+                let mut hash = KeyHash::in_keyspace(7);
+                (0..partition).for_each(|_| hash.add(CellRef::Value(&[0, 0, 0, 1])));
+                hash.in_table(9);
+                (0..clustering).for_each(|_| hash.add(CellRef::Unset));
+                hash.finish()
+            };
+            assert_ne!(shared(0), shared(clustering), "{partition} and {clustering} columns");
+        }
+    }
 }

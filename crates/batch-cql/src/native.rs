@@ -87,8 +87,11 @@ impl Native {
             return (partition, None);
         };
         hash.in_table(known.hash);
-        let clustering = (0..).zip(values(places, cells)).skip(known.table.partition);
-        clustering.for_each(|(place, value)| hash.add_clustering(&known.table, place, value));
+        let first = known.table.partition;
+        let clustering = values(places.get(first..).unwrap_or_default(), cells);
+        (first..).zip(clustering).for_each(|(place, value)| {
+            hash.add_clustering(&known.table, place, value);
+        });
         (partition, Some(hash.finish()))
     }
 

@@ -8,18 +8,18 @@ use std::{
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
-/// Several of them in a set that polls those that were woken; one alone without it, which takes a
-/// commit of one chunk less than the set's own allocations and wakers.
+/// Several of them in a set that polls those that were woken. A commit of one lane has one at a time:
+/// that is polled by itself, and saves the set with its wakers.
 pub(super) struct Attempts<F> {
     alone: Option<Pin<Box<F>>>,
     several: Option<FuturesUnordered<F>>,
-    expects_one: bool,
+    one_lane: bool,
 }
 
 impl<F: Future> Attempts<F> {
-    /// None yet. What is alone is polled at each wake, so it should be all that there is to send.
-    pub(super) fn new(expects_one: bool) -> Self {
-        Self { alone: None, several: None, expects_one }
+    /// None yet. Should a commit of one lane come to have several, the set takes the further ones.
+    pub(super) fn new(one_lane: bool) -> Self {
+        Self { alone: None, several: None, one_lane }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -31,7 +31,7 @@ impl<F: Future> Attempts<F> {
     }
 
     pub(super) fn push(&mut self, attempt: F) {
-        if self.expects_one && self.is_empty() {
+        if self.one_lane && self.is_empty() {
             self.alone = Some(Box::pin(attempt));
         } else {
             self.several.get_or_insert_default().push(attempt);

@@ -109,7 +109,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
 }
 
 /// More names than this are looked for in a set.
-const FEW: usize = 8;
+const FEW: usize = 16;
 
 /// The names seen in one object: a short list first, which costs nothing to make and to drop, then a
 /// set, where names that had to be unescaped are kept as well.

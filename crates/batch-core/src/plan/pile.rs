@@ -22,7 +22,7 @@ impl<T> Default for Pile<T> {
 }
 
 impl<T> Pile<T> {
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.parts.last().map_or(0, |last| (self.parts.len() - 1) * PART + last.len())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use batch_core::{
     Error, ErrorKind, Fate as Certainty, Result,
-    seam::{Answers, Chunk},
+    seam::{Answers, Chunk, KeyId},
 };
 use bytes::Bytes;
 
@@ -59,7 +59,7 @@ impl CqlBackend {
     ) -> Result<()> {
         let Some(first) = entries.first(unit) else { return Ok(()) };
         if let Source::Native { native, cells } = &first.source {
-            let (native, cells, key) = (Arc::clone(native), cells.clone(), first.key);
+            let (native, cells) = (Arc::clone(native), cells.clone());
             let [at] = unit else {
                 let message = "it meets another operation on its key in this batch, and the two cannot be made one write; commit them one after another";
                 return Err(Error::new(ErrorKind::Unsupported, message));
@@ -67,10 +67,9 @@ impl CqlBackend {
             self.guard_conditional(entries, unit).await;
             let mut request = Request::new(Kind::Conditional, 1);
             request.add(native.statement(), cells);
+            let under_way = self.under_way(entries, unit);
             let result = self.execute(request, &entries.bytes, chunk, answers).await;
-            if let Some(key) = key {
-                self.guard.conditional(key, self.clock.now());
-            }
+            drop(under_way);
             let reply = Reply::read(result?)?;
             let answer = if reply.applied {
                 Ok(Bytes::new())
@@ -109,12 +108,9 @@ impl CqlBackend {
             };
             let request = self.conditional_request(entries, unit, &known, form, walk).await?;
             sent = true;
+            let under_way = self.under_way(entries, unit);
             let result = self.execute(request, &entries.bytes, chunk, answers).await;
-            for at in unit {
-                for key in entries.list.get(*at).into_iter().flat_map(Entry::written) {
-                    self.guard.conditional(key, self.clock.now());
-                }
-            }
+            drop(under_way);
             // Several operations in one: none of them may be sent again alone.
             let mut reply = Reply::read(result.map_err(|error| only_once(error, unit))?)?;
             if reply.applied {
@@ -245,11 +241,9 @@ impl CqlBackend {
         request.timestamp = None;
         let all: Vec<usize> = (0..entries.list.len()).collect();
         self.guard_conditional(entries, &all).await;
+        let under_way = self.under_way(entries, &all);
         let result = self.execute(request, &entries.bytes, chunk, answers).await;
-        let now = self.clock.now();
-        for key in entries.list.iter().flat_map(Entry::written) {
-            self.guard.conditional(key, now);
-        }
+        drop(under_way);
         let reply = Reply::read(result?)?;
         if reply.applied {
             answers.all_applied();
@@ -285,13 +279,33 @@ impl CqlBackend {
         Ok(())
     }
 
+    /// Notes the end of a request with these conditions.
+    fn under_way(&self, entries: &Entries, unit: &[usize]) -> UnderWay<'_> {
+        let entries = unit.iter().filter_map(|at| entries.list.get(*at));
+        UnderWay { backend: self, keys: entries.flat_map(Entry::written).collect() }
+    }
+
     /// Lets time pass until a condition comes after the plain writes to its key that went before.
     async fn guard_conditional(&self, entries: &Entries, unit: &[usize]) {
         let entries = unit.iter().filter_map(|at| entries.list.get(*at));
         let keys = entries.flat_map(Entry::written);
-        if let Some(stamp) = keys.filter_map(|key| self.guard.before_conditional(key)).max() {
+        if let Some(stamp) = keys.filter_map(|key| self.guard.begin_conditional(key)).max() {
             self.clock.pass(stamp.saturating_add(self.clock.guard_micros())).await;
         }
+    }
+}
+
+/// A request with conditions. Its end is remembered when this is dropped: also where the commit's
+/// time ended before the request did.
+struct UnderWay<'a> {
+    backend: &'a CqlBackend,
+    keys: Vec<KeyId>,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let now = self.backend.clock.now();
+        self.keys.iter().for_each(|key| self.backend.guard.conditional(*key, now));
     }
 }
 

@@ -112,6 +112,11 @@ impl<'c> Direct<'c> {
     }
 }
 
+/// The keys of what was kept.
+fn keys<'c>(chunk: &Chunk<'c>) -> impl Iterator<Item = KeyId> {
+    (0..chunk.len()).filter_map(|place| Direct::of(chunk, place)?.key)
+}
+
 /// What a run of operations is written to.
 enum Destination {
     Table(Arc<Known>),
@@ -158,11 +163,12 @@ impl Repeated {
 }
 
 impl CqlBackend {
-    /// Whether a condition on any key ended so lately that this chunk may have to wait for it.
+    /// Whether a condition on one of its keys ended so lately that this chunk has to wait for it.
     fn follows_condition(&self, chunk: &Chunk<'_>) -> bool {
-        self.guard.before_any_plain().is_some_and(|ended| {
-            ended.saturating_add(self.clock.guard_micros()) >= chunk.timestamp(0)
-        })
+        let timestamp = chunk.timestamp(0);
+        let lately = |ended: i64| ended.saturating_add(self.clock.guard_micros()) >= timestamp;
+        self.guard.before_any_plain().is_some_and(lately)
+            && keys(chunk).any(|key| self.guard.before_plain(key).is_some_and(lately))
     }
 
     /// Sends a chunk as it was kept; says whether that was possible.
@@ -179,7 +185,7 @@ impl CqlBackend {
             Way::Counter => Kind::Counter,
             Way::Condition | Way::Conditions => return Ok(false),
         };
-        // A condition that ended just now may ask for a pause, which the long way makes.
+        // The pause after a condition is made on the long way.
         if chunk.may_repeat() || self.follows_condition(chunk) {
             return Ok(false);
         }
@@ -210,8 +216,8 @@ impl CqlBackend {
             Destination::Native(native) => (native.statement(), native.writes_lists()),
         };
         let timestamp = chunk.timestamp(0).saturating_add(super::later(chunk, has_lists)?);
-        let keys = (0..chunk.len()).filter_map(|place| Direct::of(chunk, place)?.key);
-        self.guard.plain_rows(keys, timestamp);
+        let far = timestamp.saturating_sub(self.clock.now()) > self.clock.guard_micros();
+        self.guard.plain_rows(keys(chunk), timestamp, far);
         let id = (number, shape as u8);
         let mut request = Request::new(kind, 0);
         request.statements = self.repeated.take(id, statement, rows.len());
