@@ -1,6 +1,7 @@
 //! Keys: ordered lists of named parts, held as bytes that need no parsing to be compared.
 
 mod attributes;
+mod layout;
 
 use std::{borrow::Cow, fmt};
 
@@ -189,23 +190,16 @@ impl Key {
     }
 
     fn push_text(&mut self, tag: u8, name: &str, text: &str) {
-        let (Ok(name_len), Ok(text_len)) = (u32::try_from(name.len()), u32::try_from(text.len()))
-        else {
-            self.mistake = self.mistake.or(Some(KeyMistake::LongValue));
-            return;
+        let mistake = if name.len() > MAX_PART_NAME {
+            KeyMistake::LongName
+        } else if u32::try_from(text.len()).is_err() {
+            KeyMistake::LongValue
+        } else {
+            let room = if self.bytes.is_empty() { ROOM_FOR_DOCUMENT } else { 0 };
+            self.bytes.reserve(layout::most_bytes(name, text) + room);
+            return layout::push(&mut self.bytes, tag, name, text);
         };
-        if name.len() > MAX_PART_NAME {
-            self.mistake = self.mistake.or(Some(KeyMistake::LongName));
-            return;
-        }
-        let part = MOST_OVERHEAD + name.len() + text.len();
-        let room = if self.bytes.is_empty() { ROOM_FOR_DOCUMENT } else { 0 };
-        self.bytes.reserve(part + room);
-        self.bytes.push(tag);
-        push_length(&mut self.bytes, name_len);
-        self.bytes.extend_from_slice(name.as_bytes());
-        push_length(&mut self.bytes, text_len);
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.mistake = self.mistake.or(Some(mistake));
     }
 
     /// The first mistake that was made while building the key, or that it has no part at all.
@@ -296,40 +290,6 @@ impl<'v, V: Into<KeyValue<'v>>, const N: usize> From<[(&str, V); N]> for Key {
     }
 }
 
-/// The tag and the two lengths of a part, at most.
-const MOST_OVERHEAD: usize = 1 + 3 + 6;
-
-/// What a character of a length holds.
-const LENGTH_BITS: u32 = 6;
-/// Marks a character that is not the length's last one.
-const MORE: u8 = 1 << LENGTH_BITS;
-
-/// Appends a length as characters, so that a key is text and is checked as one: the lowest bits first.
-fn push_length(bytes: &mut Vec<u8>, mut length: u32) {
-    loop {
-        let low = length.to_le_bytes()[0] % MORE;
-        length >>= LENGTH_BITS;
-        if length == 0 {
-            return bytes.push(low);
-        }
-        bytes.push(low | MORE);
-    }
-}
-
-/// The length that bytes begin with, and how many bytes it takes.
-#[inline]
-fn read_length(bytes: &[u8]) -> Option<(usize, usize)> {
-    let (mut length, mut shift) = (0_usize, 0);
-    for (at, byte) in bytes.iter().enumerate() {
-        length |= usize::from(byte % MORE).checked_shl(shift)?;
-        if *byte < MORE {
-            return Some((length, at + 1));
-        }
-        shift += LENGTH_BITS;
-    }
-    None
-}
-
 /// The key's buffer becomes the operation's, so a small document finds room in it.
 pub(crate) const ROOM_FOR_DOCUMENT: usize = 64;
 
@@ -403,22 +363,8 @@ impl<'a> KeyRef<'a> {
 
     /// Tag, name and string form of each part.
     fn raw_parts(self) -> impl Iterator<Item = (u8, &'a str, &'a str)> {
-        let mut rest = std::str::from_utf8(self.bytes).unwrap_or_default();
-        std::iter::from_fn(move || {
-            let tag = *rest.as_bytes().first()?;
-            let (name, after) = split_text(rest.get(1..)?)?;
-            let (text, after) = split_text(after)?;
-            rest = after;
-            Some((tag, name, text))
-        })
+        layout::parts(self.bytes)
     }
-}
-
-/// The text that stands behind its length, and what follows it.
-#[inline]
-fn split_text(rest: &str) -> Option<(&str, &str)> {
-    let (length, start) = read_length(rest.as_bytes())?;
-    rest.get(start..)?.split_at_checked(length)
 }
 
 impl fmt::Debug for KeyRef<'_> {
