@@ -103,7 +103,7 @@ impl Commit {
             let verdicts = unit.operations.iter();
             let verdicts = verdicts.map(|index| (*index, Verdict::NotApplied(error.clone())));
             let verdicts = verdicts.collect();
-            self.ready.push_back(lane);
+            self.put_back(lane);
             return self.settle(NO_CHUNK, verdicts, Some(&error)).await;
         }
         if !guarantee.is_all_or_nothing() {
