@@ -16,15 +16,20 @@ use crate::{
 pub(crate) struct KeyHash(FoldHasher<'static>);
 
 impl KeyHash {
-    /// Of a partition in the keyspace that has this number.
-    pub(crate) fn in_keyspace(keyspace: u64) -> Self {
+    /// Of a partition, by its key's values, in the keyspace that has this number.
+    pub(crate) fn of_partition<'c>(
+        keyspace: u64,
+        cells: impl Iterator<Item = CellRef<'c>>,
+    ) -> Self {
         let mut hasher = FixedState::with_seed(1).build_hasher();
         hasher.write_u64(keyspace);
-        Self(hasher)
+        let mut hash = Self(hasher);
+        cells.for_each(|cell| hash.add(cell));
+        hash
     }
 
     /// The next column's value, of which its bytes alone count.
-    pub(crate) fn add(&mut self, cell: CellRef<'_>) {
+    fn add(&mut self, cell: CellRef<'_>) {
         match cell {
             CellRef::Value(bytes) => bytes.hash(&mut self.0),
             // The hasher may take no notice of a last zero.
@@ -32,7 +37,7 @@ impl KeyHash {
         }
     }
 
-    /// The partition that the values so far name.
+    /// The partition, as long as no table is named.
     pub(crate) fn partition(&self) -> u64 {
         self.0.clone().finish()
     }
@@ -59,11 +64,15 @@ impl KeyHash {
     }
 }
 
+fn partition_of_row(known: &Known, row: &Row) -> KeyHash {
+    let cells = (0..known.table.partition).map(|place| row.cell(place));
+    KeyHash::of_partition(known.keyspace_hash, cells)
+}
+
 /// The partition of a row, and the row's own identity.
 pub(crate) fn ids_of_row(known: &Known, row: &Row) -> (u64, KeyId) {
     let table = &known.table;
-    let mut hash = KeyHash::in_keyspace(known.keyspace_hash);
-    (0..table.partition).for_each(|place| hash.add(row.cell(place)));
+    let mut hash = partition_of_row(known, row);
     let partition = hash.partition();
     hash.in_table(known.hash);
     (table.partition..table.key)
@@ -76,8 +85,7 @@ pub(crate) fn shared_by_row(known: &Known, row: &Row) -> Option<KeyId> {
     if !known.has_shared || known.statics().all(|place| row.is_unset(place)) {
         return None;
     }
-    let mut hash = KeyHash::in_keyspace(known.keyspace_hash);
-    (0..known.table.partition).for_each(|place| hash.add(row.cell(place)));
+    let mut hash = partition_of_row(known, row);
     hash.in_table(known.hash);
     Some(hash.finish())
 }
@@ -90,8 +98,8 @@ mod tests {
     fn what_a_partition_shares_has_another_id_than_a_row_without_clustering_columns() {
         for (partition, clustering) in (1..5).flat_map(|p| (1..5).map(move |c| (p, c))) {
             let shared = |clustering: usize| {
-                let mut hash = KeyHash::in_keyspace(7);
-                (0..partition).for_each(|_| hash.add(CellRef::Value(&[0, 0, 0, 1])));
+                let cells = (0..partition).map(|_| CellRef::Value(&[0, 0, 0, 1]));
+                let mut hash = KeyHash::of_partition(7, cells);
                 hash.in_table(9);
                 (0..clustering).for_each(|_| hash.add(CellRef::Unset));
                 hash.finish()

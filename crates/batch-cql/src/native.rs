@@ -80,8 +80,7 @@ impl Native {
     pub(crate) fn ids_of(&self, cells: &[u8]) -> (Option<u64>, Option<KeyId>) {
         let facts = &self.prepared.facts;
         let Some(places) = facts.partition.as_deref() else { return (None, None) };
-        let mut hash = KeyHash::in_keyspace(self.keyspace_hash);
-        values(places, cells).for_each(|value| hash.add(value));
+        let mut hash = KeyHash::of_partition(self.keyspace_hash, values(places, cells));
         let partition = Some(hash.partition());
         let (Some(places), Some(known)) = (facts.key.as_deref(), self.known.as_deref()) else {
             return (partition, None);
