@@ -146,6 +146,11 @@ impl ServerClock {
         self.error.load(Ordering::Relaxed).saturating_add(GUARD)
     }
 
+    /// Whether a plain write with this timestamp has to wait for a condition on its key that ended then.
+    pub(crate) fn is_too_soon(&self, timestamp: i64, ended: i64) -> bool {
+        ended.saturating_add(self.guard_micros()) >= timestamp
+    }
+
     /// Waits until the server's time is past this one.
     pub(crate) async fn pass(&self, time: i64) {
         loop {

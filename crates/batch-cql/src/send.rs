@@ -294,9 +294,7 @@ impl CqlBackend {
         let latest = unstamped
             .flat_map(|entry| entry.written().map(|key| (entry.place, key)))
             .filter_map(|(place, key)| Some((place, self.guard.before_plain(key)?)))
-            .filter(|(place, ended)| {
-                ended.saturating_add(self.clock.guard_micros()) >= chunk.timestamp(*place)
-            })
+            .filter(|(place, ended)| self.clock.is_too_soon(chunk.timestamp(*place), *ended))
             .map(|(_, ended)| ended)
             .max();
         if let Some(ended) = latest {

@@ -7,6 +7,7 @@ use batch_core::{
     seam::{Answers, Chunk, KeyId},
 };
 use bytes::Bytes;
+use scylla::response::query_result::QueryResult;
 
 use super::{
     Unit, derived,
@@ -67,9 +68,7 @@ impl CqlBackend {
             self.guard_conditional(entries, unit).await;
             let mut request = Request::new(Kind::Conditional, 1);
             request.add(native.statement(), cells);
-            let under_way = self.under_way(entries, unit);
-            let result = self.execute(request, &entries.bytes, chunk, answers).await;
-            drop(under_way);
+            let result = self.execute_conditional(request, entries, unit, chunk, answers).await;
             let reply = Reply::read(result?)?;
             let answer = if reply.applied {
                 Ok(Bytes::new())
@@ -108,9 +107,7 @@ impl CqlBackend {
             };
             let request = self.conditional_request(entries, unit, &known, form, walk).await?;
             sent = true;
-            let under_way = self.under_way(entries, unit);
-            let result = self.execute(request, &entries.bytes, chunk, answers).await;
-            drop(under_way);
+            let result = self.execute_conditional(request, entries, unit, chunk, answers).await;
             // Several operations in one: none of them may be sent again alone.
             let mut reply = Reply::read(result.map_err(|error| only_once(error, unit))?)?;
             if reply.applied {
@@ -241,9 +238,7 @@ impl CqlBackend {
         request.timestamp = None;
         let all: Vec<usize> = (0..entries.list.len()).collect();
         self.guard_conditional(entries, &all).await;
-        let under_way = self.under_way(entries, &all);
-        let result = self.execute(request, &entries.bytes, chunk, answers).await;
-        drop(under_way);
+        let result = self.execute_conditional(request, entries, &all, chunk, answers).await;
         let reply = Reply::read(result?)?;
         if reply.applied {
             answers.all_applied();
@@ -279,20 +274,31 @@ impl CqlBackend {
         Ok(())
     }
 
-    /// Notes the end of a request with these conditions.
-    fn under_way(&self, entries: &Entries, unit: &[usize]) -> UnderWay<'_> {
-        let entries = unit.iter().filter_map(|at| entries.list.get(*at));
-        UnderWay { backend: self, keys: entries.flat_map(Entry::written).collect() }
+    /// Sends a request with the conditions of a unit, and remembers its end, whatever it is.
+    async fn execute_conditional(
+        &self,
+        request: Request,
+        entries: &Entries,
+        unit: &[usize],
+        chunk: &Chunk<'_>,
+        answers: &mut Answers,
+    ) -> Result<Option<QueryResult>> {
+        let _under_way = UnderWay { backend: self, keys: written(entries, unit).collect() };
+        self.execute(request, &entries.bytes, chunk, answers).await
     }
 
     /// Lets time pass until a condition comes after the plain writes to its key that went before.
     async fn guard_conditional(&self, entries: &Entries, unit: &[usize]) {
-        let entries = unit.iter().filter_map(|at| entries.list.get(*at));
-        let keys = entries.flat_map(Entry::written);
+        let keys = written(entries, unit);
         if let Some(stamp) = keys.filter_map(|key| self.guard.begin_conditional(key)).max() {
             self.clock.pass(stamp.saturating_add(self.clock.guard_micros())).await;
         }
     }
+}
+
+/// The identities of all that a unit writes to.
+fn written(entries: &Entries, unit: &[usize]) -> impl Iterator<Item = KeyId> {
+    unit.iter().filter_map(|at| entries.list.get(*at)).flat_map(Entry::written)
 }
 
 /// A request with conditions. Its end is remembered when this is dropped: also where the commit's

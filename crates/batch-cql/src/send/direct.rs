@@ -165,10 +165,11 @@ impl Repeated {
 impl CqlBackend {
     /// Whether a condition on one of its keys ended so lately that this chunk has to wait for it.
     fn follows_condition(&self, chunk: &Chunk<'_>) -> bool {
+        let Some(last) = self.guard.before_any_plain() else { return false };
         let timestamp = chunk.timestamp(0);
-        let lately = |ended: i64| ended.saturating_add(self.clock.guard_micros()) >= timestamp;
-        self.guard.before_any_plain().is_some_and(lately)
-            && keys(chunk).any(|key| self.guard.before_plain(key).is_some_and(lately))
+        let is_lately = |ended| self.clock.is_too_soon(timestamp, ended);
+        is_lately(last)
+            && keys(chunk).any(|key| self.guard.before_plain(key).is_some_and(is_lately))
     }
 
     /// Sends a chunk as it was kept; says whether that was possible.
