@@ -135,6 +135,8 @@ impl Backend for Idle {
         Ok(())
     }
 
+    fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
+
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         if chunk.number() == 1 {
             let mut first = self.first_send();

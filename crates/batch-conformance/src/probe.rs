@@ -232,6 +232,10 @@ impl Backend for Probed {
         self.inner.route(operations, terms, routes)
     }
 
+    fn positions(&self, operations: View<'_>, routes: &Routes, positions: &mut Vec<u128>) {
+        self.inner.positions(operations, routes, positions);
+    }
+
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let _in_flight = self.probe.enter(chunk);
         if let Some(error) = self.probe.refusal(chunk) {

@@ -88,6 +88,10 @@ impl Backend for Liar {
         }
     }
 
+    fn positions(&self, operations: View<'_>, routes: &Routes, positions: &mut Vec<u128>) {
+        self.inner.positions(operations, routes, positions);
+    }
+
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         if self.lie == Lie::DoesNothing {
             chunk.sent();

@@ -175,6 +175,12 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Refuses the whole batch before a byte is sent, naming operation and reason.
     fn route(&self, operations: View<'_>, terms: Terms, routes: &mut Routes) -> Result<()>;
 
+    /// Where operations of large groups lie in the store, if their mechanism asks for it
+    /// ([`Mechanism::by_position`]): one position for each, in order, or none at all if that is not
+    /// known. Those of one group are compared with one another; a wrong one costs only speed. Pure,
+    /// no I/O. A long list comes in several calls with the same `positions`.
+    fn positions(&self, operations: View<'_>, routes: &Routes, positions: &mut Vec<u128>);
+
     /// Encodes and sends one chunk once: no retries, no splitting, no waiting for a turn. MUST call
     /// [`Chunk::sent`] before bytes leave that the store may act on. May be dropped at any await,
     /// and MUST then leave nothing open on the server (a transaction's guard spawns its abort).

@@ -14,6 +14,7 @@ mod bonds;
 mod cut;
 mod free;
 mod lanes;
+mod neighbours;
 mod pile;
 mod seen;
 mod sharded;
@@ -27,6 +28,7 @@ pub(crate) use cut::{
     skipped_after, too_large_as_a_whole,
 };
 pub(crate) use lanes::Repeated;
+use neighbours::Positions;
 
 use crate::{
     Error, ErrorKind, Guarantee, Result,
@@ -233,7 +235,8 @@ pub(crate) async fn plan(
     } else if terms.guarantee.is_ordered() {
         cut::cut_ordered(&mut routes, terms.guarantee.stops(), limits).await
     } else {
-        (lanes::cut_lanes(&mut routes, limits).await, None)
+        let positions = Positions { backend, queue };
+        (lanes::cut_lanes(&mut routes, limits, positions).await, None)
     };
     if !terms.guarantee.is_all_or_nothing() {
         cut.name_lone_ones(&routes, limits).await;

@@ -40,6 +40,8 @@ impl Backend for Strict {
         self.0.route(operations, terms, routes)
     }
 
+    fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
+
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         if chunk.operations().any(|operation| operation.collection == "forbidden") {
             chunk.sent();

@@ -87,6 +87,8 @@ impl Backend for Keeper {
         Ok(())
     }
 
+    fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
+
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         for (place, operation) in chunk.operations().enumerate() {
             let index = operation.index;

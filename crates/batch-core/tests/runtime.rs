@@ -120,6 +120,8 @@ impl Backend for Gauge {
     fn route(&self, operations: View<'_>, terms: Terms, routes: &mut Routes) -> Result<()> {
         self.inner.route(operations, terms, routes)
     }
+    fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
+
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);

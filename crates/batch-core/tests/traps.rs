@@ -143,6 +143,8 @@ impl Backend for Vanishing {
         }
         Ok(())
     }
+    fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
+
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         self.sent_by.lock().unwrap().push(chunk.mechanism().name.to_string());
         if chunk.mechanism().name == "old route" && self.repeats.is_none() {

@@ -194,6 +194,9 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
+    /// A map takes what comes in any order.
+    fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
+
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let stops = chunk.mechanism().stops;
         let mut changes = Vec::with_capacity(chunk.len());

@@ -179,6 +179,10 @@ impl Backend for Instrumented {
         self.inner.route(operations, terms, routes)
     }
 
+    fn positions(&self, operations: View<'_>, routes: &Routes, positions: &mut Vec<u128>) {
+        self.inner.positions(operations, routes, positions);
+    }
+
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let (fault, before, after) = self.faults.next();
         let _entry = self.log.as_ref().map(|log| log.begin(chunk, fault));

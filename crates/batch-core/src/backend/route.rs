@@ -78,6 +78,10 @@ pub struct Mechanism {
     pub alone: Option<MechanismId>,
     /// Under best effort, what becomes of chunks that are too small to be worth a request.
     pub pooled: Option<Pooled>,
+    /// Whether the operations of a group that is too large for one chunk travel with those that lie
+    /// beside them in the store ([`Backend::positions`](super::Backend::positions)), where nothing else
+    /// orders them. Else they travel as they were queued.
+    pub by_position: bool,
     /// Why operations travel so, where the name alone does not say it: a sentence for those who
     /// read the plan.
     pub why: Option<Cow<'static, str>>,
@@ -99,6 +103,7 @@ impl Mechanism {
             stops: false,
             alone: None,
             pooled: None,
+            by_position: false,
             why: None,
         }
     }
@@ -345,6 +350,12 @@ impl Routes {
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Route)> {
         let routes = self.routes.iter().enumerate();
         routes.filter(|(_, route)| route.mechanism != REFUSED)
+    }
+
+    /// What [`push_with`](Self::push_with) kept for an operation, by its [index](crate::OperationRef::index).
+    #[must_use]
+    pub fn kept(&self, index: u32) -> Option<&[u8]> {
+        self.kept.get(index)
     }
 
     /// Whether all operations routed so far, refused ones aside, share one group.

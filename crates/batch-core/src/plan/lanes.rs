@@ -4,7 +4,8 @@
 //! often go to lane `hash(key) % max_in_flight`; there the n-th operation on a key is in a later
 //! chunk than the one before it, unless the mechanism applies a chunk whole and in order. Free are
 //! also keys whose writes all carry a timestamp, and those whose operations are folded into one
-//! write, if that fits a chunk. Operations that share something are free if one chunk takes all of
+//! write, if that fits a chunk. Of free ones, neighbours in the store share a chunk, where a group takes
+//! several. Operations that share something are free if one chunk takes all of
 //! them; else they go to the lane of what they share.
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use super::{
     bonds::{Bonds, Bound},
     cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized},
     free::{FreeChunks, Together},
+    neighbours::{LargeGroups, Positions},
     pile::Pile,
     seen::SeenBits,
     sharded::ShardedMap,
@@ -122,18 +124,24 @@ impl Repeated {
 }
 
 /// Splits the queue into chunks and lanes, giving way between slices.
-pub(super) async fn cut_lanes(routes: &mut Routes, limits: &Limits<'_>) -> Cut {
+pub(super) async fn cut_lanes(
+    routes: &mut Routes,
+    limits: &Limits<'_>,
+    positions: Positions<'_>,
+) -> Cut {
     refuse_oversized(routes, limits).await;
     if let [route] = &*routes.routes {
         return cut_one(route, routes);
     }
     // Boxed, so that the future of a commit of one operation stays small.
-    Box::pin(cut_many(routes, limits)).await
+    Box::pin(cut_many(routes, limits, positions)).await
 }
 
-async fn cut_many(routes: &Routes, limits: &Limits<'_>) -> Cut {
+async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>) -> Cut {
     let (repeated, folded_bytes) = find_repeated(routes).await;
     let bonds = Bonds::among(routes, &repeated).await;
+    let large = LargeGroups::of(routes, limits).await;
+    let mut scattered = Vec::new();
     let mut marks = Bound::default();
     let mut free = FreeChunks::new(routes, limits).await;
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
@@ -150,7 +158,10 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>) -> Cut {
             let on_key = route.key.and_then(|key| Some((key, repeated.counts.get(key.get())?)));
             let in_turn = match on_key.map(|(key, on_key)| (key, on_key.kept_by)) {
                 None | Some((_, KeptBy::Timestamps)) => {
-                    free.add(place, route);
+                    match &large {
+                        Some(large) if large.has(route) => scattered.push(place),
+                        _ => free.add(place, route),
+                    }
                     None
                 }
                 Some((key, KeptBy::Folding)) => {
@@ -167,6 +178,14 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>) -> Cut {
         give_way!(place, all);
     }
     folded_bytes.free().await;
+    let scattered = positions.sort(scattered, routes).await;
+    let all = u32::try_from(scattered.len()).unwrap_or(u32::MAX);
+    for (at, place) in (0..all).zip(scattered) {
+        if let Some(route) = routes.routes.get(place as usize) {
+            free.add(place, route);
+        }
+        give_way!(at, all);
+    }
     let mut cut = free.finish().await;
     let mut bound: Vec<_> = bound.into_iter().collect();
     bound.sort_by_key(|(lane, _)| *lane);

@@ -5,6 +5,7 @@
 mod bound;
 mod folded;
 mod named;
+mod neighbours;
 mod pooled;
 mod routed;
 mod stamps;

@@ -27,6 +27,8 @@ pub(crate) struct By {
     pub(crate) bytes: u32,
     /// What it shares with others, if that is not 0.
     pub(crate) shared: u64,
+    /// Where it lies, if that is known.
+    pub(crate) position: Option<u64>,
 }
 
 /// A `put` of ten bytes by the first mechanism in group 0, unless it says otherwise.
@@ -64,6 +66,11 @@ impl To {
 
     pub(crate) fn sharing(mut self, shared: u64) -> Self {
         self.by.shared = shared;
+        self
+    }
+
+    pub(crate) fn position(mut self, position: u64) -> Self {
+        self.by.position = Some(position);
         self
     }
 
@@ -187,7 +194,7 @@ impl Backend for Routed {
     fn route(&self, operations: View<'_>, _: Terms, routes: &mut Routes) -> Result<()> {
         let ways = (self.ways)(routes, *self.anew.lock().unwrap());
         for operation in operations.iter() {
-            let By { way, group, pool, bytes, shared } =
+            let By { way, group, pool, bytes, shared, .. } =
                 serde_json::from_slice(operation.body).unwrap();
             let key = KeyId::of_string_forms(operation.collection, operation.key);
             routes.push(Route::new(ways[way], group, key, bytes).in_pool(pool));
@@ -199,6 +206,13 @@ impl Backend for Routed {
             routes.join(ways[0]);
         }
         Ok(())
+    }
+
+    fn positions(&self, operations: View<'_>, _: &Routes, positions: &mut Vec<u128>) {
+        positions.extend(operations.iter().filter_map(|operation| {
+            let by: By = serde_json::from_slice(operation.body).unwrap();
+            by.position.map(u128::from)
+        }));
     }
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {

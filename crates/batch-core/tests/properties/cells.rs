@@ -164,6 +164,7 @@ impl Cells {
         let single = routes.mechanism(single);
         let mut plain = made("partition", 10, plain_repeats);
         plain.alone = Some(single);
+        plain.by_position = true;
         if let Some((groups, below, operations, bytes)) = self.habits.pooled {
             let mut several = made("several", 20, plain_repeats);
             several.max_operations = operations;
@@ -361,6 +362,12 @@ impl Backend for Cells {
             routes.join(ways.whole);
         }
         Ok(())
+    }
+
+    /// In another order than that of the queue.
+    fn positions(&self, operations: View<'_>, _: &Routes, positions: &mut Vec<u128>) {
+        let position = |operation: OperationRef<'_>| KeyId::of((self.seed, operation.index)).get();
+        positions.extend(operations.iter().map(|operation| u128::from(position(operation))));
     }
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
