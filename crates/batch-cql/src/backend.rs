@@ -27,6 +27,7 @@ use crate::{
     errors,
     guard::Guard,
     native::Native,
+    position::Positions,
     replicas::KnownReplicas,
     route::{Router, Target},
     schema::{Known, Preparing, Schema},
@@ -458,6 +459,10 @@ impl Backend for CqlBackend {
             replicas: &replicas,
         };
         router.route(operations, terms, routes, |operation| self.target_of(operation))
+    }
+
+    fn positions(&self, operations: View<'_>, routes: &Routes, positions: &mut Vec<u128>) {
+        Positions::new(self).add(operations, routes, positions);
     }
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {

@@ -19,6 +19,7 @@ mod misfit;
 mod number;
 mod object;
 mod order;
+mod position;
 mod scalar;
 mod sink;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub(crate) use document::document;
 pub(crate) use identity::{is_by_bytes, unify};
 pub(crate) use key::{KeyPart, key};
 pub(crate) use misfit::{Misfit, shortened};
+pub(crate) use position::position;
 
 use crate::row::Written;
 

@@ -207,6 +207,7 @@ mod key;
 mod native;
 #[cfg(test)]
 mod on_server;
+mod position;
 mod read;
 mod replicas;
 mod route;

@@ -94,6 +94,17 @@ impl Native {
         (partition, Some(hash.finish()))
     }
 
+    /// Where the row that its values tell lies in its partition; 0 if they do not tell it.
+    pub(crate) fn position(&self, cells: &[u8]) -> u128 {
+        match (self.prepared.facts.key.as_deref(), self.known.as_deref()) {
+            (Some(places), Some(known)) => {
+                let clustering = places.get(known.table.partition..).unwrap_or_default();
+                known.table.position(values(clustering, cells))
+            }
+            _ => 0,
+        }
+    }
+
     /// Its table, and what its values say of each column of that table's key.
     pub(crate) fn key_cells<'c>(&self, cells: &'c [u8]) -> Option<(&Known, Vec<CellRef<'c>>)> {
         let (places, known) = (self.prepared.facts.key.as_deref()?, self.known.as_deref()?);

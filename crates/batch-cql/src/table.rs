@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap};
 use foldhash::fast::FixedState;
 use scylla::cluster::metadata::{ColumnKind, ColumnType};
 
-use crate::encode;
+use crate::{encode, row::CellRef};
 
 /// A table of the cluster's schema.
 #[derive(Debug)]
@@ -45,6 +45,11 @@ impl Table {
         let has_loose_key = clustering.any(|column| !encode::is_by_bytes(&column.typ));
         let (keyspace, name) = (keyspace.into(), name.into());
         Self { keyspace, name, columns, partition, key, has_loose_key, places }
+    }
+
+    /// Where the row with these values of the clustering columns lies in its partition.
+    pub(crate) fn position<'c>(&self, clustering: impl Iterator<Item = CellRef<'c>>) -> u128 {
+        encode::position(self.columns.get(self.partition..self.key).unwrap_or_default(), clustering)
     }
 
     /// What tells the value of the key's column at a place from others.

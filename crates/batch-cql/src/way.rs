@@ -181,6 +181,7 @@ impl<'l> Ways<'l> {
         mechanism.max_bytes = PARTITION_BYTES.min(mechanism.max_bytes);
         (mechanism.repeats, mechanism.atomic) = (repeats, true);
         mechanism.alone = Some(alone);
+        mechanism.by_position = true;
         if self.spread {
             let mut several = self.frame(Way::Spread);
             several.max_operations = SPREAD_STATEMENTS;

@@ -6,6 +6,7 @@
 mod documents;
 mod guarantees;
 mod keys;
+mod large_partitions;
 mod native;
 mod neighbours;
 mod options;
@@ -36,6 +37,7 @@ const AREAS: &[&[Test]] = &[
     native::TESTS,
     neighbours::TESTS,
     plans::TESTS,
+    large_partitions::TESTS,
 ];
 
 fn main() -> ExitCode {

@@ -141,7 +141,7 @@ fn compare_uuids(left: &[u8], right: &[u8]) -> Ordering {
 }
 
 /// The time in a UUID of version 1, most significant byte first.
-fn time_of_uuid(uuid: &[u8]) -> Option<[u8; 8]> {
+pub(super) fn time_of_uuid(uuid: &[u8]) -> Option<[u8; 8]> {
     match uuid.first_chunk()? {
         [a, b, c, d, e, f, g, h] => Some([*g, *h, *e, *f, *a, *b, *c, *d]),
     }

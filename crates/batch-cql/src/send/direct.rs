@@ -93,28 +93,48 @@ pub(crate) fn keep_native(native: &Native, key: Option<KeyId>, cells: &[u8], kep
 }
 
 /// An operation that was kept.
-struct Direct<'c> {
+pub(crate) struct Kept<'c> {
     number: u32,
     shape: Shape,
     key: Option<KeyId>,
     cells: &'c [u8],
 }
 
-impl<'c> Direct<'c> {
+impl<'c> Kept<'c> {
     fn of(chunk: &Chunk<'c>, place: usize) -> Option<Self> {
-        let (head, cells) = chunk.kept(place)?.split_at_checked(HEAD)?;
+        Self::read(chunk.kept(place)?, || chunk.operation(place))
+    }
+
+    /// Reads what was kept of an operation.
+    pub(crate) fn read(
+        kept: &'c [u8],
+        operation: impl FnOnce() -> Option<OperationRef<'c>>,
+    ) -> Option<Self> {
+        let (head, cells) = kept.split_at_checked(HEAD)?;
         let (number, rest) = head.split_first_chunk()?;
         let (key, rest) = rest.split_first_chunk()?;
         let shape = *Shape::ALL.get(usize::from(*rest.first()?))?;
-        let cells = if shape == Shape::Typed { chunk.operation(place)?.body } else { cells };
+        let cells = if shape == Shape::Typed { operation()?.body } else { cells };
         let key = KeyId::from_number(u64::from_le_bytes(*key));
         Some(Self { number: u32::from_le_bytes(*number), shape, key, cells })
     }
+
+    /// The values, if they are those of the target that has this number.
+    pub(crate) fn of_target(&self, number: u32) -> Option<&'c [u8]> {
+        (self.number == number).then_some(self.cells)
+    }
+}
+
+/// Asks the memory for what is read next, all of it at once. Rows of a chunk may lie far apart:
+/// read one after the other to its end, each would be waited for.
+fn fetch<'c>(all: impl Iterator<Item = &'c [u8]>) {
+    let ends = |bytes: &[u8]| Some(bytes.first()? ^ bytes.last()?);
+    std::hint::black_box(all.filter_map(ends).fold(0, |fetched, ends| fetched ^ ends));
 }
 
 /// The keys of what was kept.
 fn keys<'c>(chunk: &Chunk<'c>) -> impl Iterator<Item = KeyId> {
-    (0..chunk.len()).filter_map(|place| Direct::of(chunk, place)?.key)
+    (0..chunk.len()).filter_map(|place| Kept::of(chunk, place)?.key)
 }
 
 /// What a run of operations is written to.
@@ -190,18 +210,20 @@ impl CqlBackend {
         if chunk.may_repeat() || self.follows_condition(chunk) {
             return Ok(false);
         }
-        let Some(first) = Direct::of(chunk, 0) else { return Ok(false) };
+        fetch((0..chunk.len()).filter_map(|place| chunk.kept(place)));
+        let Some(first) = Kept::of(chunk, 0) else { return Ok(false) };
         let (number, shape) = (first.number, first.shape);
         let mut rows = Vec::with_capacity(chunk.len());
         for place in 0..chunk.len() {
-            match Direct::of(chunk, place) {
-                Some(direct) if (direct.number, direct.shape) == (number, shape) => {
-                    rows.push(WireRow { cells: direct.cells });
+            match Kept::of(chunk, place) {
+                Some(kept) if (kept.number, kept.shape) == (number, shape) => {
+                    rows.push(WireRow { cells: kept.cells });
                 }
                 // Several statements in one chunk are seldom enough.
                 _ => return Ok(false),
             }
         }
+        fetch(rows.iter().map(|row| row.cells));
         let destination = match shape {
             Shape::Insert | Shape::Delete => self.table_by_number(number).map(Destination::Table),
             Shape::Native | Shape::Typed => self.native_by_number(number).map(Destination::Native),
