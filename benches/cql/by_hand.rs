@@ -50,7 +50,13 @@ pub(crate) async fn grouped<R: Row>(
     sorted(bench, &rows, size).await
 }
 
-/// The same from documents as JSON text, which are parsed into a struct first.
+/// The same, sorted by the whole key, as unibatch does it in large partitions.
+pub(crate) async fn by_key<R: Row>(bench: &Bench<R>, mut rows: Vec<R>, size: usize) -> Outcome<()> {
+    rows.sort_unstable_by_key(|row| (row.partition(), row.place()));
+    sorted(bench, &rows, size).await
+}
+
+/// What [`grouped`] does, from documents as JSON text, which are parsed into a struct first.
 pub(crate) async fn grouped_documents<R: Row>(
     bench: &Bench<R>,
     documents: &[Document],

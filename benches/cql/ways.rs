@@ -17,7 +17,9 @@ pub(crate) enum Way {
     AsTheyCome(usize),
     /// The best by hand, with batches of so many.
     Grouped(usize),
-    /// The same from JSON text.
+    /// The same, sorted by the whole key: what helps in large partitions, once one knows.
+    ByKey(usize),
+    /// As `Grouped`, from JSON text.
     GroupedDocuments(usize),
     /// The same from rows that are sorted already.
     Sorted(usize),
@@ -43,7 +45,7 @@ const REFUSED_BYTES: usize = 50 << 10;
 const SAMPLE: usize = 2000;
 
 impl Way {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::OneAtATime,
         Self::Singles,
         Self::AsTheyCome(20),
@@ -52,6 +54,7 @@ impl Way {
         Self::Sorted(SIZES[1]),
         Self::Grouped(SIZES[0]),
         Self::Grouped(SIZES[1]),
+        Self::ByKey(SIZES[1]),
         Self::GroupedDocuments(SIZES[0]),
         Self::GroupedDocuments(SIZES[1]),
         Self::Put { results: true },
@@ -70,6 +73,9 @@ impl Way {
             Self::AsTheyCome(size) => format!("batches of {size} in order of arrival"),
             Self::Sorted(size) => format!("driver's calls alone, batches of {size}"),
             Self::Grouped(size) => format!("by hand in batches of {size}, from structs"),
+            Self::ByKey(size) => {
+                format!("by hand in batches of {size}, from structs, sorted by the whole key")
+            }
             Self::GroupedDocuments(size) => format!("by hand in batches of {size}, from JSON text"),
             Self::Put { results } => format!("unibatch `put`, from structs{}", quiet(results)),
             Self::PutDocuments { results } => {
@@ -101,8 +107,9 @@ impl Way {
     pub(crate) async fn run<R: Row>(self, bench: &Bench<R>, input: &Input<R>) -> Outcome<Cost> {
         let Input { rows, sorted, documents, .. } = input;
         let count = self.count(input);
-        // The one that sorts in place gets rows of its own.
-        let own = if matches!(self, Self::Grouped(_)) { rows.clone() } else { Vec::new() };
+        // Those that sort in place get rows of its own.
+        let sorts = matches!(self, Self::Grouped(_) | Self::ByKey(_));
+        let own = if sorts { rows.clone() } else { Vec::new() };
         let clock = Clock::start();
         match self {
             Self::OneAtATime => {
@@ -111,6 +118,7 @@ impl Way {
             Self::Singles => by_hand::singles(bench, rows).await?,
             Self::AsTheyCome(size) => by_hand::as_they_come(bench, rows, size).await?,
             Self::Grouped(size) => by_hand::grouped(bench, own, size).await?,
+            Self::ByKey(size) => by_hand::by_key(bench, own, size).await?,
             Self::GroupedDocuments(size) => {
                 by_hand::grouped_documents(bench, documents, size).await?
             }
