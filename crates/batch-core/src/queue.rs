@@ -165,6 +165,7 @@ impl Queue {
     }
 
     /// The operation at a place that `push` returned.
+    #[inline]
     pub(crate) fn get(&self, index: u32) -> OperationRef<'_> {
         let Some(entry) = self.entries.get(index as usize) else {
             unreachable!("operation {index} of {}: indices come from `push`", self.len())

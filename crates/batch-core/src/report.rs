@@ -1,6 +1,7 @@
 //! What a commit returns.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, VecDeque},
     fmt,
     sync::Arc,
@@ -20,7 +21,7 @@ pub const KEPT_ERRORS: usize = 10;
 #[non_exhaustive]
 pub struct MechanismUse {
     /// Its name, as the plan had it.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// The requests that left by it, attempts included.
     pub chunks: u64,
     /// The operations in them, attempts included.

@@ -68,7 +68,7 @@ impl Summary {
             not_applied: report.not_applied(),
             accepted: report.accepted(),
             unknown: report.unknown(),
-            mechanism: report.mechanisms().iter().map(|used| used.name.clone()).collect(),
+            mechanism: report.mechanisms().iter().map(|used| used.name.to_string()).collect(),
             warnings: report.warnings().iter().cloned().chain(failures).collect(),
             elapsed_ms: milliseconds(report.elapsed()),
             store: Some(report.store()),

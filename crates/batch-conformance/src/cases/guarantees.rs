@@ -163,7 +163,7 @@ async fn each_declared_one_has_a_named_mechanism_and_is_kept(context: Context) {
         let report = batch.commit().await.unwrap();
         assert_applied([&job]);
         assert_eq!((report.guarantee(), report.store()), (guarantee, context.store().name()));
-        let used: Vec<_> = report.mechanisms().iter().map(|used| used.name.as_str()).collect();
+        let used: Vec<_> = report.mechanisms().iter().map(|used| &*used.name).collect();
         assert_eq!(used, plan.mechanisms(), "{guarantee}");
         assert!(used.iter().all(|name| !name.is_empty()), "{guarantee}");
         context.expect(id, &abby()).await;

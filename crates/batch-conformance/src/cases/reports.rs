@@ -143,5 +143,5 @@ async fn prints_the_counts_in_one_line(context: Context) {
         assert!(line.contains(part), "`{part}` is missing in: {line}");
     }
     let mechanism = &report.mechanisms()[0].name;
-    assert!(line.contains(mechanism.as_str()), "`{mechanism}` is missing in: {line}");
+    assert!(line.contains(&**mechanism), "`{mechanism}` is missing in: {line}");
 }

@@ -78,10 +78,10 @@ pub struct Mechanism {
     pub alone: Option<MechanismId>,
     /// Under best effort, what becomes of chunks that are too small to be worth a request.
     pub pooled: Option<Pooled>,
-    /// Whether the operations of a group that is too large for one chunk travel with those that lie
-    /// beside them in the store ([`Backend::positions`](super::Backend::positions)), where nothing else
-    /// orders them. Else they travel as they were queued.
-    pub by_position: bool,
+    /// From how many operations on those of a group travel with the ones that lie beside them in the
+    /// store ([`Backend::positions`](super::Backend::positions)), where nothing else orders them. Else
+    /// they travel as they were queued.
+    pub by_position: Option<u32>,
     /// Why operations travel so, where the name alone does not say it: a sentence for those who
     /// read the plan.
     pub why: Option<Cow<'static, str>>,
@@ -103,7 +103,7 @@ impl Mechanism {
             stops: false,
             alone: None,
             pooled: None,
-            by_position: false,
+            by_position: None,
             why: None,
         }
     }

@@ -440,11 +440,9 @@ impl Ledger {
                 known.chunks += 1;
                 known.operations += operations;
             }
-            None => self.uses.push(MechanismUse {
-                name: mechanism.name.clone().into_owned(),
-                chunks: 1,
-                operations,
-            }),
+            None => {
+                self.uses.push(MechanismUse { name: mechanism.name.clone(), chunks: 1, operations })
+            }
         }
     }
 

@@ -114,8 +114,6 @@ impl Cut {
         if routes.mechanisms.iter().all(|mechanism| mechanism.alone.is_none()) {
             return;
         }
-        // What is known to be refused by then is told when it would be sent, by its own name.
-        let bounds: Vec<u64> = routes.mechanisms.iter().map(|m| limits.fixed(m)).collect();
         let count = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
         for (place, chunk) in (0..count).zip(self.chunks.iter_mut()) {
             let operations = self.order.get(chunk.start as usize..chunk.end as usize);
@@ -124,7 +122,8 @@ impl Cut {
             {
                 let count = u64::from(chunk.end - chunk.start);
                 let bytes = chunk.bytes - own.added(count) + other.added(count);
-                if bounds.get(usize::from(alone.0)).is_some_and(|bound| bytes <= *bound) {
+                // What is known to be refused by then is told when it would be sent, by its own name.
+                if bytes <= limits.fixed(other) {
                     self.bytes = self.bytes - chunk.bytes + bytes;
                     *chunk = ChunkSpec { mechanism: alone, bytes, ..*chunk };
                 }

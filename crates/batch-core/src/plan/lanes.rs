@@ -4,8 +4,8 @@
 //! often go to lane `hash(key) % max_in_flight`; there the n-th operation on a key is in a later
 //! chunk than the one before it, unless the mechanism applies a chunk whole and in order. Free are
 //! also keys whose writes all carry a timestamp, and those whose operations are folded into one
-//! write, if that fits a chunk. Of free ones, neighbours in the store share a chunk, where a group takes
-//! several. Operations that share something are free if one chunk takes all of
+//! write, if that fits a chunk. Of free ones in a large group, neighbours in the
+//! store share a chunk. Operations that share something are free if one chunk takes all of
 //! them; else they go to the lane of what they share.
 
 use std::collections::HashMap;
@@ -140,7 +140,7 @@ pub(super) async fn cut_lanes(
 async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>) -> Cut {
     let (repeated, folded_bytes) = find_repeated(routes).await;
     let bonds = Bonds::among(routes, &repeated).await;
-    let large = LargeGroups::of(routes, limits).await;
+    let large = LargeGroups::of(routes).await;
     let mut scattered = Vec::new();
     let mut marks = Bound::default();
     let mut free = FreeChunks::new(routes, limits).await;

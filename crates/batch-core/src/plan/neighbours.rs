@@ -1,16 +1,12 @@
-//! Operations of groups that take many chunks: those that lie beside one another in the store
-//! travel together, which spares it work on each chunk.
+//! Operations of large groups: those that lie beside one another in the store travel together, which
+//! spares it work on each chunk.
 
-use super::{SLICE, breathe, cut::Limits};
+use super::{SLICE, breathe};
 use crate::{
     backend::{Backend, Route, Routes, View},
     queue::Queue,
 };
 
-/// What a chunk takes, as its operations' weights add up.
-const FULL: u64 = 1 << 32;
-/// A group of so many chunks is large: with fewer, sorting was seen to cost what it saves.
-const LARGE: u64 = 4 * FULL;
 /// How many operations share a counter, on average.
 const SHARED_BY: usize = 64;
 /// How many operations are looked at to learn where positions lie.
@@ -21,35 +17,29 @@ const BITS_IN_SEGMENT: u32 = u32::BITS - SEGMENT_BITS;
 /// How many operations are sorted at once: a millisecond.
 const SORTED_AT_ONCE: usize = 1 << 15;
 
-/// Tells whether an operation's group may take many chunks. Groups are counted by their hashes,
-/// so some that are small are taken for large: they are sorted for nothing.
+/// Tells whether an operation's group is large. Groups are counted by their hashes, so some that are
+/// small are taken for large: they are sorted for nothing.
 pub(super) struct LargeGroups {
-    /// By mechanism, what each operation and each of its bytes weigh; `None` where position does
-    /// not matter.
-    weights: Vec<Option<(u64, u64)>>,
-    counters: Vec<u64>,
+    /// By mechanism, from how many operations on a group is large.
+    bounds: Vec<Option<u32>>,
+    counters: Vec<u32>,
 }
 
 impl LargeGroups {
-    /// `None` if there can be none.
-    pub(super) async fn of(routes: &Routes, limits: &Limits<'_>) -> Option<Self> {
-        routes.mechanisms.iter().find(|mechanism| mechanism.by_position)?;
-        let of_each = routes.mechanisms.iter().zip(limits.of_each(routes));
-        let weights = of_each.map(|(mechanism, (most, most_bytes))| {
-            mechanism.by_position.then(|| (FULL / most.max(1), FULL / most_bytes.max(1)))
-        });
-        let count = (routes.routes.len() / SHARED_BY).next_power_of_two().max(SHARED_BY);
-        let mut large = Self { weights: weights.collect(), counters: vec![0; count] };
+    /// `None` if there is none.
+    pub(super) async fn of(routes: &Routes) -> Option<Self> {
         let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
+        let bounds: Vec<Option<u32>> = routes.mechanisms.iter().map(|m| m.by_position).collect();
+        bounds.iter().flatten().find(|bound| **bound <= all)?;
+        let count = (routes.routes.len() / SHARED_BY).next_power_of_two();
+        let mut large = Self { bounds, counters: vec![0; count] };
         let mut any = false;
         for (place, route) in (0..all).zip(&routes.routes) {
-            if let Some(Some((operation, byte))) = large.weights.get(usize::from(route.mechanism.0))
-            {
-                let weight = u64::max(*operation, byte * u64::from(route.bytes));
+            if let Some(bound) = large.bound(route) {
                 let at = large.counter(route);
                 if let Some(counter) = large.counters.get_mut(at) {
-                    *counter = counter.saturating_add(weight);
-                    any |= *counter > LARGE;
+                    *counter += 1;
+                    any |= *counter >= bound;
                 }
             }
             give_way!(place, all);
@@ -59,9 +49,12 @@ impl LargeGroups {
 
     /// Whether an operation belongs to one.
     pub(super) fn has(&self, route: &Route) -> bool {
-        let weighs = self.weights.get(usize::from(route.mechanism.0));
-        weighs.is_some_and(Option::is_some)
-            && self.counters.get(self.counter(route)).is_some_and(|counter| *counter > LARGE)
+        let count = self.counters.get(self.counter(route));
+        self.bound(route).zip(count).is_some_and(|(bound, count)| *count >= bound)
+    }
+
+    fn bound(&self, route: &Route) -> Option<u32> {
+        *self.bounds.get(usize::from(route.mechanism.0))?
     }
 
     fn counter(&self, route: &Route) -> usize {

@@ -10,11 +10,11 @@ use crate::{
     routed::{Routed, To, put},
 };
 
-/// Chunks of two operations: by position, and by another mechanism as they were queued.
+/// Chunks of two operations: from nine in a group on by position, and by another mechanism as they were queued.
 fn pairs() -> Engine {
     let ways = Routed::new(|routes, _| {
         let mut by_position = mechanism("by position", Repeats::Folded, 2, 1000);
-        by_position.by_position = true;
+        by_position.by_position = Some(9);
         let other = mechanism("as queued", Repeats::Folded, 2, 1000);
         vec![routes.mechanism(by_position), routes.mechanism(other)]
     });
@@ -32,7 +32,7 @@ fn operations(plan: &Plan) -> Vec<Vec<u32>> {
 }
 
 #[tokio::test]
-async fn those_of_a_group_that_takes_many_chunks_share_one_with_their_neighbours() {
+async fn those_of_a_large_group_share_chunks_with_their_neighbours() {
     let plan = plan_of(&pairs(), lying_at([5, 1, 9, 2, 8, 3, 7, 4, 6, 0])).await;
     // Within a chunk they are in program order.
     assert_eq!(operations(&plan), [[2, 10], [4, 6], [1, 8], [7, 9], [3, 5]]);
@@ -57,8 +57,9 @@ async fn those_of_a_small_group_and_those_that_lie_nowhere_stay_as_they_were_que
 #[tokio::test]
 async fn large_groups_are_sorted_beside_small_ones_and_in_any_number() {
     let count = 70_000_u32;
-    let groups =
-        |number: u32| if number % 10 == 0 { u64::from(number) } else { u64::from(number % 2) };
+    let groups = |number: u32| {
+        if number.is_multiple_of(10) { u64::from(number) } else { u64::from(number % 2) }
+    };
     let scrambled = |number: u32| u64::from(number.wrapping_mul(0x9E37_79B1));
     let all = (0..count)
         .map(|number| put(&format!("k{number}")).group(groups(number)).position(scrambled(number)));

@@ -164,7 +164,7 @@ impl Cells {
         let single = routes.mechanism(single);
         let mut plain = made("partition", 10, plain_repeats);
         plain.alone = Some(single);
-        plain.by_position = true;
+        plain.by_position = Some(3);
         if let Some((groups, below, operations, bytes)) = self.habits.pooled {
             let mut several = made("several", 20, plain_repeats);
             several.max_operations = operations;
