@@ -30,7 +30,12 @@ pub(super) fn run(
 ) -> io::Result<()> {
     let mut pages = Pages::new(&["job", "operation", "collection", "key", "status", "outcome"]);
     let mut shown = 0_usize;
-    if show != Show::None {
+    let looks = match show {
+        Show::All => true,
+        Show::Failed => summary.not_applied + summary.unknown > 0,
+        Show::None => false,
+    };
+    if looks {
         for verdict in verdicts.iter().filter(|verdict| show.shows(&verdict.status)) {
             shown += 1;
             let row = job_row(&verdict, pages.colour);
