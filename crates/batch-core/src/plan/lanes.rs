@@ -141,7 +141,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
     let (repeated, folded_bytes) = find_repeated(routes).await;
     let bonds = Bonds::among(routes, &repeated).await;
     let large = LargeGroups::of(routes).await;
-    let mut scattered = Vec::new();
+    let mut scattered = Pile::default();
     let mut marks = Bound::default();
     let mut free = FreeChunks::new(routes, limits).await;
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
@@ -178,7 +178,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
         give_way!(place, all);
     }
     folded_bytes.free().await;
-    let scattered = positions.sort(scattered, routes).await;
+    let scattered = positions.sort(scattered.into_vec().await, routes).await;
     let all = u32::try_from(scattered.len()).unwrap_or(u32::MAX);
     for (at, place) in (0..all).zip(scattered) {
         if let Some(route) = routes.routes.get(place as usize) {
