@@ -107,7 +107,7 @@ impl Way {
     pub(crate) async fn run<R: Row>(self, bench: &Bench<R>, input: &Input<R>) -> Outcome<Cost> {
         let Input { rows, sorted, documents, .. } = input;
         let count = self.count(input);
-        // Those that sort in place get rows of its own.
+        // Those that sort in place get rows of their own.
         let sorts = matches!(self, Self::Grouped(_) | Self::ByKey(_));
         let own = if sorts { rows.clone() } else { Vec::new() };
         let clock = Clock::start();

@@ -119,7 +119,7 @@ impl Backend for ArangoBackend {
         router.route(operations, terms, routes)
     }
 
-    /// The server hashes keys, and what is in which place is its own affair.
+    /// Documents are taken in any order; nothing is known to be gained by another one.
     fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {

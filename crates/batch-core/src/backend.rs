@@ -175,10 +175,10 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Refuses the whole batch before a byte is sent, naming operation and reason.
     fn route(&self, operations: View<'_>, terms: Terms, routes: &mut Routes) -> Result<()>;
 
-    /// Where operations of large groups lie in the store, if their mechanism asks for it
-    /// ([`Mechanism::by_position`]): one position for each, in order, or none at all if that is not
-    /// known. Those of one group are compared with one another; a wrong one costs only speed. Pure,
-    /// no I/O. A long list comes in several calls with the same `positions`.
+    /// Where operations of large groups lie in the store, for mechanisms that ask for it
+    /// ([`Mechanism::by_position`]): a position for each, in the order of the view, or none at all
+    /// where they are not known, which count as equal. Positions are compared within a group; a wrong
+    /// one costs only speed. Pure, no I/O. The view is in no order, and one operation may come twice.
     fn positions(&self, operations: View<'_>, routes: &Routes, positions: &mut Vec<u128>);
 
     /// Encodes and sends one chunk once: no retries, no splitting, no waiting for a turn. MUST call

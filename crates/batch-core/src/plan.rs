@@ -40,6 +40,9 @@ use crate::{
 /// 250 ns each leave a poll well under the contract's 10 ms, also in a debug build.
 pub(crate) const SLICE: u32 = 4096;
 
+/// Spreads numbers over all bits: two to the power of 64, divided by the golden ratio.
+const SCRAMBLE: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// A chunk as it would be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

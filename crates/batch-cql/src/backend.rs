@@ -27,7 +27,7 @@ use crate::{
     errors,
     guard::Guard,
     native::Native,
-    position::Positions,
+    position,
     replicas::KnownReplicas,
     route::{Router, Target},
     schema::{Known, Preparing, Schema},
@@ -462,7 +462,7 @@ impl Backend for CqlBackend {
     }
 
     fn positions(&self, operations: View<'_>, routes: &Routes, positions: &mut Vec<u128>) {
-        Positions::new(self).add(operations, routes, positions);
+        position::positions(self, operations, routes, positions);
     }
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {

@@ -11,6 +11,8 @@ use crate::support::{Place, World, Wrongs, commit, same, tests};
 
 tests!["large_partitions":
     rows_travel_with_those_beside_them,
+    rows_that_come_in_the_servers_order_stay_in_it,
+    rows_of_several_tables_travel_apart,
     rows_of_an_ordered_batch_travel_in_their_order,
 ];
 
@@ -24,7 +26,7 @@ fn shuffled() -> impl Iterator<Item = u32> {
 /// Definitions of clustering columns, and the key and columns of the row with a number.
 type Clustering = (&'static str, &'static str, fn(u32) -> Vec<(&'static str, Value)>);
 
-const CLUSTERINGS: [Clustering; 5] = [
+const CLUSTERINGS: [Clustering; 6] = [
     ("c int", "c", |n| vec![("c", json!(i64::from(n) - 1500))]),
     ("c double", "c", |n| vec![("c", json!(f64::from(n) / 7.0 - 100.0))]),
     ("c text", "c", |n| vec![("c", json!(format!("sensor-{n:06}")))]),
@@ -32,11 +34,20 @@ const CLUSTERINGS: [Clustering; 5] = [
         let (day, at) = (n / 1000 + 1, 1_700_000_000_000 + i64::from(n));
         vec![("day", json!(format!("2026-01-0{day}"))), ("at", json!(at))]
     }),
+    ("kind text, c bigint", "kind, c", |n| {
+        vec![("kind", json!(["in", "out"].get(n as usize % 2))), ("c", json!(n))]
+    }),
     ("kind text, c timeuuid", "kind, c", |n| {
         let c = format!("{:08x}-0000-1000-8000-000000000000", n * 16);
-        vec![("kind", json!(if n % 3 == 0 { "temperature" } else { "humidity" })), ("c", json!(c))]
+        vec![("kind", json!(if n % 3 == 0 { "heat" } else { "light" })), ("c", json!(c))]
     }),
 ];
+
+/// Texts that are told in part, before another column: of those the queue's order stays.
+const LONG_TEXTS: Clustering = ("sensor text, at int", "sensor, at", |n| {
+    let sensor = format!("https://sensors.example/{:06}", n / 3);
+    vec![("sensor", json!(sensor)), ("at", json!(n % 3))]
+});
 
 /// The row with a number, as one of the forms that write it.
 fn write(form: &str, columns: &[(&str, Value)], id: u32) -> Result<Operation> {
@@ -130,6 +141,50 @@ async fn rows_travel_with_those_beside_them(world: Arc<World>) -> Result<()> {
         }
     }
     wrongs.into_result()
+}
+
+async fn rows_that_come_in_the_servers_order_stay_in_it(world: Arc<World>) -> Result<()> {
+    let mut wrongs = Wrongs::default();
+    for (definition, names, columns) in CLUSTERINGS.into_iter().chain([LONG_TEXTS]) {
+        let table = format!(
+            "CREATE TABLE k.large (p text, {definition}, v text, id int, PRIMARY KEY (p, {names}))"
+        );
+        let place = world.place(&["DROP TABLE IF EXISTS k.large", &table]).await?;
+        let shuffled: Vec<u32> = shuffled().collect();
+        let all: Result<Vec<Operation>> =
+            shuffled.iter().map(|id| write("put", &columns(*id), *id)).collect();
+        commit(&place.store, BatchOptions::new(), all?).await?;
+        let in_order = ids(&place).await?;
+        for form in ["put", "upsert of much", "statement"] {
+            let all: Result<Vec<Operation>> =
+                in_order.iter().map(|id| write(form, &columns(*id), *id)).collect();
+            let done = commit(&place.store, BatchOptions::new(), all?).await?;
+            let together = is_together(&done.plan, &in_order, &in_order);
+            wrongs.note(format!("{form} with {names}"), together);
+        }
+    }
+    wrongs.into_result()
+}
+
+async fn rows_of_several_tables_travel_apart(world: Arc<World>) -> Result<()> {
+    let table = |name: &str| {
+        format!("CREATE TABLE k.large_{name} (p int, c int, v int, PRIMARY KEY (p, c))")
+    };
+    let place = world.place(&[&table("a"), &table("b")]).await?;
+    let doc = json!({"v": 1});
+    let all = shuffled().flat_map(|c| {
+        let key = || Key::new().part("p", 1).part("c", c);
+        let put = |name: &str| Operation::put(name.to_owned()).at(key()).doc(&doc);
+        [put("large_a"), put("large_b")]
+    });
+    let done = commit(&place.store, BatchOptions::new(), all).await?;
+    same("applied", &u64::from(2 * ROWS), &done.report.applied())?;
+    // Operations of the two tables come in turns.
+    let mixed = done.plan.chunks.iter().filter(|chunk| {
+        let of_first = chunk.operations.iter().filter(|job| *job % 2 == 1).count();
+        of_first != 0 && of_first != chunk.operations.len()
+    });
+    same("chunks of both tables, of 12", &true, &(mixed.count() <= 1))
 }
 
 async fn rows_of_an_ordered_batch_travel_in_their_order(world: Arc<World>) -> Result<()> {

@@ -78,9 +78,9 @@ pub struct Mechanism {
     pub alone: Option<MechanismId>,
     /// Under best effort, what becomes of chunks that are too small to be worth a request.
     pub pooled: Option<Pooled>,
-    /// From how many operations on those of a group travel with the ones that lie beside them in the
-    /// store ([`Backend::positions`](super::Backend::positions)), where nothing else orders them. Else
-    /// they travel as they were queued.
+    /// A group of at least so many operations is large: those that nothing else orders travel with the
+    /// ones beside them in the store ([`Backend::positions`](super::Backend::positions)). `None`: all
+    /// travel as they were queued.
     pub by_position: Option<u32>,
     /// Why operations travel so, where the name alone does not say it: a sentence for those who
     /// read the plan.

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use super::{
+    SCRAMBLE,
     bonds::Bound,
     cut::{ChunkSpec, Cut, Limits},
     lanes::Repeated,
@@ -27,7 +28,7 @@ pub(super) struct FreeChunks<'a> {
     /// The last one that took one: operations come in runs of one group.
     recent: Option<(u8, u64, u32)>,
     /// For each place its chunk plus one; zero, which costs no page until it is written, for what
-    /// is refused or bound to a lane.
+    /// is refused or bound to a lane. None until something is added.
     chunk_of: Vec<u32>,
     /// `end` counts the operations until `finish` turns counts into ranges.
     specs: Pile<ChunkSpec>,
@@ -83,7 +84,7 @@ impl<'a> FreeChunks<'a> {
             learned: limits.learned_of_each(routes),
             open,
             recent: None,
-            chunk_of: vec![0; all],
+            chunk_of: Vec::new(),
             specs: Pile::default(),
             more: more.then(Pile::default),
             folded: ShardedMap::with_room(all),
@@ -150,6 +151,9 @@ impl<'a> FreeChunks<'a> {
     }
 
     fn put(&mut self, place: u32, chunk: u32) {
+        if self.chunk_of.is_empty() {
+            self.chunk_of = vec![0; self.routes.routes.len()];
+        }
         if let Some(slot) = self.chunk_of.get_mut(place as usize) {
             *slot = chunk + 1;
         }
@@ -375,5 +379,5 @@ async fn find_several(routes: &Routes) -> Option<SeenBits> {
 /// Groups may be small numbers, and bits are taken from the lowest on.
 const fn spread(route: &Route) -> u64 {
     let group = route.group.wrapping_add((route.mechanism.0 as u64) << 56);
-    group.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20
+    group.wrapping_mul(SCRAMBLE) >> 20
 }

@@ -178,13 +178,15 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
         give_way!(place, all);
     }
     folded_bytes.free().await;
-    let scattered = positions.sort(scattered.into_vec().await, routes).await;
-    let all = u32::try_from(scattered.len()).unwrap_or(u32::MAX);
-    for (at, place) in (0..all).zip(scattered) {
-        if let Some(route) = routes.routes.get(place as usize) {
-            free.add(place, route);
+    for part in positions.sort(scattered, routes).await {
+        let all = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        for (at, sorted) in (0..=all).zip(part) {
+            let place = sorted.place();
+            if let Some(route) = routes.routes.get(place as usize) {
+                free.add(place, route);
+            }
+            give_way!(at, all);
         }
-        give_way!(at, all);
     }
     let mut cut = free.finish().await;
     let mut bound: Vec<_> = bound.into_iter().collect();

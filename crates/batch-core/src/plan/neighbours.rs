@@ -1,19 +1,22 @@
 //! Operations of large groups: those that lie beside one another in the store travel together, which
 //! spares it work on each chunk.
 
-use super::{SLICE, breathe};
+use super::{SCRAMBLE, pile::Pile};
 use crate::{
     backend::{Backend, Route, Routes, View},
     queue::Queue,
 };
 
-/// How many operations share a counter, on average.
+/// How many operations share a counter, at most on average.
 const SHARED_BY: usize = 64;
 /// How many operations are looked at to learn where positions lie.
 const SAMPLE: usize = 1024;
 /// How many bits of a scaled position tell its segment, and how many the place in that.
 const SEGMENT_BITS: u32 = 7;
-const BITS_IN_SEGMENT: u32 = u32::BITS - SEGMENT_BITS;
+const BITS_IN_SEGMENT: u32 = SCALED_BITS - SEGMENT_BITS;
+/// What an operation is sorted by, from the highest bit on: whether nothing of it is kept, its scaled
+/// position, its place.
+const SCALED_BITS: u32 = u64::BITS - 1 - u32::BITS;
 /// How many operations are sorted at once: a millisecond.
 const SORTED_AT_ONCE: usize = 1 << 15;
 
@@ -59,7 +62,7 @@ impl LargeGroups {
 
     fn counter(&self, route: &Route) -> usize {
         // Groups may be small numbers.
-        let spread = route.group.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let spread = route.group.wrapping_mul(SCRAMBLE) >> 32;
         usize::try_from(spread).unwrap_or(0) & (self.counters.len() - 1)
     }
 }
@@ -72,54 +75,68 @@ pub(super) struct Positions<'a> {
 }
 
 impl Positions<'_> {
-    /// Brings operations of any groups into the order of their positions; they stay as they are if
-    /// these are not known.
-    pub(super) async fn sort(self, mut places: Vec<u32>, routes: &Routes) -> Vec<u32> {
-        let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
-        let sample = sample_of(&places);
-        let mut positions = Vec::with_capacity(places.len().min(SLICE as usize));
-        self.backend.positions(View::list(self.queue, &sample), routes, &mut positions);
-        if positions.len() != sample.len() {
-            return places;
+    /// Brings operations of any groups into the order of their positions. Those of which something
+    /// is kept come first: a chunk that has others too could not be sent as it was kept. In parts, so
+    /// that each can be freed once it was taken.
+    pub(super) async fn sort(self, places: Pile<u32>, routes: &Routes) -> Vec<Vec<Sorted>> {
+        if places.len() == 0 {
+            return Vec::new();
         }
-        let scale = Scale::of(std::mem::take(&mut positions));
-        let mut sorted: Vec<u64> = Vec::with_capacity(places.len());
-        let (mut last, mut is_sorted) = (0, true);
-        for slice in places.chunks(SLICE as usize) {
-            positions.clear();
-            self.backend.positions(View::list(self.queue, slice), routes, &mut positions);
-            if positions.len() != slice.len() {
-                return places;
-            }
-            for (position, place) in positions.iter().zip(slice) {
-                let next = u64::from(scale.read(*position)) << 32 | u64::from(*place);
+        let mut positions = Vec::new();
+        self.read(&sample_of(&places, SAMPLE), routes, &mut positions);
+        let scale = Scale::of(positions.clone());
+        let mut sorted = Pile::default();
+        let (mut last, mut is_sorted) = (Sorted(0), true);
+        for part in places.into_parts() {
+            self.read(&part, routes, &mut positions);
+            for (position, place) in positions.iter().zip(&part) {
+                let is_kept = routes.kept(*place).is_some();
+                let next = Sorted::new(is_kept, scale.read(*position), *place);
                 is_sorted &= last <= next;
                 last = next;
                 sorted.push(next);
             }
-            breathe(u32::try_from(sorted.len()).unwrap_or(u32::MAX), all).await;
+            tokio::task::yield_now().await;
         }
-        if !is_sorted {
-            sort_in_steps(&mut sorted).await;
-            for (at, (place, sorted)) in (0..all).zip(places.iter_mut().zip(sorted)) {
-                // The lower half.
-                *place = u32::try_from(sorted & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-                give_way!(at, all);
-            }
+        if is_sorted { sorted.into_parts().collect() } else { sort_in_steps(sorted).await }
+    }
+
+    /// Those that are not known count as equal.
+    fn read(self, places: &[u32], routes: &Routes, positions: &mut Vec<u128>) {
+        positions.clear();
+        self.backend.positions(View::list(self.queue, places), routes, positions);
+        if positions.len() != places.len() {
+            positions.clear();
+            positions.resize(places.len(), 0);
         }
-        places
     }
 }
 
-/// Some of all, with no period: what was queued in turns would give a sample of one sort.
-fn sample_of(places: &[u32]) -> Vec<u32> {
-    let scrambled = |number: usize| (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    let at = |number| (scrambled(number) * places.len() as u64) >> 32;
-    let count = SAMPLE.min(places.len());
-    (0..count).filter_map(|number| places.get(usize::try_from(at(number)).ok()?).copied()).collect()
+/// An operation as it is sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sorted(u64);
+
+impl Sorted {
+    fn new(is_kept: bool, scaled: u32, place: u32) -> Self {
+        let high = u64::from(!is_kept) << SCALED_BITS | u64::from(scaled);
+        Self(high << u32::BITS | u64::from(place))
+    }
+
+    /// Its place in the queue.
+    pub(super) fn place(self) -> u32 {
+        u32::try_from(self.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+    }
 }
 
-/// Brings positions into 32 bits, in their order. A sample divides them into segments of as many
+/// Some of all, with no period: of what was queued in turns, a regular sample would be of one sort.
+fn sample_of<T: Copy>(all: &Pile<T>, most: usize) -> Vec<T> {
+    let scrambled = |number: usize| (number as u64).wrapping_mul(SCRAMBLE) >> 32;
+    let at = |number| (scrambled(number) * all.len() as u64) >> 32;
+    let count = most.min(all.len());
+    (0..count).filter_map(|number| all.get(usize::try_from(at(number)).ok()?).copied()).collect()
+}
+
+/// Brings positions into 31 bits, in their order. A sample divides them into segments of as many
 /// operations each: keys of several columns lie in heaps far from one another.
 struct Scale {
     /// Where each begins, and by how much positions in it are shifted.
@@ -129,9 +146,11 @@ struct Scale {
 impl Scale {
     fn of(mut sample: Vec<u128>) -> Self {
         sample.sort_unstable();
-        let most = (1 << SEGMENT_BITS) - 1;
+        // Besides those below and above all of the sample.
+        let most = (1 << SEGMENT_BITS) - 2;
         let mut starts = vec![0];
         starts.extend(sample.iter().step_by(sample.len().div_ceil(most).max(1)));
+        starts.extend(sample.last());
         starts.dedup();
         let ends = starts.iter().skip(1).copied().chain([u128::MAX]);
         let shift =
@@ -149,30 +168,29 @@ impl Scale {
 }
 
 /// Sorts, giving way: parts of some thousands, between which a sample tells the bounds.
-async fn sort_in_steps(list: &mut Vec<u64>) {
+async fn sort_in_steps<T: Copy + Ord>(list: Pile<T>) -> Vec<Vec<T>> {
     const SAMPLED: usize = 32;
-    let parts = list.len() / SORTED_AT_ONCE;
-    if parts < 2 {
-        list.sort_unstable();
-        return;
-    }
-    let mut sample: Vec<u64> =
-        list.iter().step_by(list.len() / (parts * SAMPLED)).copied().collect();
+    let mut sample = sample_of(&list, list.len() / SORTED_AT_ONCE * SAMPLED);
     sample.sort_unstable();
-    let bounds: Vec<u64> = sample.into_iter().step_by(SAMPLED).skip(1).collect();
-    let mut parts = vec![Vec::new(); bounds.len() + 1];
-    let all = u32::try_from(list.len()).unwrap_or(u32::MAX);
-    for (at, item) in (0..all).zip(list.drain(..)) {
-        if let Some(part) = parts.get_mut(bounds.partition_point(|bound| *bound <= item)) {
-            part.push(item);
+    let bounds: Vec<T> = sample.into_iter().step_by(SAMPLED).skip(1).collect();
+    let mut parts: Vec<Pile<T>> = Vec::new();
+    parts.resize_with(bounds.len() + 1, Pile::default);
+    for slice in list.into_parts() {
+        for item in slice {
+            if let Some(part) = parts.get_mut(bounds.partition_point(|bound| *bound <= item)) {
+                part.push(item);
+            }
         }
-        give_way!(at, all);
-    }
-    for mut part in parts {
-        part.sort_unstable();
-        list.append(&mut part);
         tokio::task::yield_now().await;
     }
+    let mut sorted = Vec::with_capacity(parts.len());
+    for part in parts {
+        let mut part = part.into_vec().await;
+        part.sort_unstable();
+        sorted.push(part);
+        tokio::task::yield_now().await;
+    }
+    sorted
 }
 
 #[cfg(test)]
@@ -184,13 +202,36 @@ mod tests {
         for length in [0, 1, 2, SORTED_AT_ONCE, 2 * SORTED_AT_ONCE, 5 * SORTED_AT_ONCE + 3] {
             for scramble in [|n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15), |n: u64| n % 3, |_| 7]
             {
-                let mut list: Vec<u64> = (0..length as u64).map(scramble).collect();
-                let mut sorted = list.clone();
-                sorted.sort_unstable();
-                sort_in_steps(&mut list).await;
-                assert!(list == sorted, "{length}");
+                let list: Vec<u64> = (0..length as u64).map(scramble).collect();
+                let mut pile = Pile::default();
+                list.iter().for_each(|item| pile.push(*item));
+                let sorted = sort_in_steps(pile).await.concat();
+                let mut expected = list;
+                expected.sort_unstable();
+                assert!(sorted == expected, "{length}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn no_part_is_much_larger_than_others_whatever_is_queued_in_turns() {
+        for period in [2, 4, 64] {
+            let mut pile = Pile::default();
+            let scrambled = |n: u64| n.wrapping_mul(SCRAMBLE) >> 32;
+            (0..1 << 21).for_each(|n: u64| pile.push((n % period) << 40 | scrambled(n)));
+            let longest = sort_in_steps(pile).await.iter().map(Vec::len).max();
+            assert!(longest < Some(3 * SORTED_AT_ONCE), "{period}: {longest:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_comes_first_then_position_and_place_tell() {
+        let most = (1 << SCALED_BITS) - 1;
+        let all = [(true, 0, 9), (true, most, 0), (true, most, u32::MAX), (false, 0, 3)];
+        let sorted = all.map(|(kept, scaled, place)| Sorted::new(kept, scaled, place));
+        assert!(sorted.is_sorted_by(|one, next| one < next), "{sorted:?}");
+        assert_eq!(sorted.map(Sorted::place), [9, 0, u32::MAX, 3]);
+        assert!(Scale::of(vec![1, 2]).read(u128::MAX) <= most);
     }
 
     #[test]
@@ -201,8 +242,9 @@ mod tests {
             [&|n| n, &|n| (1 << 127) + n, &|n| n << 116, &heap, &|n| 1 << (n % 128)];
         for (number, of) in everywhere.into_iter().enumerate() {
             let mut positions: Vec<u128> = (0..3000).map(of).collect();
-            let places: Vec<u32> = (0..3000).collect();
-            let sample = sample_of(&places).into_iter().map(|place| of(place.into()));
+            let mut places = Pile::default();
+            (0..3000_u32).for_each(|place| places.push(place));
+            let sample = sample_of(&places, SAMPLE).into_iter().map(|place| of(place.into()));
             let scale = Scale::of(sample.collect());
             positions.sort_unstable();
             positions.dedup();

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
+use super::SCRAMBLE;
+
 type Shard<V> = HashMap<u64, V, FixedState>;
 
 /// How many keys share a map on average. A map that grows moves all that it holds at once, and
@@ -39,7 +41,7 @@ impl<V> ShardedMap<V> {
 
     fn shard(&self, key: u64) -> usize {
         // Keys may be small numbers: the upper bits of the product depend on all of theirs.
-        let spread = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44;
+        let spread = key.wrapping_mul(SCRAMBLE) >> 44;
         // The first shards get twice as much as the last ones, and all others something between.
         // Equal ones would all grow at the same moment.
         let uneven = spread * ((1 << 21) + spread) / 3;

@@ -45,11 +45,15 @@ async fn those_of_a_small_group_and_those_that_lie_nowhere_stay_as_they_were_que
     assert_eq!(operations(&few), in_order(8));
     let nowhere = (0..10).map(|number| put(&format!("k{number}")));
     assert_eq!(operations(&plan_of(&pairs(), nowhere).await), in_order(10));
-    let half = lying_at((0..20).rev()).into_iter().enumerate().map(|(place, to)| match place {
-        0..10 => to,
-        _ => put(&format!("nowhere {place}")),
+    // Those that are asked for in one call with others of which one lies nowhere.
+    let all = (0..6000_u32).map(|number| match put(&format!("k{number}")) {
+        to if number == 5005 => to,
+        to => to.position((6000 - number).into()),
     });
-    assert_eq!(operations(&plan_of(&pairs(), half).await), in_order(20));
+    let chunks = operations(&plan_of(&pairs(), all).await);
+    let (unknown, known) = chunks.split_at((6000 - 4096) / 2);
+    assert!(unknown.is_sorted() && unknown.iter().flatten().all(|job| *job > 4096));
+    assert!(known.iter().rev().is_sorted() && known.iter().flatten().all(|job| *job <= 4096));
     let by_another = lying_at((0..10).rev()).into_iter().map(|to| to.way(1));
     assert_eq!(operations(&plan_of(&pairs(), by_another).await), in_order(10));
 }
@@ -78,7 +82,7 @@ async fn large_groups_are_sorted_beside_small_ones_and_in_any_number() {
                 (one.min(other), one.max(other))
             })
             .collect();
-        // A sample tells the range; what is beyond its ends is all in the first and last chunks.
+        // Before the first and behind the last of a sample, places are told less well.
         let inner = spans.get(200..spans.len() - 200).unwrap();
         assert!(inner.len() > 13_000 && inner.is_sorted_by(|one, next| one.1 < next.0), "{group}");
     }
@@ -88,10 +92,18 @@ async fn large_groups_are_sorted_beside_small_ones_and_in_any_number() {
 async fn those_that_repeat_a_key_keep_their_order_and_no_other_guarantee_sorts() {
     let mut repeating = lying_at((0..10).rev());
     repeating.extend((1..=10).map(|number| put(&format!("k{number}")).position(99)));
+    let single = |number: u32| put(&format!("single{number}")).position((40 - number).into());
+    repeating.extend((21..=40).map(single));
     let plan = plan_of(&pairs(), repeating).await;
+    let of_singles =
+        plan.chunks.iter().filter(|chunk| chunk.operations.iter().all(|job| *job > 20));
+    let highest: Vec<u32> =
+        of_singles.filter_map(|chunk| chunk.operations.last().copied()).collect();
+    assert!(highest.len() > 8 && highest.is_sorted_by(|one, next| one > next), "{highest:?}");
     for key in 1..=10 {
         let chunk = plan.chunks.iter().find(|chunk| chunk.operations.contains(&key)).unwrap();
-        assert!(chunk.operations.ends_with(&[key + 10]) || chunk.operations.contains(&(key + 10)));
+        let place = |job| chunk.operations.iter().position(|other| *other == job);
+        assert!(place(key) < place(key + 10), "{:?}", chunk.operations);
     }
     let mut ordered = queued(
         &pairs(),

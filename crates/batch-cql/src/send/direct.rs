@@ -119,14 +119,20 @@ impl<'c> Kept<'c> {
         Some(Self { number: u32::from_le_bytes(*number), shape, key, cells })
     }
 
+    /// Tells apart, mostly, what cannot be sent together as it was kept.
+    pub(crate) fn family(&self) -> u8 {
+        let [number, ..] = self.number.to_le_bytes();
+        number << 2 | self.shape as u8
+    }
+
     /// The values, if they are those of the target that has this number.
     pub(crate) fn of_target(&self, number: u32) -> Option<&'c [u8]> {
         (self.number == number).then_some(self.cells)
     }
 }
 
-/// Asks the memory for what is read next, all of it at once. Rows of a chunk may lie far apart:
-/// read one after the other to its end, each would be waited for.
+/// Asks the memory for both ends of what is read next, all of them at once. Rows of a chunk may lie
+/// far apart: read one after the other, each would be waited for.
 fn fetch<'c>(all: impl Iterator<Item = &'c [u8]>) {
     let ends = |bytes: &[u8]| Some(bytes.first()? ^ bytes.last()?);
     std::hint::black_box(all.filter_map(ends).fold(0, |fetched, ends| fetched ^ ends));
@@ -223,7 +229,9 @@ impl CqlBackend {
                 _ => return Ok(false),
             }
         }
-        fetch(rows.iter().map(|row| row.cells));
+        if shape == Shape::Typed {
+            fetch(rows.iter().map(|row| row.cells));
+        }
         let destination = match shape {
             Shape::Insert | Shape::Delete => self.table_by_number(number).map(Destination::Table),
             Shape::Native | Shape::Typed => self.native_by_number(number).map(Destination::Native),
