@@ -282,6 +282,7 @@ fn variants(scale: Scale, only: Option<&str>) -> Outcome<()> {
     let grouped_each = Habits { group_each: true, ..Habits::default() };
     let pooled = Habits { pooled: Some(10), ..grouped_each.clone() };
     let folded = Habits { repeats: Repeats::Folded, ..Habits::default() };
+    let sorted = Habits { has_positions: true, ..Habits::default() };
     let body = Says::Body(Bytes::from_static(br#"{"_rev":"_jXYZabc---"}"#));
     let refused = Says::Refused(Error::new(ErrorKind::Conflict, "another write was faster"));
     let settings = [
@@ -295,6 +296,7 @@ fn variants(scale: Scale, only: Option<&str>) -> Outcome<()> {
             "every tenth key repeats and is folded",
             Setting { keys: Keys::TenthRepeats, habits: folded, ..plain.clone() },
         ),
+        ("one group, sorted by position", Setting { habits: sorted, ..plain.clone() }),
         ("every operation is a group", Setting { habits: grouped_each, ..plain.clone() }),
         (
             "every operation is a group, ten travel together",

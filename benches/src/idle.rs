@@ -39,12 +39,20 @@ pub struct Habits {
     pub group_each: bool,
     /// How many groups travel together, if they are small.
     pub pooled: Option<u32>,
+    /// Whether operations lie somewhere, in another order than that of the queue.
+    pub has_positions: bool,
 }
 
 impl Default for Habits {
     /// Applies everything, a key once in a chunk, one group.
     fn default() -> Self {
-        Self { says: Says::AllApplied, repeats: Repeats::Apart, group_each: false, pooled: None }
+        Self {
+            says: Says::AllApplied,
+            repeats: Repeats::Apart,
+            group_each: false,
+            pooled: None,
+            has_positions: false,
+        }
     }
 }
 
@@ -71,6 +79,7 @@ impl Idle {
         mechanism.max_operations = Self::CHUNK;
         mechanism.max_bytes = Self::CHUNK_BYTES;
         mechanism.repeats = habits.repeats;
+        mechanism.by_position = habits.has_positions.then_some(1);
         Arc::new(Self { habits, mechanism, first_send: Mutex::default() })
     }
 
@@ -135,7 +144,13 @@ impl Backend for Idle {
         Ok(())
     }
 
-    fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
+    /// Every second one far from the others, and neighbours in the queue never beside one another.
+    fn positions(&self, operations: View<'_>, _: &Routes, positions: &mut Vec<u128>) {
+        positions.extend(operations.iter().map(|operation| {
+            let scrambled = operation.index.wrapping_mul(0x9E37_79B1);
+            u128::from(operation.index % 2) << 100 | u128::from(scrambled)
+        }));
+    }
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         if chunk.number() == 1 {
