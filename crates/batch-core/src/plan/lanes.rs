@@ -16,7 +16,7 @@ use super::{
     bonds::{Bonds, Bound},
     cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized},
     free::{FreeChunks, Together},
-    neighbours::{LargeGroups, Positions},
+    neighbours::{self, LargeGroups, Positions},
     pile::Pile,
     seen::SeenBits,
     sharded::ShardedMap,
@@ -178,7 +178,8 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
         give_way!(place, all);
     }
     folded_bytes.free().await;
-    for part in positions.sort(scattered, routes).await {
+    let sorted = positions.sort(scattered, routes).await;
+    for part in &sorted {
         let all = u32::try_from(part.len()).unwrap_or(u32::MAX);
         for (at, sorted) in (0..=all).zip(part) {
             let place = sorted.place();
@@ -188,6 +189,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
             give_way!(at, all);
         }
     }
+    neighbours::free(sorted).await;
     let mut cut = free.finish().await;
     let mut bound: Vec<_> = bound.into_iter().collect();
     bound.sort_by_key(|(lane, _)| *lane);

@@ -76,8 +76,8 @@ pub(super) struct Positions<'a> {
 
 impl Positions<'_> {
     /// Brings operations of any groups into the order of their positions. Those of which something
-    /// is kept come first: a chunk that has others too could not be sent as it was kept. In parts, so
-    /// that each can be freed once it was taken.
+    /// is kept come first: a chunk that has others too could not be sent as it was kept. In parts,
+    /// for [`free`].
     pub(super) async fn sort(self, places: Pile<u32>, routes: &Routes) -> Vec<Vec<Sorted>> {
         if places.len() == 0 {
             return Vec::new();
@@ -136,6 +136,13 @@ fn sample_of<T: Copy>(all: &Pile<T>, most: usize) -> Vec<T> {
     (0..count).filter_map(|number| all.get(usize::try_from(at(number)).ok()?).copied()).collect()
 }
 
+/// Drops what was sorted in steps, the last parts first: so an allocator can give them back one by one.
+pub(super) async fn free(mut sorted: Vec<Vec<Sorted>>) {
+    while sorted.pop().is_some() {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Brings positions into 31 bits, in their order. A sample divides them into segments of as many
 /// operations each: keys of several columns lie in heaps far from one another.
 struct Scale {
@@ -175,7 +182,8 @@ async fn sort_in_steps<T: Copy + Ord>(list: Pile<T>) -> Vec<Vec<T>> {
     let bounds: Vec<T> = sample.into_iter().step_by(SAMPLED).skip(1).collect();
     let mut parts: Vec<Pile<T>> = Vec::new();
     parts.resize_with(bounds.len() + 1, Pile::default);
-    for slice in list.into_parts() {
+    // From the end, so that an allocator can give them back one by one.
+    for slice in list.into_parts().rev() {
         for item in slice {
             if let Some(part) = parts.get_mut(bounds.partition_point(|bound| *bound <= item)) {
                 part.push(item);

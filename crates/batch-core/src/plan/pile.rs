@@ -56,7 +56,7 @@ impl<T> Pile<T> {
     }
 
     /// Slices of the list, in its order; each is freed when it was taken.
-    pub(super) fn into_parts(self) -> impl Iterator<Item = Vec<T>> {
+    pub(super) fn into_parts(self) -> impl DoubleEndedIterator<Item = Vec<T>> {
         self.parts.into_iter()
     }
 
