@@ -44,10 +44,8 @@ fn after(operation: OperationRef<'_>, before: Option<&Value>) -> serde_json::Res
     if operation.verb == Verb::Delete {
         return Ok(Value::Null);
     }
-    let mut document = match before {
-        Some(Value::Object(before)) if operation.verb == Verb::Upsert => before.clone(),
-        _ => Map::new(),
-    };
+    let before = before.and_then(Value::as_object).filter(|_| operation.verb == Verb::Upsert);
+    let mut document = before.cloned().unwrap_or_default();
     document.extend(serde_json::from_slice::<Map<_, _>>(operation.body)?);
     for (name, value) in operation.key.parts() {
         let name = if name.is_empty() { "_key" } else { name };
@@ -98,8 +96,7 @@ impl Backend for Journal {
         Ok(())
     }
 
-    /// What lies where does not matter to a file that is only appended to.
-    fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
+    fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {} // a file takes any order
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let (file, documents) = &mut *self.0.lock().await;
