@@ -7,7 +7,12 @@
 use batch_core::seam::{Routes, View};
 
 use crate::{
-    backend::CqlBackend, encode, route::Target, row::Row, send::direct::Kept, statement::Cells,
+    backend::CqlBackend,
+    encode,
+    route::{Recent, Target},
+    row::Row,
+    send::direct::Kept,
+    statement::Cells,
 };
 
 /// Appends the position of each operation. What is written by one statement to one table comes
@@ -18,16 +23,14 @@ pub(crate) fn positions(
     routes: &Routes,
     positions: &mut Vec<u128>,
 ) {
-    let mut recent: Option<(u32, Target)> = None;
+    let mut recent = Recent::default();
     let mut row = Row::default();
     positions.extend(operations.iter().map(|operation| {
         let kept = routes.kept(operation.index);
         let kept = kept.and_then(|kept| Kept::read(kept, || Some(operation)));
-        if recent.as_ref().is_none_or(|(shape, _)| *shape != operation.shape) {
-            recent = Some((operation.shape, backend.target_of(&operation)));
-        }
-        let in_partition = match recent.as_ref().map(|(_, target)| target) {
-            Some(Target::Table(known)) => {
+        let target = recent.of(&operation, |operation| backend.target_of(operation));
+        let in_partition = match target {
+            Target::Table(known) => {
                 let table = &known.table;
                 match kept.as_ref().and_then(|kept| kept.of_target(known.number)) {
                     Some(cells) => table.position(Cells::new(cells).skip(table.partition)),
@@ -41,11 +44,11 @@ pub(crate) fn positions(
                 }
             }
             // All of its values would have to be encoded for those of its key.
-            Some(Target::Statement(native)) => kept
+            Target::Statement(native) => kept
                 .as_ref()
                 .and_then(|kept| kept.of_target(native.number))
                 .map_or(0, |cells| native.position(cells)),
-            Some(Target::Unusable(_)) | None => 0,
+            Target::Unusable(_) => 0,
         };
         u128::from(kept.map_or(0, |kept| kept.family())) << 120 | in_partition
     }));

@@ -29,6 +29,28 @@ pub(crate) enum Target {
     Unusable(Error),
 }
 
+/// What was found for the shape of the last operation: they come in runs of one shape.
+#[derive(Debug)]
+pub(crate) struct Recent<T>(Option<(u32, T)>);
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Recent<T> {
+    pub(crate) fn of(
+        &mut self,
+        operation: &OperationRef<'_>,
+        find: impl FnOnce(&OperationRef<'_>) -> T,
+    ) -> &T {
+        self.0.take_if(|(shape, _)| *shape != operation.shape);
+        let (_, found) = self.0.get_or_insert_with(|| (operation.shape, find(operation)));
+        found
+    }
+}
+
 /// Where one operation goes, until the mechanism has a number.
 struct Routed {
     ride: Ride,
@@ -72,14 +94,13 @@ impl Router<'_> {
         };
         counted.sort_unstable();
         let (mut row, mut cells, mut kept) = (Row::default(), Vec::new(), Vec::new());
-        let mut recent: Option<(u32, Target, bool)> = None;
+        let mut recent = Recent::<(Target, bool)>::default();
         for operation in operations.iter() {
-            if recent.as_ref().is_none_or(|(shape, ..)| *shape != operation.shape) {
-                let target = target(&operation);
+            let (target, differ) = recent.of(&operation, |operation| {
+                let target = target(operation);
                 let differ = matches!(&target, Target::Table(known) if self.replicas.differ(&known.table.keyspace));
-                recent = Some((operation.shape, target, differ));
-            }
-            let Some((_, target, differ)) = &recent else { continue };
+                (target, differ)
+            });
             kept.clear();
             let routed = match target {
                 Target::Table(known) => {

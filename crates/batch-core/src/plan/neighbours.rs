@@ -84,7 +84,7 @@ impl Positions<'_> {
         }
         let mut positions = Vec::new();
         self.read(&sample_of(&places, SAMPLE), routes, &mut positions);
-        let scale = Scale::of(positions.clone());
+        let scale = Scale::of(&mut positions);
         let mut sorted = Pile::default();
         let (mut last, mut is_sorted) = (Sorted(0), true);
         for part in places.into_parts() {
@@ -151,7 +151,8 @@ struct Scale {
 }
 
 impl Scale {
-    fn of(mut sample: Vec<u128>) -> Self {
+    /// Sorts the sample.
+    fn of(sample: &mut [u128]) -> Self {
         sample.sort_unstable();
         // Besides those below and above all of the sample.
         let most = (1 << SEGMENT_BITS) - 2;
@@ -208,8 +209,7 @@ mod tests {
     #[tokio::test]
     async fn a_list_of_any_length_is_sorted() {
         for length in [0, 1, 2, SORTED_AT_ONCE, 2 * SORTED_AT_ONCE, 5 * SORTED_AT_ONCE + 3] {
-            for scramble in [|n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15), |n: u64| n % 3, |_| 7]
-            {
+            for scramble in [|n: u64| n.wrapping_mul(SCRAMBLE), |n: u64| n % 3, |_| 7] {
                 let list: Vec<u64> = (0..length as u64).map(scramble).collect();
                 let mut pile = Pile::default();
                 list.iter().for_each(|item| pile.push(*item));
@@ -239,7 +239,7 @@ mod tests {
         let sorted = all.map(|(kept, scaled, place)| Sorted::new(kept, scaled, place));
         assert!(sorted.is_sorted_by(|one, next| one < next), "{sorted:?}");
         assert_eq!(sorted.map(Sorted::place), [9, 0, u32::MAX, 3]);
-        assert!(Scale::of(vec![1, 2]).read(u128::MAX) <= most);
+        assert!(Scale::of(&mut [1, 2]).read(u128::MAX) <= most);
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
             let mut places = Pile::default();
             (0..3000_u32).for_each(|place| places.push(place));
             let sample = sample_of(&places, SAMPLE).into_iter().map(|place| of(place.into()));
-            let scale = Scale::of(sample.collect());
+            let scale = Scale::of(&mut sample.collect::<Vec<u128>>());
             positions.sort_unstable();
             positions.dedup();
             let read: Vec<u32> = positions.iter().map(|position| scale.read(*position)).collect();
@@ -262,6 +262,6 @@ mod tests {
             assert!(told * 100 > positions.len() * 95, "{number}: {told} of {}", positions.len());
             assert!(scale.read(0) <= scale.read(u128::MAX));
         }
-        assert!(Scale::of(vec![7, 7]).read(6) < Scale::of(vec![7, 7]).read(8));
+        assert!(Scale::of(&mut [7, 7]).read(6) < Scale::of(&mut [7, 7]).read(8));
     }
 }

@@ -5,31 +5,33 @@ use std::{fmt::Write as _, sync::Arc};
 use proptest::prelude::*;
 use scylla::cluster::metadata::{CollectionType, ColumnType, NativeType, UserDefinedType};
 
+/// The native types whose values have an order.
+pub(crate) const SCALARS: [NativeType; 18] = [
+    NativeType::Ascii,
+    NativeType::BigInt,
+    NativeType::Blob,
+    NativeType::Boolean,
+    NativeType::Date,
+    NativeType::Decimal,
+    NativeType::Double,
+    NativeType::Float,
+    NativeType::Inet,
+    NativeType::Int,
+    NativeType::SmallInt,
+    NativeType::Text,
+    NativeType::Time,
+    NativeType::Timestamp,
+    NativeType::Timeuuid,
+    NativeType::TinyInt,
+    NativeType::Uuid,
+    NativeType::Varint,
+];
+
 /// Types of columns, up to three levels deep.
 pub(crate) fn types() -> BoxedStrategy<ColumnType<'static>> {
-    use NativeType as N;
-    let scalars = [
-        N::Ascii,
-        N::BigInt,
-        N::Blob,
-        N::Boolean,
-        N::Date,
-        N::Decimal,
-        N::Double,
-        N::Float,
-        N::Inet,
-        N::Int,
-        N::SmallInt,
-        N::Text,
-        N::Time,
-        N::Timestamp,
-        N::Timeuuid,
-        N::TinyInt,
-        N::Uuid,
-        N::Varint,
-    ];
-    let scalar = prop::sample::select(scalars.to_vec()).prop_map(ColumnType::Native);
-    let any = prop_oneof![20 => scalar.clone(), 1 => Just(ColumnType::Native(N::Duration))];
+    let scalar = prop::sample::select(SCALARS.to_vec()).prop_map(ColumnType::Native);
+    let any =
+        prop_oneof![20 => scalar.clone(), 1 => Just(ColumnType::Native(NativeType::Duration))];
     any.prop_recursive(3, 12, 4, move |inner| {
         let collection = |typ| ColumnType::Collection { frozen: true, typ };
         // No durations: they have no order.

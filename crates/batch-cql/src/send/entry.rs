@@ -9,7 +9,7 @@ use crate::{
     backend::CqlBackend,
     key::{ids_of_row, shared_by_row},
     native::Native,
-    route::{Target, encode_operation},
+    route::{Recent, Target, encode_operation},
     row::{CellRef, Row},
     schema::{Form, Known, Marker, Using},
     statement::Cells,
@@ -82,8 +82,7 @@ pub(crate) struct Entries {
     pub(crate) list: Vec<Entry>,
     pub(crate) bytes: Vec<u8>,
     row: Row,
-    /// The target of the last operation's shape: they come in runs.
-    recent: Option<(u32, Target)>,
+    recent: Recent<Target>,
 }
 
 impl Entries {
@@ -96,10 +95,7 @@ impl Entries {
         let options = operation.options;
         let ttl = options.ttl.map(|ttl| i32::try_from(ttl.as_secs()).unwrap_or(i32::MAX));
         let timestamp = options.timestamp;
-        if self.recent.as_ref().is_none_or(|(shape, _)| *shape != operation.shape) {
-            self.recent = Some((operation.shape, backend.target_of(operation)));
-        }
-        let Some((_, target)) = &self.recent else { return Ok(()) };
+        let target = self.recent.of(operation, |operation| backend.target_of(operation));
         let (key, shared, source) = match target.clone() {
             Target::Unusable(error) => return Err(error),
             Target::Table(known) => {
