@@ -62,6 +62,9 @@ struct Switches {
     /// The operations of each commit of the soak
     #[arg(long, default_value_t = 1_000_000)]
     soak_operations: u32,
+    /// How many of them are in a partition
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    soak_each: u32,
     /// The commits of the soak
     #[arg(long, default_value_t = 10)]
     commits: u32,
@@ -106,7 +109,8 @@ fn measure(switches: &Switches, server: &Cassandra, keyspace: &str) -> Outcome<(
         let options = StoreOptions::new().timeout(Duration::from_secs(600));
         let bench = Bench::<Small>::connect(server, keyspace, options.clone()).await?;
         if switches.soak {
-            return soak(&bench, switches.soak_operations, switches.commits).await;
+            return soak(&bench, switches.soak_operations, switches.soak_each, switches.commits)
+                .await;
         }
         match (&switches.load, &switches.by_hand) {
             (Some(program), Some(by_hand)) => {

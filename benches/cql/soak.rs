@@ -14,18 +14,21 @@ use crate::{
     tables::{grouped, table},
 };
 
-/// Rows in a partition.
-const EACH: u32 = 100;
 /// The first commits fill what the driver and the library keep.
 const SETTLED: usize = 2;
 /// More growth than this from then on, in bytes that were asked for and not given back, is a leak.
 const GROWTH: isize = 1 << 20;
 
-/// Commits so many operations so many times, and prints what was held after each.
+/// Commits so many operations, `each` of them to a partition, so many times, and prints what was held after each.
 ///
 /// # Errors
 /// Rows that are missing, and memory that grows.
-pub(crate) async fn soak(bench: &Bench<Small>, operations: u32, commits: u32) -> Outcome<()> {
+pub(crate) async fn soak(
+    bench: &Bench<Small>,
+    operations: u32,
+    each: u32,
+    commits: u32,
+) -> Outcome<()> {
     let mut rows = table(
         [
             "commit",
@@ -51,7 +54,7 @@ pub(crate) async fn soak(bench: &Bench<Small>, operations: u32, commits: u32) ->
         let mut batch = bench.store.batch(BatchOptions::new())?;
         let mut text = 0;
         for place in shuffled(operations) {
-            let row: Small = row(place, operations, operations.div_ceil(EACH));
+            let row: Small = row(place, operations, operations.div_ceil(each));
             let put = put_of(&row);
             text += isize::try_from(put.size())?;
             batch.queue(put)?;
@@ -75,8 +78,8 @@ pub(crate) async fn soak(bench: &Bench<Small>, operations: u32, commits: u32) ->
             megabytes(queued.try_into()?),
             megabytes(peak.try_into()?),
             megabytes(held.try_into().unwrap_or(0)),
-            each(queued - before - text, operations)?,
-            each(peak - queued, operations)?,
+            of_each(queued - before - text, operations)?,
+            of_each(peak - queued, operations)?,
             megabytes(resident.peak),
             megabytes(resident.resident),
         ]);
@@ -84,8 +87,9 @@ pub(crate) async fn soak(bench: &Bench<Small>, operations: u32, commits: u32) ->
         after.push(held);
     }
     println!(
-        "\n{commits} commits of {} operations, 100 to a partition, in one process.\n\n{rows}",
-        grouped(operations)
+        "\n{commits} commits of {} operations, {} to a partition, in one process.\n\n{rows}",
+        grouped(operations),
+        grouped(each)
     );
     if let (Some(settled), Some(last)) = (after.get(SETTLED), after.last())
         && last - settled > GROWTH
@@ -95,6 +99,6 @@ pub(crate) async fn soak(bench: &Bench<Small>, operations: u32, commits: u32) ->
     Ok(())
 }
 
-fn each(bytes: isize, operations: u32) -> Outcome<String> {
+fn of_each(bytes: isize, operations: u32) -> Outcome<String> {
     Ok(format!("{:.0}", f64::from(i32::try_from(bytes)?) / f64::from(operations)))
 }
