@@ -15,6 +15,8 @@ use crate::{
 const SINGLES_IN_FLIGHT: usize = 256;
 /// Batches in flight.
 pub(crate) const IN_FLIGHT: usize = 32;
+/// Batches in flight where they are small, as unibatch has it.
+pub(crate) const MANY_IN_FLIGHT: usize = 128;
 /// Partitions in a batch of several: with more the server warns.
 const PARTITIONS: usize = 10;
 
@@ -36,7 +38,7 @@ pub(crate) async fn singles<R: Row>(bench: &Bench<R>, rows: &[R]) -> Outcome<()>
 
 /// Unlogged batches of a fixed size, as the rows come.
 pub(crate) async fn as_they_come<R: Row>(bench: &Bench<R>, rows: &[R], size: usize) -> Outcome<()> {
-    send(bench, rows.chunks(size)).await
+    send(bench, rows.chunks(size), IN_FLIGHT).await
 }
 
 /// The best by hand: sorted by partition, up to so many rows of one partition in an unlogged batch,
@@ -61,11 +63,12 @@ pub(crate) async fn grouped_documents<R: Row>(
     bench: &Bench<R>,
     documents: &[Document],
     size: usize,
+    in_flight: usize,
 ) -> Outcome<()> {
     let rows = documents.iter().map(|document| R::read(document.p, document.c, &document.text));
     let mut rows: Vec<R::Read<'_>> = rows.collect::<Result<_, _>>()?;
     rows.sort_unstable_by_key(Partitioned::partition);
-    sorted(bench, &rows, size).await
+    cut(bench, &rows, size, in_flight).await
 }
 
 /// The same from rows that are sorted already: the driver's calls alone.
@@ -74,19 +77,29 @@ pub(crate) async fn sorted<R: Row>(
     rows: &[impl SerializeRow + Partitioned + Sync],
     size: usize,
 ) -> Outcome<()> {
+    cut(bench, rows, size, IN_FLIGHT).await
+}
+
+async fn cut<R: Row>(
+    bench: &Bench<R>,
+    rows: &[impl SerializeRow + Partitioned + Sync],
+    size: usize,
+    in_flight: usize,
+) -> Outcome<()> {
     let chunks = chunks(rows, size);
-    send(bench, chunks.iter().filter_map(|chunk| rows.get(chunk.clone()))).await
+    send(bench, chunks.iter().filter_map(|chunk| rows.get(chunk.clone())), in_flight).await
 }
 
 async fn send<'r, R: Row, S: SerializeRow + Sync + 'r>(
     bench: &'r Bench<R>,
     chunks: impl Iterator<Item = &'r [S]>,
+    in_flight: usize,
 ) -> Outcome<()> {
     let requests = chunks.map(|chunk| async move {
         bench.session.batch(bench.batch_of(chunk.len())?, chunk).await?;
         Outcome::Ok(())
     });
-    stream::iter(requests).buffer_unordered(IN_FLIGHT).try_collect().await
+    stream::iter(requests).buffer_unordered(in_flight).try_collect().await
 }
 
 /// Cuts sorted rows into what travels together.

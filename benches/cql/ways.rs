@@ -5,7 +5,8 @@ use unibatch_benches::{Clock, Cost};
 use crate::{
     Outcome,
     bench::Bench,
-    by_hand, ours,
+    by_hand::{self, IN_FLIGHT, MANY_IN_FLIGHT},
+    ours,
     rows::{Input, Row},
 };
 
@@ -21,7 +22,9 @@ pub(crate) enum Way {
     ByKey(usize),
     /// As `Grouped`, from JSON text.
     GroupedDocuments(usize),
-    /// The same from rows that are sorted already.
+    /// As `GroupedDocuments`, with as many in flight as unibatch has of small requests.
+    ManyDocuments(usize),
+    /// The same as `Grouped` from rows that are sorted already.
     Sorted(usize),
     Put {
         results: bool,
@@ -45,7 +48,7 @@ const REFUSED_BYTES: usize = 50 << 10;
 const SAMPLE: usize = 2000;
 
 impl Way {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::OneAtATime,
         Self::Singles,
         Self::AsTheyCome(20),
@@ -57,6 +60,7 @@ impl Way {
         Self::ByKey(SIZES[1]),
         Self::GroupedDocuments(SIZES[0]),
         Self::GroupedDocuments(SIZES[1]),
+        Self::ManyDocuments(SIZES[0]),
         Self::Put { results: true },
         Self::Put { results: false },
         Self::PutDocuments { results: true },
@@ -77,6 +81,9 @@ impl Way {
                 format!("by hand in batches of {size}, from structs, sorted by the whole key")
             }
             Self::GroupedDocuments(size) => format!("by hand in batches of {size}, from JSON text"),
+            Self::ManyDocuments(size) => {
+                format!("by hand in batches of {size}, from JSON text, {MANY_IN_FLIGHT} in flight")
+            }
             Self::Put { results } => format!("unibatch `put`, from structs{}", quiet(results)),
             Self::PutDocuments { results } => {
                 format!("unibatch `put`, from JSON text{}", quiet(results))
@@ -120,7 +127,10 @@ impl Way {
             Self::Grouped(size) => by_hand::grouped(bench, own, size).await?,
             Self::ByKey(size) => by_hand::by_key(bench, own, size).await?,
             Self::GroupedDocuments(size) => {
-                by_hand::grouped_documents(bench, documents, size).await?
+                by_hand::grouped_documents(bench, documents, size, IN_FLIGHT).await?;
+            }
+            Self::ManyDocuments(size) => {
+                by_hand::grouped_documents(bench, documents, size, MANY_IN_FLIGHT).await?;
             }
             Self::Sorted(size) => by_hand::sorted(bench, sorted, size).await?,
             Self::Put { results } => ours::put(bench, rows, results).await?,

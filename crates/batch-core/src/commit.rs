@@ -38,6 +38,7 @@ pub(crate) use self::{
 use crate::{
     Error, ErrorKind, Result,
     backend::{Answers, Kept, KeyId, Mechanism, MechanismId},
+    engine::turns::Turns,
     plan::{
         Planned, SLICE, alone, breathe, oversized, refused_with, skipped_after,
         too_large_as_a_whole,
@@ -98,9 +99,8 @@ impl Commit {
     /// # Errors
     /// Only if nothing was sent.
     async fn drive(&mut self, mut timer: Pin<&mut Sleep>) -> Result<()> {
-        let most = self.work.shared.options.max_in_flight;
         let mut attempts = Attempts::new(self.planned.cut.lane(1).is_none());
-        let mut since_breath = 0;
+        let (mut since_breath, mut taken) = (0, 0);
         let in_time = loop {
             // A timer is coarse: a deadline that has passed already must not send anything.
             if !self.work.any_sent() && Instant::now() >= self.work.deadline {
@@ -108,11 +108,12 @@ impl Commit {
             }
             // Each attempt encodes when it is first polled: not all of them in one poll.
             let mut begun = 0;
-            while attempts.len() < most
+            while self.turns().have_room_beside(taken)
                 && begun < SLICE as usize
                 && let Some((lane, unit)) = self.next_unit(&mut begun)
             {
                 begun += unit.weight();
+                taken += unit.share(self.turns());
                 let kept = Arc::clone(&self.kept);
                 attempts.push(attempt(Arc::clone(&self.work), kept, lane, unit));
             }
@@ -121,13 +122,14 @@ impl Commit {
                 break true;
             }
             // A lane that has rested while all places are taken waits for one of them.
-            let wake = self.asleep.peek().filter(|_| attempts.len() < most);
+            let wake = self.asleep.peek().filter(|_| self.turns().have_room_beside(taken));
             let wake = wake.map(|Reverse(asleep)| asleep.until);
             tokio::select! {
                 biased;
                 () = &mut timer => break false,
                 Some(done) = attempts.next() => {
                     since_breath += done.unit.weight();
+                    taken -= done.unit.share(self.turns());
                     self.conclude(done).await?;
                 }
                 () = tokio::task::yield_now(), if pauses => {}
@@ -142,6 +144,10 @@ impl Commit {
         // What is in flight at the deadline is dropped here, before anything is settled.
         drop(attempts);
         self.finish(in_time).await
+    }
+
+    fn turns(&self) -> &Turns {
+        &self.work.shared.turns
     }
 
     /// The next unit to attempt, of a lane that may run. `begun` counts what was left out on the

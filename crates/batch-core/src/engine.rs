@@ -91,7 +91,7 @@ impl Shared {
 
     pub(crate) fn limits(&self) -> Limits<'_> {
         Limits {
-            max_in_flight: self.options.max_in_flight,
+            places: self.options.places(),
             max_operations: self.options.max_batch_operations,
             max_bytes: self.options.max_batch_bytes,
             learned: &self.learned,
@@ -119,7 +119,7 @@ impl Engine {
         Self {
             shared: Arc::new(Shared {
                 name: backend.name(),
-                turns: Turns::new(options.max_in_flight, options.max_bytes_in_flight),
+                turns: Turns::new(&options),
                 learned: Learned::default(),
                 last_timestamp: AtomicI64::new(i64::MIN),
                 closed: AtomicBool::new(false),

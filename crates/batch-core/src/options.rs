@@ -222,11 +222,15 @@ impl Clock for SystemClock {
     }
 }
 
+/// Chunks in flight where nobody asked for a number.
+const PLACES: usize = 32;
+
 /// Limits and habits of one store, shared by all its batches.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct StoreOptions {
-    pub(crate) max_in_flight: usize,
+    /// `None`: [`PLACES`], some of which light chunks share.
+    pub(crate) max_in_flight: Option<usize>,
     pub(crate) max_bytes_in_flight: usize,
     pub(crate) max_batch_operations: usize,
     pub(crate) max_batch_bytes: usize,
@@ -240,7 +244,7 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            max_in_flight: 32,
+            max_in_flight: None,
             max_bytes_in_flight: 64 << 20,
             max_batch_operations: usize::MAX,
             max_batch_bytes: usize::MAX,
@@ -254,14 +258,17 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
-    /// 32 chunks and 64 MiB in flight, no ceiling on a chunk but the store's own, 30 s for a commit.
+    /// 32 chunks and 64 MiB in flight (or four times as many chunks where they are light), no ceiling
+    /// on a chunk but the store's own, 30 s for a commit.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The most chunks in flight at once, over all batches of the store; at least 1. Default: 32.
+    /// The most chunks in flight at once, over all batches of the store; at least 1. Default: 32, where
+    /// four chunks count as one that the backend calls light ([`Mechanism::light`](crate::seam::Mechanism::light):
+    /// on CQL, plain writes of up to 50 rows).
     pub fn max_in_flight(mut self, chunks: usize) -> Self {
-        self.max_in_flight = clamp_one(chunks);
+        self.max_in_flight = Some(clamp_one(chunks));
         self
     }
 
@@ -324,6 +331,11 @@ impl StoreOptions {
             None => builder,
         };
         builder.build().nth(before as usize).unwrap_or(self.max_backoff)
+    }
+
+    /// The chunks that may be in flight at once if none of them is light.
+    pub(crate) fn places(&self) -> usize {
+        self.max_in_flight.unwrap_or(PLACES)
     }
 
     /// The clock, for a backend that reads the time of day.

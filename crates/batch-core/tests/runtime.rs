@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use batch_core::{
     Batch, BatchExt, BatchOptions, BatchState, Capabilities, ErrorKind, Guarantee, Key, Operation,
     OperationRef, Result, Server, Store, StoreOptions,
-    seam::{Answers, Backend, Chunk, Engine, Routes, Terms, View},
+    seam::{Answers, Backend, Chunk, Engine, Mechanism, Route, Routes, Terms, View},
 };
 use batch_memory::{Fault, MemoryBackend, MemoryStore};
 use bytes::Bytes;
@@ -92,13 +92,19 @@ struct Gauge {
     now: AtomicUsize,
     most: AtomicUsize,
     resolved: AtomicUsize,
+    /// The most operations of a chunk that is light.
+    light: u32,
 }
 
 impl Gauge {
     fn new() -> Arc<Self> {
+        Self::with_light(0)
+    }
+
+    fn with_light(light: u32) -> Arc<Self> {
         let inner = MemoryStore::new().backend();
         let [now, most, resolved] = [(); 3].map(|()| AtomicUsize::new(0));
-        Arc::new(Self { inner, now, most, resolved })
+        Arc::new(Self { inner, now, most, resolved, light })
     }
 }
 
@@ -118,7 +124,16 @@ impl Backend for Gauge {
         self.inner.resolve(operations, stale).await
     }
     fn route(&self, operations: View<'_>, terms: Terms, routes: &mut Routes) -> Result<()> {
-        self.inner.route(operations, terms, routes)
+        if self.light == 0 {
+            return self.inner.route(operations, terms, routes);
+        }
+        let mut mechanism = Mechanism::new("light");
+        mechanism.light = self.light;
+        let mechanism = routes.mechanism(mechanism);
+        for _ in operations.iter() {
+            routes.push(Route::new(mechanism, 0, None, 1));
+        }
+        Ok(())
     }
     fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
 
@@ -159,6 +174,29 @@ async fn what_may_be_in_flight_is_shared_by_the_batches_of_a_store() {
             assert_eq!(commit.await.unwrap(), 9);
         }
         assert_eq!(gauge.most.load(Ordering::SeqCst), expected, "{chunks} chunks, {bytes} bytes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_light_chunks_fly_in_the_place_of_one_unless_a_number_was_asked_for() {
+    // Operations of a chunk, of which two are light; what was asked for; chunks in flight.
+    let cases = [(2, None, 128), (3, None, 32), (2, Some(32), 32), (3, Some(200), 200)];
+    for (operations, asked, expected) in cases {
+        let gauge = Gauge::with_light(2);
+        let mut options = StoreOptions::new().max_batch_operations(operations);
+        if let Some(chunks) = asked {
+            options = options.max_in_flight(chunks);
+        }
+        let store = Engine::new(Arc::<Gauge>::clone(&gauge), options);
+        let commits = (0..2).map(|_| {
+            let mut batch = batch_of(&store, 150 * operations);
+            tokio::spawn(async move { batch.commit().await.unwrap().applied() })
+        });
+        for commit in commits.collect::<Vec<_>>() {
+            assert_eq!(commit.await.unwrap(), 150 * operations as u64);
+        }
+        let most = gauge.most.load(Ordering::SeqCst);
+        assert_eq!(most, expected, "chunks of {operations}, {asked:?} asked for");
     }
 }
 

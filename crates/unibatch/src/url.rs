@@ -104,7 +104,7 @@ impl fmt::Display for Host {
 /// | parameter | on | means |
 /// |---|---|---|
 /// | `timeout=3s` | every store | the deadline of a commit; 30 s if not given |
-/// | `max_in_flight=N` | every store | the most chunks in flight at once |
+/// | `max_in_flight=N` | every store | the most chunks in flight at once; 32 if not given, on CQL 128 if they are small |
 /// | `max_batch_bytes=N` | every store | the most bytes in a chunk |
 /// | `max_batch_operations=N` | every store | the most operations in a chunk |
 /// | `auth=basic`, `auth=jwt` | ArangoDB | how the user is authenticated; `basic` if not given |

@@ -82,6 +82,10 @@ pub struct Mechanism {
     /// ones beside them in the store ([`Backend::positions`](super::Backend::positions)). `None`: all
     /// travel as they were queued.
     pub by_position: Option<u32>,
+    /// Chunks of at most so many operations are light: the server is done with one so soon that its way
+    /// there and back takes longer, so four of them fly in the place of one, unless the user set
+    /// [`max_in_flight`](crate::StoreOptions::max_in_flight). 0: none is.
+    pub light: u32,
     /// Why operations travel so, where the name alone does not say it: a sentence for those who
     /// read the plan.
     pub why: Option<Cow<'static, str>>,
@@ -104,6 +108,7 @@ impl Mechanism {
             alone: None,
             pooled: None,
             by_position: None,
+            light: 0,
             why: None,
         }
     }

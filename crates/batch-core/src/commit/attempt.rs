@@ -33,7 +33,8 @@ pub(super) async fn attempt(
         let routes = routes.unwrap_or_else(|panic| Err(errors::panicked("routing anew", panic)));
         return Attempt { lane, unit, came_to: Attempted::Rerouted(routes) };
     }
-    let turn = work.shared.turns.take(unit.bytes).await;
+    let turns = &work.shared.turns;
+    let turn = turns.take(unit.share(turns), unit.bytes).await;
     let learned = &work.shared.learned;
     let may_be_cut = unit.operations.len() > 1 && !work.terms.guarantee.is_all_or_nothing();
     if may_be_cut && unit.bytes > learned.limit(&unit.mechanism.name) {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     Result,
     backend::{Answers, Mechanism, OwnRanks, Routes},
+    engine::turns::Turns,
 };
 
 /// What is sent at once, with its history.
@@ -36,6 +37,11 @@ impl Unit {
         const SMALL: u64 = 256;
         let by_size = usize::try_from(self.bytes / SMALL).unwrap_or(usize::MAX);
         self.operations.len().max(by_size)
+    }
+
+    /// What it takes of the store's places.
+    pub(super) fn share(&self, turns: &Turns) -> u32 {
+        turns.share(&self.mechanism, self.operations.len())
     }
 }
 

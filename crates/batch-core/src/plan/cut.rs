@@ -19,7 +19,7 @@ use crate::{
 
 /// What bounds a chunk besides its mechanism.
 pub(crate) struct Limits<'a> {
-    pub(crate) max_in_flight: usize,
+    pub(crate) places: usize,
     pub(crate) max_operations: usize,
     pub(crate) max_bytes: usize,
     /// What the server was seen to take.

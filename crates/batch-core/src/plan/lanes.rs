@@ -145,7 +145,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
     let mut marks = Bound::default();
     let mut free = FreeChunks::new(routes, limits).await;
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
-    let lanes = u64::try_from(limits.max_in_flight).unwrap_or(u64::MAX).max(1);
+    let lanes = u64::try_from(limits.places).unwrap_or(u64::MAX).max(1);
     let mut bound: HashMap<u64, Pile<u32>, FixedState> = HashMap::default();
     for (place, route) in (0..all).zip(&routes.routes) {
         if let Some(shared) = bonds.of(route) {
