@@ -253,6 +253,9 @@ impl Kept {
         if block.ends.is_empty() {
             block.ends.reserve_exact(block.count);
             block.ends.resize(place % SLICE as usize, 0);
+            // Those that follow are likely to be as long: growing would copy all again and again.
+            let others = block.count.saturating_sub(place % SLICE as usize);
+            block.bytes.reserve(bytes.len().min(SMALL) * others);
         }
         block.bytes.extend_from_slice(bytes);
         block.ends.push(u32::try_from(block.bytes.len()).unwrap_or(u32::MAX));
