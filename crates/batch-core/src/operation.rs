@@ -350,8 +350,8 @@ impl Operation {
         }
     }
 
-    #[inline]
     /// What can be written deeper than it can be read back is refused.
+    #[inline]
     fn check_depth(&mut self) {
         if self.mistake.is_none() && strict::is_too_deep(self.body()) {
             let message = "the document is nested in more than 127 levels, which cannot be read back; make it flatter";
