@@ -10,7 +10,7 @@ use serde::{
     ser::{Serialize, SerializeMap, Serializer},
 };
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, json::Text};
 
 /// The most bytes that the name of a part may have: more than any store takes.
 pub const MAX_PART_NAME: usize = u16::MAX as usize;
@@ -410,26 +410,29 @@ impl Serialize for Key {
     }
 }
 
-struct PartValue(KeyValue<'static>);
+struct PartValue<'a>(KeyValue<'a>);
 
-impl<'de> Deserialize<'de> for PartValue {
+impl<'de> Deserialize<'de> for PartValue<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         struct Part;
-        impl Visitor<'_> for Part {
-            type Value = PartValue;
+        impl<'de> Visitor<'de> for Part {
+            type Value = PartValue<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string, an integer or a boolean as a part of the key")
             }
-            fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<PartValue, E> {
+            fn visit_borrowed_str<E>(self, text: &'de str) -> std::result::Result<Self::Value, E> {
+                Ok(PartValue(KeyValue::Str(Cow::Borrowed(text))))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Self::Value, E> {
                 Ok(PartValue(KeyValue::Str(Cow::Owned(text.to_owned()))))
             }
-            fn visit_i64<E: de::Error>(self, int: i64) -> std::result::Result<PartValue, E> {
+            fn visit_i64<E: de::Error>(self, int: i64) -> std::result::Result<Self::Value, E> {
                 Ok(PartValue(KeyValue::Int(int.into())))
             }
-            fn visit_u64<E: de::Error>(self, int: u64) -> std::result::Result<PartValue, E> {
+            fn visit_u64<E: de::Error>(self, int: u64) -> std::result::Result<Self::Value, E> {
                 Ok(PartValue(KeyValue::Int(int.into())))
             }
-            fn visit_f64<E: de::Error>(self, _: f64) -> std::result::Result<PartValue, E> {
+            fn visit_f64<E: de::Error>(self, _: f64) -> std::result::Result<Self::Value, E> {
                 // Its digits may be others than those that were written.
                 Err(E::custom(format_args!(
                     "a number in a key is an integer from {} to {}, without point and exponent; give any other as a string",
@@ -437,7 +440,7 @@ impl<'de> Deserialize<'de> for PartValue {
                     u64::MAX
                 )))
             }
-            fn visit_bool<E: de::Error>(self, value: bool) -> std::result::Result<PartValue, E> {
+            fn visit_bool<E: de::Error>(self, value: bool) -> std::result::Result<Self::Value, E> {
                 Ok(PartValue(KeyValue::Bool(value)))
             }
         }
@@ -464,17 +467,17 @@ impl<'de> Deserialize<'de> for Key {
                 mut map: A,
             ) -> std::result::Result<Key, A::Error> {
                 let mut key = Key::new();
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                while let Some(Text(name)) = map.next_key()? {
                     if name.is_empty() {
                         return Err(de::Error::custom("a part of the key has an empty name"));
                     }
-                    if key.as_ref().string_parts().any(|(other, _)| other == name) {
+                    let PartValue(value) = map.next_value()?;
+                    key.push(&name, &value);
+                    if key.mistake == Some(KeyMistake::RepeatedName) {
                         return Err(de::Error::custom(format_args!(
                             "duplicate attribute `{name}` in the key"
                         )));
                     }
-                    let PartValue(value) = map.next_value()?;
-                    key.push(&name, &value);
                 }
                 if key.as_ref().is_empty() {
                     return Err(de::Error::custom("the key has no part; name at least one"));

@@ -39,6 +39,7 @@ mod commit;
 mod engine;
 mod error;
 mod job;
+mod json;
 mod key;
 mod metrics;
 mod open;

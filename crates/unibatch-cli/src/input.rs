@@ -37,6 +37,9 @@ const PACE: u32 = 4096;
 /// The bytes that are parsed at once: some thousand small operations.
 const PIECE: usize = 1 << 18;
 
+/// The operations of a piece that get room at once: one of the shortest lines has 35 bytes.
+const MOST_OPERATIONS: usize = PIECE / 32;
+
 /// How many pieces may wait to be queued, parsed or not: what is read while the program connects,
 /// and a bound on the memory of that.
 const WAITING: usize = 64;
@@ -152,7 +155,8 @@ impl Input {
 
 /// Parses a piece of the input that begins with the line of this number, to its first mistake.
 fn parse(first: u64, piece: &[u8]) -> Block {
-    let mut operations = Vec::new();
+    let lines = piece.iter().filter(|byte| **byte == b'\n').count();
+    let mut operations = Vec::with_capacity(lines.min(MOST_OPERATIONS));
     let end = each_line(piece, first, LONGEST_LINE, |line, text| {
         let operation = Operation::from_json(text).map_err(|error| {
             let mistake = Mistake::new(error.column(), error.message());

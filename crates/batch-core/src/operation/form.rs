@@ -13,7 +13,7 @@ use super::{
     JsonStatement, Language, Operation, Returning, Verb, native,
     strict::{check_document, check_value},
 };
-use crate::{Error, ErrorKind, Key};
+use crate::{Error, ErrorKind, Key, json::Text};
 
 /// Why a text is not an operation, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -195,23 +195,8 @@ fn integer<'de, D: Deserializer<'de>, N: TryFrom<i64> + TryFrom<u64>>(
     deserializer.deserialize_any(Integer(expected, PhantomData))
 }
 
-pub(super) fn text<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Cow<'de, str>>, D::Error> {
-    struct Text;
-    impl<'de> Visitor<'de> for Text {
-        type Value = Cow<'de, str>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a string")
-        }
-        fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-            Ok(Cow::Borrowed(text))
-        }
-        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(Cow::Owned(text.to_owned()))
-        }
-    }
-    deserializer.deserialize_str(Text).map(Some)
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    Text::deserialize(deserializer).map(|Text(text)| Some(text))
 }
 
 impl Operation {
@@ -240,7 +225,7 @@ impl Operation {
                 "invalid type: array, expected an operation object; one a line, with no array around them",
             ));
         }
-        let line: Line<'_> =
+        let mut line: Line<'_> =
             serde_json::from_str(text).map_err(|error| FormError::from_json(&error))?;
         let verb = match line.op {
             Word::Insert => Verb::Insert,
@@ -256,13 +241,13 @@ impl Operation {
         let operation = match line.op {
             Word::Aql => statement(text, &line, Language::Aql)?,
             Word::Cql => statement(text, &line, Language::Cql)?,
-            _ => portable(text, &line, verb)?,
+            _ => portable(text, &mut line, verb)?,
         };
         Ok(options(operation, &line))
     }
 }
 
-fn portable(text: &str, line: &Line<'_>, verb: Verb) -> Result<Operation, FormError> {
+fn portable(text: &str, line: &mut Line<'_>, verb: Verb) -> Result<Operation, FormError> {
     let missing = |field: &str| Err(FormError::at(text, 0, format!("`{verb}` needs `{field}`")));
     let foreign = [
         ("query", line.query.is_some()),
@@ -275,11 +260,10 @@ fn portable(text: &str, line: &Line<'_>, verb: Verb) -> Result<Operation, FormEr
     let Some(collection) = &line.collection else {
         return missing("collection");
     };
-    let Some(key) = &line.key else {
+    let Some(key) = line.key.take() else {
         return missing("key");
     };
     let mut operation = Operation::on(verb, collection.clone().into_owned());
-    let key = key.as_ref().as_bytes();
     let doc = match line.doc {
         Some(doc) => {
             check_document(doc.get()).map_err(|error| error.within(text, doc.get()))?;
@@ -288,10 +272,10 @@ fn portable(text: &str, line: &Line<'_>, verb: Verb) -> Result<Operation, FormEr
         None if verb.has_document() => return missing("doc"),
         None => "",
     };
-    operation.text = Vec::with_capacity(key.len() + doc.len());
-    operation.text.extend_from_slice(key);
+    // The key's buffer has room for a small document.
+    operation.text = key.into_bytes();
+    operation.key_len = operation.text.len();
     operation.text.extend_from_slice(doc.as_bytes());
-    operation.key_len = key.len();
     Ok(operation)
 }
 

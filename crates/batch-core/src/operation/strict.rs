@@ -3,11 +3,12 @@
 use std::{borrow::Cow, collections::HashSet, fmt};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserializer,
     de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 
-use super::form::{self, FormError};
+use super::form::FormError;
+use crate::json::Text;
 
 /// The most levels of nesting that are read.
 const MOST_LEVELS: usize = 127;
@@ -35,7 +36,8 @@ pub(super) fn is_too_deep(json: &[u8]) -> bool {
 /// The opening brackets of the text, those in strings included: what the processor counts many at once.
 fn brackets(json: &[u8]) -> usize {
     // `[` and `{` differ in one bit. A byte holds the count of a piece.
-    let in_piece = |piece: &[u8]| piece.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    let in_piece =
+        |piece: &[u8]| piece.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
     json.chunks(usize::from(u8::MAX)).map(|piece| usize::from(in_piece(piece))).sum()
 }
 
@@ -96,7 +98,7 @@ impl<'de> Visitor<'de> for Strict {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut names = Names::default();
-        while let Some(Name(name)) = map.next_key()? {
+        while let Some(Text(name)) = map.next_key()? {
             if names.has(&name) {
                 return Err(de::Error::custom(format_args!("duplicate attribute `{name}`")));
             }
@@ -104,14 +106,6 @@ impl<'de> Visitor<'de> for Strict {
             map.next_value_seed(Self)?;
         }
         Ok(())
-    }
-}
-
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        form::text(deserializer).map(|name| Self(name.unwrap_or_default()))
     }
 }
 
