@@ -471,13 +471,13 @@ impl<'de> Deserialize<'de> for Key {
                     if name.is_empty() {
                         return Err(de::Error::custom("a part of the key has an empty name"));
                     }
-                    let PartValue(value) = map.next_value()?;
-                    key.push(&name, &value);
-                    if key.mistake == Some(KeyMistake::RepeatedName) {
+                    if key.as_ref().string_parts().any(|(other, _)| other == name) {
                         return Err(de::Error::custom(format_args!(
                             "duplicate attribute `{name}` in the key"
                         )));
                     }
+                    let PartValue(value) = map.next_value()?;
+                    key.push(&name, &value);
                 }
                 if key.as_ref().is_empty() {
                     return Err(de::Error::custom("the key has no part; name at least one"));
