@@ -71,13 +71,10 @@ pub(crate) fn write_key(collection: &str, key: KeyRef<'_>, into: &mut impl Text)
     }
 }
 
-/// An upper bound of the bytes of a key's `_key`, found without writing it.
-pub(crate) fn most_bytes(key: KeyRef<'_>) -> usize {
-    let forms = key.string_parts().map(|(_, text)| {
-        let escaped = text.bytes().filter(|byte| !is_own(*byte)).count();
-        text.len() + 2 * escaped + 4
-    });
-    forms.sum()
+/// An upper bound of the bytes that the string form of a part adds to a `_key`, found without writing it.
+pub(crate) fn most_bytes(text: &str) -> usize {
+    let escaped = text.bytes().filter(|byte| !is_own(*byte)).count();
+    text.len() + 2 * escaped + 4
 }
 
 /// Whether a text is a `_key` that stands for itself.

@@ -8,13 +8,14 @@ mod run;
 mod single;
 mod transaction;
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use batch_core::{
     Error, ErrorKind, OperationRef, Result, Verb,
     seam::{Answers, Chunk},
 };
 use bytes::Bytes;
+use memchr::memmem;
 use tokio::time::Instant;
 
 use crate::errors::Scope;
@@ -91,15 +92,16 @@ pub(crate) fn of_document(operation: OperationRef<'_>, key: &str, reply: &Reply)
     verdict(operation, answer)
 }
 
-/// What stands before the key in an answer.
-const KEY_ATTRIBUTE: &[u8] = br#""_key":"#;
+/// What stands before the key in an answer. Made once: that takes longer than to look for it.
+static KEY_ATTRIBUTE: LazyLock<memmem::Finder<'_>> =
+    LazyLock::new(|| memmem::Finder::new(br#""_key":"#));
 
 /// Whether an answer is about the document that was asked for: an object that has the key near its
 /// beginning. A key needs no escaping.
 fn has_key(text: &[u8], key: &str) -> bool {
     let ends = text.first() == Some(&b'{') && text.last() == Some(&b'}');
-    ends && memchr::memmem::find_iter(text, KEY_ATTRIBUTE).any(|at| {
-        let value = text.get(at + KEY_ATTRIBUTE.len()..).unwrap_or_default();
+    ends && KEY_ATTRIBUTE.find_iter(text).any(|at| {
+        let value = text.get(at + KEY_ATTRIBUTE.needle().len()..).unwrap_or_default();
         let value = value.trim_ascii_start().strip_prefix(b"\"");
         let rest = value.and_then(|value| value.strip_prefix(key.as_bytes()));
         rest.is_some_and(|rest| rest.first() == Some(&b'"'))

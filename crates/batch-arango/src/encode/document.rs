@@ -18,8 +18,10 @@ const KEY: &str = "_key";
 
 /// Refuses parts of a key that the server has attributes of its own for.
 pub(super) fn check_names(key: KeyRef<'_>) -> Result<()> {
-    let several = key.string_parts().nth(1).is_some();
-    for (name, _) in key.string_parts() {
+    let mut parts = key.string_parts();
+    let (first, second) = (parts.next(), parts.next());
+    let several = second.is_some();
+    for (name, _) in first.into_iter().chain(second).chain(parts) {
         if OWN.contains(&name) || (several && name == KEY) {
             let message = format!(
                 "`{name}` is an attribute of ArangoDB's own; name the part of the key otherwise"
@@ -32,10 +34,12 @@ pub(super) fn check_names(key: KeyRef<'_>) -> Result<()> {
 
 /// An upper bound of what [`write`] adds to the document's own text.
 pub(super) fn added(operation: OperationRef<'_>) -> usize {
-    let parts = operation.key.string_parts().filter(|(name, _)| !name.is_empty());
-    let parts: usize = parts.map(|(name, text)| quoted(name) + quoted(text) + 2).sum();
+    let parts = operation.key.string_parts().map(|(name, text)| {
+        let attribute = if name.is_empty() { 0 } else { quoted(name) + quoted(text) + 2 };
+        attribute + key::most_bytes(text)
+    });
     let revision = operation.options.if_revision.as_deref().map_or(0, quoted);
-    parts + key::most_bytes(operation.key) + revision + r#"{"_key":"","_rev":,}"#.len()
+    parts.sum::<usize>() + revision + r#"{"_key":"","_rev":,}"#.len()
 }
 
 /// The bytes of a text as JSON.
@@ -76,17 +80,17 @@ fn write_all(operation: OperationRef<'_>, revision: Option<&str>, out: &mut Vec<
         out.extend_from_slice(br#","_rev":"#);
         json(&revision, out)?;
     }
-    for (name, value) in operation.key.parts() {
-        if name.is_empty() || name == KEY {
-            continue;
+    let is_bare = operation.key.bare().is_some();
+    if !is_bare {
+        for (name, value) in operation.key.parts().filter(|(name, _)| *name != KEY) {
+            out.push(b',');
+            json(&name, out)?;
+            out.push(b':');
+            json(&value, out)?;
         }
-        out.push(b',');
-        json(&name, out)?;
-        out.push(b':');
-        json(&value, out)?;
     }
     let body = operation.body;
-    if is_plain(operation.key, body) {
+    if has_no_own(body) && (is_bare || has_no_part(operation.key, body)) {
         let inner = body.get(1..).unwrap_or_default().trim_ascii_start();
         if inner != b"}" {
             out.push(b',');
@@ -103,7 +107,7 @@ fn write_all(operation: OperationRef<'_>, revision: Option<&str>, out: &mut Vec<
 
 /// Whether the document may be written: what can be said before anything is.
 pub(super) fn check(operation: OperationRef<'_>) -> Result<()> {
-    if is_plain(operation.key, operation.body) {
+    if has_no_own(operation.body) && has_no_part(operation.key, operation.body) {
         return Ok(());
     }
     let mut text = String::new();
@@ -118,12 +122,17 @@ fn json(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) -> Result<(
     })
 }
 
-/// Whether the text surely has none of the attributes that are written by themselves. A name can
+/// Whether the text surely has none of the server's own attributes, which begin with `_`. A name can
 /// be written with escapes, so a text that has any is looked through.
-fn is_plain(key: KeyRef<'_>, body: &[u8]) -> bool {
-    memchr::memchr(b'\\', body).is_none()
-        && memmem::find(body, br#""_"#).is_none()
-        && key.string_parts().all(|(name, _)| name.is_empty() || !mentions(body, name))
+fn has_no_own(body: &[u8]) -> bool {
+    let begins = |at: usize| at.checked_sub(1).and_then(|at| body.get(at)) == Some(&b'"');
+    !memchr::memchr2_iter(b'\\', b'_', body)
+        .any(|at| body.get(at) == Some(&b'\\') || begins(at))
+}
+
+/// Whether the text, which has no escapes, surely has none of the key's parts.
+fn has_no_part(key: KeyRef<'_>, body: &[u8]) -> bool {
+    key.string_parts().all(|(name, _)| name.is_empty() || !mentions(body, name))
 }
 
 /// Whether the text has the name in quotes.
