@@ -333,6 +333,12 @@ impl<'a> KeyRef<'a> {
         }
     }
 
+    /// Whether the key is a bare string. Costs less than to read it.
+    #[must_use]
+    pub fn is_bare(self) -> bool {
+        layout::begins_unnamed(self.bytes)
+    }
+
     /// Name and value of each part, in order. A bare key is one part with an empty name.
     pub fn parts(self) -> impl Iterator<Item = (&'a str, KeyValue<'a>)> {
         self.raw_parts().map(|(tag, name, text)| {
@@ -550,6 +556,14 @@ mod tests {
             key.check().unwrap();
             let parts: Vec<_> = key.as_ref().string_parts().collect();
             assert_eq!(parts, [(&*name, &*value), ("é", ""), ("last", "-7")]);
+        }
+    }
+
+    #[test]
+    fn a_key_is_bare_where_it_has_the_text_of_a_bare_one() {
+        let named = Key::new().part("a", "");
+        for key in [Key::new(), Key::from(""), Key::from("é"), named, Key::new().part("b", true)] {
+            assert_eq!(key.as_ref().is_bare(), key.as_ref().bare().is_some(), "{key:?}");
         }
     }
 

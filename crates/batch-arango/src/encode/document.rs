@@ -18,6 +18,9 @@ const KEY: &str = "_key";
 
 /// Refuses parts of a key that the server has attributes of its own for.
 pub(super) fn check_names(key: KeyRef<'_>) -> Result<()> {
+    if key.is_bare() {
+        return Ok(());
+    }
     let mut parts = key.string_parts();
     let (first, second) = (parts.next(), parts.next());
     let several = second.is_some();
@@ -80,8 +83,7 @@ fn write_all(operation: OperationRef<'_>, revision: Option<&str>, out: &mut Vec<
         out.extend_from_slice(br#","_rev":"#);
         json(&revision, out)?;
     }
-    let is_bare = operation.key.bare().is_some();
-    if !is_bare {
+    if !operation.key.is_bare() {
         for (name, value) in operation.key.parts().filter(|(name, _)| *name != KEY) {
             out.push(b',');
             json(&name, out)?;
@@ -90,7 +92,7 @@ fn write_all(operation: OperationRef<'_>, revision: Option<&str>, out: &mut Vec<
         }
     }
     let body = operation.body;
-    if has_no_own(body) && (is_bare || has_no_part(operation.key, body)) {
+    if has_no_own(body) && has_no_part(operation.key, body) {
         let inner = body.get(1..).unwrap_or_default().trim_ascii_start();
         if inner != b"}" {
             out.push(b',');
@@ -126,13 +128,12 @@ fn json(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) -> Result<(
 /// be written with escapes, so a text that has any is looked through.
 fn has_no_own(body: &[u8]) -> bool {
     let begins = |at: usize| at.checked_sub(1).and_then(|at| body.get(at)) == Some(&b'"');
-    !memchr::memchr2_iter(b'\\', b'_', body)
-        .any(|at| body.get(at) == Some(&b'\\') || begins(at))
+    !memchr::memchr2_iter(b'\\', b'_', body).any(|at| body.get(at) == Some(&b'\\') || begins(at))
 }
 
 /// Whether the text, which has no escapes, surely has none of the key's parts.
 fn has_no_part(key: KeyRef<'_>, body: &[u8]) -> bool {
-    key.string_parts().all(|(name, _)| name.is_empty() || !mentions(body, name))
+    key.is_bare() || key.string_parts().all(|(name, _)| !mentions(body, name))
 }
 
 /// Whether the text has the name in quotes.

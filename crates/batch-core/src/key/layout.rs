@@ -23,6 +23,12 @@ pub(super) fn push(bytes: &mut Vec<u8>, tag: u8, name: &str, text: &str) {
     }
 }
 
+/// Whether the first part has no name. Reads no text.
+pub(super) fn begins_unnamed(bytes: &[u8]) -> bool {
+    // Its length stands behind the tag.
+    bytes.get(1) == Some(&0)
+}
+
 /// Tag, name and string form of each part.
 pub(super) fn parts(bytes: &[u8]) -> impl Iterator<Item = (u8, &str, &str)> {
     let mut rest = std::str::from_utf8(bytes).unwrap_or_default();
