@@ -34,6 +34,7 @@ use crate::{
     send::direct::Repeated,
     server::{Refusals, ServerFacts},
     statement::{CqlStatement, Prepared, Text, Typed},
+    watch::SchemaWatch,
     way::Way,
 };
 
@@ -56,6 +57,7 @@ pub(crate) struct CqlBackend {
     spread: bool,
     refusals: Refusals,
     schema: Schema,
+    watch: SchemaWatch,
     replicas: KnownReplicas,
     natives: Mutex<Natives>,
 }
@@ -96,6 +98,7 @@ impl CqlBackend {
             profile,
             tracing,
             clock,
+            watch: SchemaWatch::new(server.schema),
             server,
             guard: Guard::default(),
             repeated: Repeated::default(),
@@ -427,6 +430,10 @@ impl Backend for CqlBackend {
             let mut natives = self.natives();
             natives.texts.clear();
             natives.typed.clear();
+        } else if self.watch.is_due() {
+            // Seldom needed, so not a part of every commit's future.
+            let question = self.asking.schema_version();
+            Box::pin(self.watch.look(&self.session, question, self.refresh())).await?;
         }
         self.clock.keep(&self.session, || self.asking.time()).await;
         let mut state = self.session.get_cluster_state();

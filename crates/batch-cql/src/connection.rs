@@ -125,6 +125,11 @@ impl Asking {
     pub(crate) fn time(&self) -> Statement {
         self.statement("SELECT now() FROM system.local")
     }
+
+    /// The question for the version of a node's schema.
+    pub(crate) fn schema_version(&self) -> Statement {
+        self.statement("SELECT schema_version FROM system.local WHERE key = 'local'")
+    }
 }
 
 /// Looks for a keyspace where the driver has it, or else in the server's own tables.

@@ -220,6 +220,7 @@ mod statement;
 mod store;
 mod table;
 mod typ;
+mod watch;
 mod way;
 mod wire;
 

@@ -14,6 +14,7 @@ use scylla::{
     statement::Statement,
     value::{CqlValue, Row},
 };
+use uuid::Uuid;
 
 pub(crate) use self::limits::Limits;
 use crate::{
@@ -46,6 +47,8 @@ pub(crate) struct ServerFacts {
     pub(crate) product: Product,
     pub(crate) version: String,
     pub(crate) limits: Limits,
+    /// The version of its schema, if it has any.
+    pub(crate) schema: Option<Uuid>,
     /// More of what it says, by name.
     facts: Vec<(&'static str, String)>,
 }
@@ -80,7 +83,8 @@ impl ServerFacts {
             let short = value.rsplit('.').next().filter(|_| *column == "partitioner");
             Some((*name, short.map_or_else(|| value.clone(), str::to_owned)))
         });
-        Ok(Self { product, version, limits, facts: facts.collect() })
+        let schema = local.uuid("schema_version");
+        Ok(Self { product, version, limits, schema, facts: facts.collect() })
     }
 
     /// The answer to a ping.
@@ -110,10 +114,21 @@ impl Local {
         Ok(Self { names, values })
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    fn value(&self, name: &str) -> Option<&CqlValue> {
         let place = self.names.iter().position(|own| own == name)?;
-        match self.values.columns.get(place)?.as_ref()? {
+        self.values.columns.get(place)?.as_ref()
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        match self.value(name)? {
             CqlValue::Text(text) | CqlValue::Ascii(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    fn uuid(&self, name: &str) -> Option<Uuid> {
+        match self.value(name)? {
+            CqlValue::Uuid(uuid) => Some(*uuid),
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ mod native;
 mod neighbours;
 mod options;
 mod plans;
+mod schemas;
 mod sizes;
 mod static_order;
 mod statics;
@@ -37,6 +38,7 @@ const AREAS: &[&[Test]] = &[
     native::TESTS,
     neighbours::TESTS,
     plans::TESTS,
+    schemas::TESTS,
     large_partitions::TESTS,
 ];
 

@@ -1,0 +1,112 @@
+//! Notices that somebody else has changed the schema.
+//!
+//! A server refuses what a change made wrong, but says nothing of a column that was added: a `put`
+//! that does not know it would leave its value. The driver reads the schema again once a minute. So a
+//! node is asked for the version of its schema, before a commit and at most once a second, which
+//! makes that a second.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use batch_core::Result;
+use scylla::{client::session::Session, statement::Statement};
+use uuid::Uuid;
+
+use crate::errors;
+
+/// What was changed longer ago is known.
+const KEPT: Duration = Duration::from_secs(1);
+/// Asking, and waiting until all nodes have a change, must not hold a commit up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The version of the schema that the driver's metadata are of.
+#[derive(Debug)]
+pub(crate) struct SchemaWatch {
+    /// `None` if the service has no versions.
+    seen: Mutex<Option<Seen>>,
+    /// One asks, and the others wait for that.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// `None` as long as the nodes have not agreed on one.
+    version: Option<Uuid>,
+    at: Instant,
+}
+
+impl SchemaWatch {
+    /// Begins with the version that a node had after the metadata were read.
+    pub(crate) fn new(version: Option<Uuid>) -> Self {
+        let seen = version.map(|version| Seen { version: Some(version), at: Instant::now() });
+        Self { seen: Mutex::new(seen), asking: tokio::sync::Mutex::default() }
+    }
+
+    /// Whether a node has to be asked.
+    pub(crate) fn is_due(&self) -> bool {
+        self.seen().is_some_and(|seen| seen.at.elapsed() >= KEPT)
+    }
+
+    /// Asks a node, and has the metadata read again if its version is another one. An answer that does
+    /// not come leaves what is known as it is.
+    ///
+    /// # Errors
+    /// Of reading the metadata; the next commit tries it again.
+    pub(crate) async fn look(
+        &self,
+        session: &Session,
+        question: Statement,
+        refresh: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let _only = self.asking.lock().await;
+        let Some(before) = self.seen().filter(|_| self.is_due()) else { return Ok(()) };
+        let at = Instant::now();
+        let asked = tokio::time::timeout(PATIENCE, version(session, question)).await;
+        let version = match asked {
+            Ok(Ok(version)) => version,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the version of the schema cannot be read; what is known of it stays");
+                self.note(Seen { at, ..before });
+                return Ok(());
+            }
+            Err(_) => {
+                tracing::warn!(
+                    "the server is slow to tell the version of its schema; what is known of it stays"
+                );
+                self.note(Seen { at, ..before });
+                return Ok(());
+            }
+        };
+        if before.version == Some(version) {
+            self.note(Seen { at, ..before });
+            return Ok(());
+        }
+        // A node that has not heard of it would give the metadata of before.
+        let agreeing = tokio::time::timeout(PATIENCE, session.await_schema_agreement());
+        let agreed = agreeing.await.ok().and_then(std::result::Result::ok);
+        refresh.await?;
+        tracing::debug!(version = ?agreed, "the schema was changed, and is read again");
+        self.note(Seen { version: agreed, at });
+        Ok(())
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, seen: Seen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+    }
+}
+
+async fn version(session: &Session, question: Statement) -> Result<Uuid> {
+    let answer = session.query_unpaged(question, ()).await;
+    let rows = answer.map_err(|error| errors::of_read(&error))?.into_rows_result();
+    let rows = rows.map_err(|error| errors::unreadable("its schema's version", error))?;
+    let (version,) = rows
+        .single_row::<(Uuid,)>()
+        .map_err(|error| errors::unreadable("its schema's version", error))?;
+    Ok(version)
+}

@@ -1,0 +1,53 @@
+//! Schemas that others change while a store is in use.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use integration_tests::Result;
+use serde_json::{Value, json};
+
+use crate::support::{Place, World, same, tests};
+
+tests!["schemas": what_others_add_is_known_to_commits_a_moment_later];
+
+/// The driver alone reads the schema again after a minute.
+const MOMENT: Duration = Duration::from_secs(20);
+
+/// Commits an operation again and again until it is applied.
+async fn until_applied(place: &Place, operation: &Value) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let end = place.end(operation.clone()).await?;
+        if end == "applied" {
+            return Ok(());
+        }
+        if begun.elapsed() > MOMENT {
+            return Err(format!("{operation} still ends as {end} after {MOMENT:?}").into());
+        }
+    }
+}
+
+async fn what_others_add_is_known_to_commits_a_moment_later(world: Arc<World>) -> Result<()> {
+    let place = world
+        .place(&[
+            "CREATE TYPE k.grown_part (x int)",
+            "CREATE TABLE k.grown (id int PRIMARY KEY, a int, f frozen<k.grown_part>)",
+        ])
+        .await?;
+    let put = |id: i32, doc: Value| json!({"op": "put", "collection": "grown", "key": {"id": id}, "doc": doc});
+    same("before", "applied", &*place.end(put(1, json!({"a": 1, "f": {"x": 1}}))).await?)?;
+    place.run("ALTER TABLE k.grown ADD c text").await?;
+    place.run("INSERT INTO k.grown (id, a, c) VALUES (2, 1, 'old')").await?;
+    until_applied(&place, &put(3, json!({"c": "new"}))).await?;
+    // What is put replaces all that is there, what was added included.
+    same("after", "applied", &*place.end(put(2, json!({"a": 2}))).await?)?;
+    same(
+        "the row",
+        &vec![json!({"id": 2, "a": 2})],
+        &place.rows("* FROM k.grown WHERE id = 2").await?,
+    )?;
+    place.run("ALTER TYPE k.grown_part ADD y int").await?;
+    until_applied(&place, &put(4, json!({"f": {"x": 1, "y": 2}}))).await
+}
