@@ -256,9 +256,9 @@ fn portable(
     let own_options = options.ttl.is_some() || options.timestamp.is_some();
     let logged = terms.batch_type == Some(BatchType::Logged);
     let (ride, group) = if verb.is_conditional() && own_options {
-        (Ride::NativeCondition, key.get())
+        (Ride::NativeCondition, partition)
     } else if verb.is_conditional() {
-        (Ride::Condition, key.get())
+        (Ride::Condition, partition)
     } else if bytes as usize > PARTITION_BYTES && !logged {
         (if own_options { Ride::Single } else { Ride::FoldedSingle }, key.get())
     } else {
@@ -353,7 +353,7 @@ fn route_native(
         return Ok(Routed { ride, group, pool: table_number(native.table_hash()), key, bytes });
     }
     let (ride, group) = match partition {
-        _ if facts.conditional => (Ride::NativeCondition, own()),
+        _ if facts.conditional => (Ride::NativeCondition, partition.unwrap_or_else(own)),
         // What is there may make the server refuse it, and its neighbours with it.
         _ if facts.alone => (Ride::Single, own()),
         Some(partition) if facts.counter => (Ride::Counter, partition),

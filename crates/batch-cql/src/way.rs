@@ -171,6 +171,9 @@ impl<'l> Ways<'l> {
     fn condition(&self, repeats: Repeats) -> Mechanism {
         let mut mechanism = self.frame(Way::Condition);
         (mechanism.max_operations, mechanism.repeats) = (1, repeats);
+        // The server decides those on one partition one by one: side by side, each is tried again and
+        // again, and eight take thirty times as long.
+        mechanism.in_turn = true;
         mechanism.max_bytes = self.limits.mutation_bytes.min(mechanism.max_bytes);
         mechanism
     }

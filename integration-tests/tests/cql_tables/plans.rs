@@ -24,6 +24,7 @@ tests!["plans":
     what_is_planned_is_what_leaves,
     a_later_write_wins_wherever_it_was_cut,
     rows_alone_in_their_partition_can_be_sent_alone,
+    conditions_on_a_partition_wait_for_one_another_here_and_not_at_the_server,
     limits_of_the_store_are_kept,
     warnings_of_the_server_are_told,
     traces_are_told,
@@ -285,6 +286,34 @@ async fn rows_alone_in_their_partition_can_be_sent_alone(world: Arc<World>) -> R
     let mut used = done.mechanisms();
     used.sort_unstable();
     same("mechanisms", &vec![("single statement", 50), ("single-partition batch", 1)], &used)
+}
+
+async fn conditions_on_a_partition_wait_for_one_another_here_and_not_at_the_server(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = world.place(&[&format!("CREATE TABLE k.waiting {ROWS}")]).await?;
+    let native = "INSERT INTO waiting (p, c, v) VALUES (?, ?, ?) IF NOT EXISTS";
+    let insert = |p: usize, c: usize| json!({"op": "insert", "collection": "waiting", "key": {"p": p, "c": c}, "doc": {"v": "x"}});
+    let mut operations: Vec<Value> = (0..6).map(|c| insert(1, c)).collect();
+    operations.extend([
+        insert(2, 0),
+        insert(3, 0),
+        json!({"op": "cql", "statement": native, "values": [1, 7, "x"]}),
+        json!({"op": "cql", "statement": native, "values": [1, 8, "x"]}),
+    ]);
+    let done = place.best_effort(operations).await?;
+    same("ends", &vec!["applied".to_owned(); 10], &done.ends())?;
+    let lanes: BTreeMap<u32, u32> = done
+        .plan
+        .chunks
+        .iter()
+        .flat_map(|chunk| chunk.operations.iter().map(|operation| (*operation, chunk.lane)))
+        .collect();
+    let of = |operations: &[u32]| -> BTreeSet<Option<&u32>> {
+        operations.iter().map(|operation| lanes.get(operation)).collect()
+    };
+    same("lanes of the partition", &1, &of(&[1, 2, 3, 4, 5, 6, 9, 10]).len())?;
+    same("lanes of others beside it", &3, &of(&[1, 7, 8]).len())
 }
 
 async fn limits_of_the_store_are_kept(world: Arc<World>) -> Result<()> {

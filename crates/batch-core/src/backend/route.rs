@@ -82,6 +82,9 @@ pub struct Mechanism {
     /// ones beside them in the store ([`Backend::positions`](super::Backend::positions)). `None`: all
     /// travel as they were queued.
     pub by_position: Option<u32>,
+    /// Under best effort, chunks of one group are sent one after another, though nothing orders them: the
+    /// store would let them wait for one another all the same, and for longer.
+    pub in_turn: bool,
     /// Chunks of at most so many operations are light: the server is done with one so soon that its way
     /// there and back takes longer, so four of them fly in the place of one, unless the user set
     /// [`max_in_flight`](crate::StoreOptions::max_in_flight). 0: none is.
@@ -108,6 +111,7 @@ impl Mechanism {
             alone: None,
             pooled: None,
             by_position: None,
+            in_turn: false,
             light: 0,
             why: None,
         }

@@ -15,7 +15,7 @@ use super::{
     sharded::ShardedMap,
     steps,
 };
-use crate::backend::{KeyId, MechanismId, Pooled, REFUSED, Repeats, Route, Routes};
+use crate::backend::{KeyId, Mechanism, MechanismId, Pooled, REFUSED, Repeats, Route, Routes};
 
 /// Collects free operations.
 pub(super) struct FreeChunks<'a> {
@@ -37,7 +37,7 @@ pub(super) struct FreeChunks<'a> {
     /// The chunk of each key whose operations are folded, and of those that share something; `None`
     /// if no chunk takes them.
     folded: ShardedMap<Option<u32>>,
-    /// Marks groups that may have several operations; kept only where a mechanism pools.
+    /// Marks groups that may have several operations; kept only where a mechanism asks for it.
     several: Option<SeenBits>,
     takers: Takers,
 }
@@ -102,6 +102,13 @@ impl<'a> FreeChunks<'a> {
         } else {
             self.join(place, route, Together { counted: 1, bytes: route.bytes.into() });
         }
+    }
+
+    /// Whether the operation's group may have several chunks of which one waits for another.
+    pub(super) fn is_in_turn(&self, route: &Route) -> bool {
+        let mechanism = self.routes.mechanisms.get(usize::from(route.mechanism.0));
+        mechanism.is_some_and(|mechanism| mechanism.in_turn)
+            && self.several.as_ref().is_some_and(|several| several.has(spread(route)))
     }
 
     fn pooled(&self, id: MechanismId) -> Option<Pooled> {
@@ -361,9 +368,11 @@ impl<'a> FreeChunks<'a> {
     }
 }
 
-/// Marks groups of small chunks that may have several operations. Most have one where this matters.
+/// Marks groups that may have several operations, where small ones are pooled or large ones take
+/// turns. Most have one where this matters.
 async fn find_several(routes: &Routes) -> Option<SeenBits> {
-    routes.mechanisms.iter().find(|mechanism| mechanism.pooled.is_some())?;
+    let asks = |mechanism: &&Mechanism| mechanism.pooled.is_some() || mechanism.in_turn;
+    routes.mechanisms.iter().find(asks)?;
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let mut seen = SeenBits::for_keys(routes.routes.len()).await;
     let mut again = SeenBits::for_keys(routes.routes.len()).await;

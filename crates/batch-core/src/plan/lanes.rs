@@ -156,7 +156,8 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
             }
         } else if route.mechanism != REFUSED {
             let on_key = route.key.and_then(|key| Some((key, repeated.counts.get(key.get())?)));
-            let in_turn = match on_key.map(|(key, on_key)| (key, on_key.kept_by)) {
+            let in_lane = match on_key.map(|(key, on_key)| (key, on_key.kept_by)) {
+                None | Some((_, KeptBy::Timestamps)) if free.is_in_turn(route) => Some(route.group),
                 None | Some((_, KeptBy::Timestamps)) => {
                     match &large {
                         Some(large) if large.has(route) => scattered.push(place),
@@ -167,12 +168,12 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
                 Some((key, KeptBy::Folding)) => {
                     let bytes = folded_bytes.get(key.get()).copied().unwrap_or(u64::MAX);
                     let folded = Together { counted: 1, bytes };
-                    (!free.add_to(place, route, key, folded)).then_some(key)
+                    (!free.add_to(place, route, key, folded)).then_some(key.get())
                 }
-                Some((key, KeptBy::Turns)) => Some(key),
+                Some((key, KeptBy::Turns)) => Some(key.get()),
             };
-            if let Some(key) = in_turn {
-                bound.entry(key.get() % lanes).or_default().push(place);
+            if let Some(lane) = in_lane {
+                bound.entry(lane % lanes).or_default().push(place);
             }
         }
         give_way!(place, all);

@@ -4,6 +4,7 @@
 
 mod bound;
 mod folded;
+mod in_turn;
 mod named;
 mod neighbours;
 mod pooled;

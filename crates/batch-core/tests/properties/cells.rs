@@ -173,7 +173,7 @@ impl Cells {
             plain.pooled = Some(Pooled::new(several, groups, below));
         }
         let mut condition = made("condition", 8, Repeats::Folded);
-        condition.max_operations = 1;
+        (condition.max_operations, condition.in_turn) = (1, true);
         let mut whole = made("whole", 10, Repeats::Folded);
         whole.atomic = true;
         Ways {
@@ -351,7 +351,7 @@ impl Backend for Cells {
             let (way, group) = if operation.options.ttl.is_some() {
                 (ways.own, group)
             } else if operation.is_conditional() {
-                (ways.condition, 1 << 32 | u64::from(number))
+                (ways.condition, 1 << 32 | group)
             } else {
                 (ways.plain, group)
             };
