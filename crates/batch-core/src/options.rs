@@ -82,7 +82,9 @@ pub enum OnError {
 /// What a dropped commit does with operations that may have left already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnCancel {
-    /// Finishes on the runtime, to the deadline, callbacks included.
+    /// Finishes on the runtime, to the deadline, callbacks included. Batches that are committed meanwhile
+    /// do not wait for it, and may come to the store before it: wait for its jobs before you write
+    /// their keys again, where a store orders by what is there (conditions on CQL, all on ArangoDB).
     #[default]
     Detach,
     /// Stops: chunks not begun are `NotApplied(Cancelled)`, begun ones `Unknown(Cancelled)`, and

@@ -135,7 +135,13 @@
 //!
 //! A table that is made again with other types never gets the bytes of the old types: statements
 //! are prepared with the types of their markers, so that the server refuses what no longer fits,
-//! and they are prepared anew. A [`CqlStatement`] of the former table is refused.
+//! and they are prepared anew. A [`CqlStatement`] of the former table is refused. What others add, a
+//! column or a type's field, no server refuses: it is known to commits that begin two seconds later,
+//! since a node is asked for the version of its schema once a second. Until then a `put` leaves there
+//! what a new column has.
+//!
+//! A commit whose future was dropped, and which [goes on by itself](batch_core::OnCancel::Detach), is not one
+//! that the next one follows: where one of the two has a condition, either may come first.
 //!
 //! # Answers
 //!
@@ -148,7 +154,7 @@
 //! | any other `WriteTimeout`, `BATCH_LOG` too; `ReadTimeout` of a condition | `Unknown` | if it is idempotent; a counter never |
 //! | `WriteFailure`, `ReadFailure`, `ServerError`; an answer that cannot be read | `Unknown` | no |
 //! | `Batch too large`, an oversized request or mutation | `NotApplied(TooLarge)` if it cannot be cut smaller | in parts |
-//! | the schema changed since | the table is read and the operation routed anew | yes |
+//! | the server says that the schema is another one | the table is read and the operation routed anew | yes |
 //! | a condition that does not hold | `NotApplied`: `AlreadyExists`, `NotFound`, `ConditionFailed` | no |
 //! | no permission; any other refusal | `NotApplied`: `Unauthorized`, `InvalidOperation` | a batch in halves, until those at fault fail alone |
 //!

@@ -404,7 +404,7 @@ fn derived(fate: Fate) -> Result<Bytes> {
         )),
         Fate::NotFound => Err(Error::new(
             ErrorKind::NotFound,
-            "there is no row with this key; use `upsert`, or insert it first",
+            "there is no row with this key; use `upsert` to write it all the same, or `delete` where it may be absent",
         )),
     }
 }

@@ -3,7 +3,7 @@
 //! A server refuses what a change made wrong, but says nothing of a column that was added: a `put`
 //! that does not know it would leave its value. The driver reads the schema again once a minute. So a
 //! node is asked for the version of its schema, before a commit and at most once a second, which
-//! makes that a second.
+//! makes that a second and the time of the question.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -16,17 +16,19 @@ use uuid::Uuid;
 
 use crate::errors;
 
-/// What was changed longer ago is known.
+/// For so long a version is believed.
 const KEPT: Duration = Duration::from_secs(1);
-/// Asking, and waiting until all nodes have a change, must not hold a commit up.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Asking must not hold a commit up.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Nor must waiting until all nodes have a change.
+const MOST_AGREEING: Duration = Duration::from_secs(5);
 
 /// The version of the schema that the driver's metadata are of.
 #[derive(Debug)]
 pub(crate) struct SchemaWatch {
     /// `None` if the service has no versions.
     seen: Mutex<Option<Seen>>,
-    /// One asks, and the others wait for that.
+    /// One asks, and the others go on: a node that hangs must not hold all of them up.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -60,7 +62,7 @@ impl SchemaWatch {
         question: Statement,
         refresh: impl Future<Output = Result<()>>,
     ) -> Result<()> {
-        let _only = self.asking.lock().await;
+        let Ok(_only) = self.asking.try_lock() else { return Ok(()) };
         let Some(before) = self.seen().filter(|_| self.is_due()) else { return Ok(()) };
         let at = Instant::now();
         let asked = tokio::time::timeout(PATIENCE, version(session, question)).await;
@@ -84,7 +86,7 @@ impl SchemaWatch {
             return Ok(());
         }
         // A node that has not heard of it would give the metadata of before.
-        let agreeing = tokio::time::timeout(PATIENCE, session.await_schema_agreement());
+        let agreeing = tokio::time::timeout(MOST_AGREEING, session.await_schema_agreement());
         let agreed = agreeing.await.ok().and_then(std::result::Result::ok);
         refresh.await?;
         tracing::debug!(version = ?agreed, "the schema was changed, and is read again");

@@ -139,7 +139,7 @@ fn of_server(error: &DbError, text: &str, asked: Asked) -> Verdict {
             "the server does not know the prepared statement any more",
         ),
         DbError::Invalid if is_about_schema(text) => {
-            Verdict::refused(ErrorKind::Stale, format!("the schema has changed{}", says()))
+            Verdict::refused(ErrorKind::Stale, format!("the schema does not fit this{}", says()))
         }
         DbError::Invalid
         | DbError::SyntaxError
