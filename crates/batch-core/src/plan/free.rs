@@ -224,6 +224,7 @@ impl<'a> FreeChunks<'a> {
     /// its operations are in now.
     async fn pool(&mut self) -> Option<Vec<u32>> {
         self.several.take()?;
+        self.routes.mechanisms.iter().find(|mechanism| mechanism.pooled.is_some())?;
         let count = u32::try_from(self.specs.len()).unwrap_or(u32::MAX);
         let mut moved = Vec::with_capacity(self.specs.len());
         // Those that were taken in by a chunk that is still to move up.

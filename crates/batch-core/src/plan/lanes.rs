@@ -198,6 +198,12 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
         add_lane(&mut cut, routes, &bonds, places.into_vec().await, limits).await;
     }
     bonds.free().await;
+    let travels = |route: &&Route| route.mechanism != REFUSED;
+    debug_assert_eq!(
+        cut.order.len(),
+        routes.routes.iter().filter(travels).count(),
+        "every operation is in a chunk"
+    );
     (cut.repeated, cut.bound) = (repeated, marks);
     cut
 }
