@@ -16,7 +16,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -56,7 +56,8 @@ pub(crate) struct ServerClock {
     /// By how much that may be wrong, at most.
     error: AtomicI64,
     measured: Mutex<Option<Measured>>,
-    is_measuring: AtomicBool,
+    /// One measures, and the others go on.
+    measuring: tokio::sync::Mutex<()>,
 }
 
 /// When the last measurement was, by two clocks: the own one can be set.
@@ -132,7 +133,7 @@ impl ServerClock {
             offset: AtomicI64::new(0),
             error: AtomicI64::new(0),
             measured: Mutex::new(None),
-            is_measuring: AtomicBool::new(false),
+            measuring: tokio::sync::Mutex::default(),
         }
     }
 
@@ -185,11 +186,10 @@ impl ServerClock {
     /// As [`measure`](Self::measure), if the last time is some while ago or the own clock was set
     /// since. One caller at a time; what goes wrong leaves the former measure as it is.
     pub(crate) async fn keep(&self, session: &Session, question: impl FnOnce() -> Statement) {
-        if !self.is_due() || self.is_measuring.swap(true, Ordering::Acquire) {
+        if !self.is_due() {
             return;
         }
-        // Also if the caller is dropped in between.
-        let _ends = Ends(&self.is_measuring);
+        let Ok(_only) = self.measuring.try_lock() else { return };
         let question = question();
         // Seldom needed, so not a part of every commit's future.
         let measuring = Box::pin(self.measure(session, &question));
@@ -249,15 +249,6 @@ impl ServerClock {
 
     fn note(&self, measured: Measured) {
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
-    }
-}
-
-/// Ends a measurement.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -16,7 +16,7 @@ use scylla::{
 use crate::{
     clock::ServerClock,
     errors,
-    server::{Refusals, ServerFacts},
+    server::{Refusals, ServerFacts, ask},
 };
 
 /// A cluster that is connected to, with what was found out about it.
@@ -138,9 +138,7 @@ async fn find_keyspace(session: &Session, asking: &Asking, name: &str) -> Result
         return Ok(());
     }
     let text = "SELECT keyspace_name FROM system_schema.keyspaces";
-    let answer = session.query_unpaged(asking.statement(text), ()).await;
-    let rows = answer.map_err(|error| errors::of_read(&error))?.into_rows_result();
-    let rows = rows.map_err(|error| errors::unreadable("its keyspaces", error))?;
+    let rows = ask(session, asking.statement(text), "its keyspaces").await?;
     let rows =
         rows.rows::<(String,)>().map_err(|error| errors::unreadable("its keyspaces", error))?;
     let names: Vec<String> = rows.flatten().map(|(name,)| name).collect();

@@ -106,8 +106,8 @@ struct Local {
 
 impl Local {
     async fn ask(session: &Session, asking: &Asking) -> Result<Self> {
-        let rows = ask(session, asking.statement("SELECT * FROM system.local WHERE key = 'local'"))
-            .await?;
+        let question = asking.statement("SELECT * FROM system.local WHERE key = 'local'");
+        let rows = ask(session, question, "what it is").await?;
         let names = rows.column_specs().iter().map(|column| column.name().to_owned()).collect();
         let values =
             rows.first_row::<Row>().map_err(|error| errors::unreadable("what it is", error))?;
@@ -152,10 +152,15 @@ async fn scylla_version(session: &Session, asking: &Asking) -> Result<Option<Str
     }
 }
 
-async fn ask(session: &Session, statement: Statement) -> Result<QueryRowsResult> {
+/// Asks a node for something that it tells in rows; `what` is how an error names it.
+pub(crate) async fn ask(
+    session: &Session,
+    statement: Statement,
+    what: &str,
+) -> Result<QueryRowsResult> {
     let answer = session.query_unpaged(statement, ()).await;
     let answer = answer.map_err(|error| errors::of_read(&error))?;
-    answer.into_rows_result().map_err(|error| errors::unreadable("what it is", error))
+    answer.into_rows_result().map_err(|error| errors::unreadable(what, error))
 }
 
 /// What the server was found never to take. Services that speak CQL may lack the batch log, or

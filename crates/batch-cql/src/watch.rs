@@ -14,7 +14,7 @@ use batch_core::Result;
 use scylla::{client::session::Session, statement::Statement};
 use uuid::Uuid;
 
-use crate::errors;
+use crate::{errors, server::ask};
 
 /// For so long a version is believed.
 const KEPT: Duration = Duration::from_secs(1);
@@ -39,6 +39,12 @@ struct Seen {
     at: Instant,
 }
 
+impl Seen {
+    fn is_due(&self) -> bool {
+        self.at.elapsed() >= KEPT
+    }
+}
+
 impl SchemaWatch {
     /// Begins with the version that a node had after the metadata were read.
     pub(crate) fn new(version: Option<Uuid>) -> Self {
@@ -48,7 +54,7 @@ impl SchemaWatch {
 
     /// Whether a node has to be asked.
     pub(crate) fn is_due(&self) -> bool {
-        self.seen().is_some_and(|seen| seen.at.elapsed() >= KEPT)
+        self.seen().as_ref().is_some_and(Seen::is_due)
     }
 
     /// Asks a node, and has the metadata read again if its version is another one. An answer that does
@@ -63,25 +69,23 @@ impl SchemaWatch {
         refresh: impl Future<Output = Result<()>>,
     ) -> Result<()> {
         let Ok(_only) = self.asking.try_lock() else { return Ok(()) };
-        let Some(before) = self.seen().filter(|_| self.is_due()) else { return Ok(()) };
+        let Some(before) = self.seen().filter(Seen::is_due) else { return Ok(()) };
         let at = Instant::now();
         let asked = tokio::time::timeout(PATIENCE, version(session, question)).await;
-        let version = match asked {
-            Ok(Ok(version)) => version,
+        let told = match asked {
+            Ok(Ok(version)) => Some(version),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the version of the schema cannot be read; what is known of it stays");
-                self.note(Seen { at, ..before });
-                return Ok(());
+                None
             }
             Err(_) => {
                 tracing::warn!(
                     "the server is slow to tell the version of its schema; what is known of it stays"
                 );
-                self.note(Seen { at, ..before });
-                return Ok(());
+                None
             }
         };
-        if before.version == Some(version) {
+        if told.is_none_or(|version| before.version == Some(version)) {
             self.note(Seen { at, ..before });
             return Ok(());
         }
@@ -104,11 +108,9 @@ impl SchemaWatch {
 }
 
 async fn version(session: &Session, question: Statement) -> Result<Uuid> {
-    let answer = session.query_unpaged(question, ()).await;
-    let rows = answer.map_err(|error| errors::of_read(&error))?.into_rows_result();
-    let rows = rows.map_err(|error| errors::unreadable("its schema's version", error))?;
-    let (version,) = rows
-        .single_row::<(Uuid,)>()
-        .map_err(|error| errors::unreadable("its schema's version", error))?;
+    const WHAT: &str = "its schema's version";
+    let rows = ask(session, question, WHAT).await?;
+    let (version,) =
+        rows.single_row::<(Uuid,)>().map_err(|error| errors::unreadable(WHAT, error))?;
     Ok(version)
 }

@@ -21,10 +21,8 @@ pub(super) fn check_names(key: KeyRef<'_>) -> Result<()> {
     if key.is_bare() {
         return Ok(());
     }
-    let mut parts = key.string_parts();
-    let (first, second) = (parts.next(), parts.next());
-    let several = second.is_some();
-    for (name, _) in first.into_iter().chain(second).chain(parts) {
+    let several = key.string_parts().nth(1).is_some();
+    for (name, _) in key.string_parts() {
         if OWN.contains(&name) || (several && name == KEY) {
             let message = format!(
                 "`{name}` is an attribute of ArangoDB's own; name the part of the key otherwise"
@@ -92,7 +90,7 @@ fn write_all(operation: OperationRef<'_>, revision: Option<&str>, out: &mut Vec<
         }
     }
     let body = operation.body;
-    if has_no_own(body) && has_no_part(operation.key, body) {
+    if is_plain(operation.key, body) {
         let inner = body.get(1..).unwrap_or_default().trim_ascii_start();
         if inner != b"}" {
             out.push(b',');
@@ -109,7 +107,7 @@ fn write_all(operation: OperationRef<'_>, revision: Option<&str>, out: &mut Vec<
 
 /// Whether the document may be written: what can be said before anything is.
 pub(super) fn check(operation: OperationRef<'_>) -> Result<()> {
-    if has_no_own(operation.body) && has_no_part(operation.key, operation.body) {
+    if is_plain(operation.key, operation.body) {
         return Ok(());
     }
     let mut text = String::new();
@@ -124,16 +122,14 @@ fn json(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) -> Result<(
     })
 }
 
-/// Whether the text surely has none of the server's own attributes, which begin with `_`. A name can
-/// be written with escapes, so a text that has any is looked through.
-fn has_no_own(body: &[u8]) -> bool {
+/// Whether the text surely has none of the attributes that are written by themselves: the key's parts,
+/// and the server's own, which begin with `_`. A name can be written with escapes, so a text that has
+/// any is looked through.
+fn is_plain(key: KeyRef<'_>, body: &[u8]) -> bool {
     let begins = |at: usize| at.checked_sub(1).and_then(|at| body.get(at)) == Some(&b'"');
-    !memchr::memchr2_iter(b'\\', b'_', body).any(|at| body.get(at) == Some(&b'\\') || begins(at))
-}
-
-/// Whether the text, which has no escapes, surely has none of the key's parts.
-fn has_no_part(key: KeyRef<'_>, body: &[u8]) -> bool {
-    key.is_bare() || key.string_parts().all(|(name, _)| !mentions(body, name))
+    let tells = |at: usize| body.get(at) == Some(&b'\\') || begins(at);
+    !memchr::memchr2_iter(b'\\', b'_', body).any(tells)
+        && (key.is_bare() || key.string_parts().all(|(name, _)| !mentions(body, name)))
 }
 
 /// Whether the text has the name in quotes.

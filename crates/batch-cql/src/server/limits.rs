@@ -62,18 +62,15 @@ impl Limits {
     /// Asks a node for what it is configured to. What it does not tell, or not everybody, is
     /// taken from its product.
     pub(super) async fn ask(session: &Session, asking: &Asking, product: Product) -> Self {
+        const WHAT: &str = "its settings";
         let limits = Self::of(product);
         let names: Vec<String> = SETTINGS.iter().map(|name| format!("'{name}'")).collect();
         let names = names.join(", ");
         let text = format!("SELECT name, value FROM system_views.settings WHERE name IN ({names})");
-        let answer = session.query_unpaged(asking.statement(&text), ()).await;
-        let answer = answer.map_err(|error| errors::of_read(&error)).and_then(|answer| {
-            let unreadable = |error| errors::unreadable("its settings", error);
-            answer.into_rows_result().map_err(unreadable)
-        });
+        let answer = super::ask(session, asking.statement(&text), WHAT).await;
         let settings = answer.and_then(|rows| {
             let rows = rows.rows::<(String, Option<String>)>();
-            let rows = rows.map_err(|error| errors::unreadable("its settings", error))?;
+            let rows = rows.map_err(|error| errors::unreadable(WHAT, error))?;
             Ok(rows.flatten().filter_map(|(name, value)| Some((name, value?))).collect())
         });
         let settings: HashMap<String, String> = match settings {
