@@ -93,6 +93,12 @@ impl Router<'_> {
             false => Vec::new(),
         };
         counted.sort_unstable();
+        if !counted.is_empty() {
+            // What decides on the whole may stand in a former slice; a mechanism keeps its number.
+            for ride in [Ride::Condition, Ride::NativeCondition, Ride::Counter, Ride::Apart] {
+                ways.of(ride, routes);
+            }
+        }
         let (mut row, mut cells, mut kept) = (Row::default(), Vec::new(), Vec::new());
         let mut recent = Recent::<(Target, bool)>::default();
         for operation in operations.iter() {

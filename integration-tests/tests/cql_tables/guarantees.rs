@@ -20,6 +20,7 @@ tests!["guarantees":
     what_cannot_be_whole_is_refused_before_anything_is_sent,
     counters_share_no_batch_with_others_that_is_forced,
     a_condition_that_fails_rolls_its_batch_back,
+    what_stands_first_of_thousands_decides_for_the_whole,
     what_an_operation_makes_impossible_for_a_later_one_is_not_sent,
     operations_on_one_key_are_whole_together,
     an_ordered_batch_stops_at_its_first_refusal,
@@ -317,6 +318,41 @@ fn details(done: &Done) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Long queues are routed in slices, and a whole batch is one thing all the same.
+async fn what_stands_first_of_thousands_decides_for_the_whole(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "thousands").await?;
+    let mut wrongs = Wrongs::default();
+    for (there, first, expected) in [
+        ("a1", "insert a1", "AlreadyExists"),
+        ("a1", "update a1", "applied"),
+        ("", "insert a1", "applied"),
+        ("", "insert b1", "Unsupported"),
+        ("", "insert2 a1", "Unsupported"),
+        ("", "count a1", "Unsupported"),
+    ] {
+        let rows = start(&place, "thousands", there).await?;
+        let others = (2..=5000).map(|c| of("put", "thousands", &format!("a{c}")));
+        let forms = operations("thousands", first).into_iter().chain(others);
+        let mut batch = place.store.batch(options(WHOLE, None))?;
+        for form in forms {
+            batch.queue(operation(form)?)?;
+        }
+        let jobs: Vec<_> = batch.jobs().collect();
+        let end = match batch.commit().await {
+            Ok(_) => crate::support::end(&jobs[0]),
+            Err(error) => {
+                batch.discard();
+                error.kind().to_string()
+            }
+        };
+        let part = format!("{first} where {there} is");
+        wrongs.note(&part, same("end", expected, &*end));
+        let all = if expected == "applied" { 5000 } else { rows.len() };
+        wrongs.note(&part, same("rows", &all, &left(&place, "thousands").await?.len()));
+    }
+    wrongs.into_result()
 }
 
 async fn what_an_operation_makes_impossible_for_a_later_one_is_not_sent(
