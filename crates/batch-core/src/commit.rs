@@ -6,6 +6,7 @@
 
 mod attempt;
 mod attempts;
+mod detached;
 mod errors;
 mod judge;
 mod recut;
@@ -32,6 +33,7 @@ use self::{
     work::{Held, Settled},
 };
 pub(crate) use self::{
+    detached::DetachedCommits,
     running::{RunningCommit, prepare},
     work::Work,
 };

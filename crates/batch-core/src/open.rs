@@ -361,6 +361,7 @@ impl Drop for Guard<'_> {
             drop(commit);
             self.batch.reopen();
         } else if self.batch.options.on_cancel == OnCancel::Detach {
+            commit.detach();
             // On a runtime that shuts down the task is dropped at once, and that settles the rest.
             self.runtime.spawn(async move {
                 if let Err(error) = commit.await {

@@ -82,13 +82,15 @@ pub enum OnError {
 /// What a dropped commit does with operations that may have left already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnCancel {
-    /// Finishes on the runtime, to the deadline, callbacks included. Batches that are committed meanwhile
-    /// do not wait for it, and may come to the store before it: wait for its jobs before you write
-    /// their keys again, where a store orders by what is there (conditions on CQL, all on ArangoDB).
+    /// Finishes on the runtime, to the deadline, callbacks included. A batch of the store that is committed
+    /// meanwhile waits until it has settled its jobs, if the two have keys in common and timestamps
+    /// do not decide between what they do there; within its own deadline, after which nothing was
+    /// sent and it can be committed again.
     #[default]
     Detach,
     /// Stops: chunks not begun are `NotApplied(Cancelled)`, begun ones `Unknown(Cancelled)`, and
-    /// callbacks do not run.
+    /// callbacks do not run. Nobody waits for what was begun, so the store may act on it after
+    /// a batch that follows: read the rows first.
     Settle,
 }
 

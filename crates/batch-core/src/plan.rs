@@ -10,6 +10,8 @@ macro_rules! give_way {
     };
 }
 
+pub(crate) use give_way;
+
 mod bonds;
 mod cut;
 mod free;
@@ -29,6 +31,7 @@ pub(crate) use cut::{
 };
 pub(crate) use lanes::Repeated;
 use neighbours::Positions;
+pub(crate) use sharded::ShardedMap;
 
 use crate::{
     Error, ErrorKind, Guarantee, Result,
@@ -206,10 +209,14 @@ impl Planned {
         Plan { store: store.to_owned(), guarantee, chunks, refused, reasons, warnings }
     }
 
+    /// Drops in steps what only planning, and looking whom it follows, have a use for.
+    pub(crate) async fn free_shared(&mut self) {
+        steps::free(std::mem::take(&mut self.routes.shared)).await;
+    }
+
     /// Drops a large plan in steps.
     pub(crate) async fn free(self) {
-        steps::free(self.routes.routes).await;
-        self.routes.kept.free().await;
+        free(self.routes).await;
         steps::free(self.cut.order).await;
         self.cut.chunks.free().await;
     }
@@ -222,17 +229,7 @@ pub(crate) async fn plan(
     terms: Terms,
     limits: &Limits<'_>,
 ) -> Result<Planned> {
-    let mut routes = Routes::default();
-    routes.routes.reserve_exact(queue.len() as usize);
-    let mut start = 0;
-    while start < queue.len() {
-        let end = queue.len().min(start + SLICE);
-        routes.kept.begin_slice((end - start) as usize);
-        backend.route(View::range(queue, start, end), terms, &mut routes)?;
-        check_routes(backend, &routes, start as usize..end as usize)?;
-        start = end;
-        breathe(start, queue.len()).await;
-    }
+    let mut routes = route_all(backend, queue, terms).await?;
     let (mut cut, stopped) = if terms.guarantee.is_all_or_nothing() {
         (cut_whole(backend.name(), &routes, limits).await?, None)
     } else if terms.guarantee.is_ordered() {
@@ -244,10 +241,36 @@ pub(crate) async fn plan(
     if !terms.guarantee.is_all_or_nothing() {
         cut.name_lone_ones(&routes, limits).await;
     }
-    steps::free(std::mem::take(&mut routes.shared)).await;
     debug_assert!(cut.adds_up(), "the bytes of a plan are those of its chunks");
     let refused = std::mem::take(&mut routes.refused);
     Ok(Planned { routes, cut, refused, stopped })
+}
+
+/// Routes the whole queue, whose metadata is resolved, giving way between slices.
+pub(crate) async fn route_all(
+    backend: &dyn Backend,
+    queue: &Queue,
+    terms: Terms,
+) -> Result<Routes> {
+    let mut routes = Routes::default();
+    routes.routes.reserve_exact(queue.len() as usize);
+    let mut start = 0;
+    while start < queue.len() {
+        let end = queue.len().min(start + SLICE);
+        routes.kept.begin_slice((end - start) as usize);
+        backend.route(View::range(queue, start, end), terms, &mut routes)?;
+        check_routes(backend, &routes, start as usize..end as usize)?;
+        start = end;
+        breathe(start, queue.len()).await;
+    }
+    Ok(routes)
+}
+
+/// Drops the routes of a large queue in steps.
+pub(crate) async fn free(routes: Routes) {
+    steps::free(routes.routes).await;
+    steps::free(routes.shared).await;
+    routes.kept.free().await;
 }
 
 /// Gives the executor its turn back, unless the work is done anyway.

@@ -140,8 +140,9 @@
 //! since a node is asked for the version of its schema once a second. Until then a `put` leaves there
 //! what a new column has.
 //!
-//! A commit whose future was dropped, and which [goes on by itself](batch_core::OnCancel::Detach), is not one
-//! that the next one follows: where one of the two has a condition, either may come first.
+//! A commit whose future was dropped [goes on by itself](batch_core::OnCancel::Detach), and one that follows it
+//! waits for what it has not done yet on the same keys; not where both are plain operations on tables, and the
+//! former one's have left with their timestamps.
 //!
 //! # Answers
 //!

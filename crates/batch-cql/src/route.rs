@@ -226,6 +226,9 @@ impl Router<'_> {
             return refuse(0, "a counter batch is not applied as a whole; use another guarantee");
         }
         let mut mechanism = whole(way, self.limits);
+        let statements = ways.known(Ride::Apart);
+        mechanism.stamped = !matches!(way, Way::Condition | Way::Conditions)
+            && routes.iter().all(|(_, route)| Some(route.mechanism) != statements);
         mechanism.why = why_whole(way, other_partition, other_table);
         let mechanism = routes.mechanism(mechanism);
         routes.join(mechanism);

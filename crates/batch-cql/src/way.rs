@@ -165,6 +165,7 @@ impl<'l> Ways<'l> {
         let mut mechanism = self.frame(Way::Single);
         (mechanism.max_operations, mechanism.repeats) = (1, repeats);
         (mechanism.atomic, mechanism.light) = (true, LIGHT);
+        mechanism.stamped = is_stamped(repeats);
         mechanism
     }
 
@@ -185,12 +186,14 @@ impl<'l> Ways<'l> {
             mechanism.why =
                 Some("the batch is forced to be logged, whatever its partitions".into());
             (mechanism.repeats, mechanism.atomic) = (repeats, true);
+            mechanism.stamped = is_stamped(repeats);
             return routes.mechanism(mechanism);
         }
         let mut mechanism = self.frame(Way::Partition);
         mechanism.max_operations = PARTITION_STATEMENTS;
         mechanism.max_bytes = PARTITION_BYTES.min(mechanism.max_bytes);
         (mechanism.repeats, mechanism.atomic) = (repeats, true);
+        mechanism.stamped = is_stamped(repeats);
         mechanism.alone = Some(alone);
         (mechanism.by_position, mechanism.light) = (Some(LARGE), LIGHT);
         if self.spread {
@@ -198,12 +201,19 @@ impl<'l> Ways<'l> {
             several.max_operations = SPREAD_STATEMENTS;
             several.max_bytes = self.limits.warn_bytes;
             (several.repeats, several.light) = (repeats, LIGHT);
+            several.stamped = is_stamped(repeats);
             several.why = Some(WHY_SPREAD.into());
             let several = routes.mechanism(several);
             mechanism.pooled = Some(Pooled::new(several, self.limits.warn_partitions, SMALL));
         }
         routes.mechanism(mechanism)
     }
+}
+
+/// Plain writes that are folded are those whose timestamps decide. Statements of the user's may do
+/// what depends on when they come, such as a list that grows.
+fn is_stamped(plain: Repeats) -> bool {
+    plain == Repeats::Folded
 }
 
 /// A mechanism that takes a whole all-or-nothing batch.

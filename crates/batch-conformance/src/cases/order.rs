@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use batch_core::{Batch as _, BatchExt as _, ErrorKind, Guarantee, Job, Operation, Verb};
+use batch_core::{
+    Batch as _, BatchExt as _, BatchOptions, BatchState, ErrorKind, Guarantee, Job, JobStatus,
+    Operation, Verb,
+};
 use batch_memory::{Fault, Faults};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
 use crate::{
-    Case, Context, Time,
+    Case, Context, Point, Time, Wrapped,
     case::case,
     context::{
-        CONTINUE, STOP, WHOLE, aged, asking, assert_agree, assert_applied, commit_on, not_applied,
-        quick, unknown,
+        CONTINUE, STOP, WHOLE, aged, asking, assert_agree, assert_applied, assert_pending,
+        commit_on, not_applied, quick, unknown,
     },
 };
 
@@ -40,6 +43,18 @@ pub(super) const CASES: &[Case] = &[
         batches_that_follow_one_another_keep_the_order,
         [],
         "Batches that follow one another keep the order too."
+    ),
+    case!(
+        order,
+        a_batch_waits_for_a_dropped_commit_on_its_keys,
+        [Faults],
+        "Batches that follow one another keep the order too; a commit future dropped after the point of no return finishes detached."
+    ),
+    case!(
+        order,
+        a_batch_does_not_wait_for_a_dropped_commit_on_other_keys,
+        [Faults],
+        "A commit future dropped after the point of no return finishes detached: what has nothing in common with it goes on."
     ),
     case!(
         order,
@@ -239,6 +254,82 @@ async fn batches_that_follow_one_another_keep_the_order(context: Context) {
         assert_applied(&jobs);
         let expected = verb.has_document().then_some(round);
         assert_eq!(context.age("a").await, expected, "after batch {round}");
+    }
+}
+
+/// Queues operations, and drops the commit once a request has been held up.
+async fn drop_commit(
+    wrapped: &Wrapped,
+    options: BatchOptions,
+    operations: Vec<Operation>,
+) -> Vec<Job> {
+    let mut batch = wrapped.store.batch(options).unwrap();
+    let jobs = batch.queue_all(operations).unwrap();
+    wrapped.probe.hold(Point::Sent);
+    tokio::select! {
+        _ = batch.commit() => panic!("the request is held"),
+        () = wrapped.probe.reached(1) => {}
+    }
+    assert_pending(&jobs);
+    jobs
+}
+
+async fn a_batch_waits_for_a_dropped_commit_on_its_keys(context: Context) {
+    let verbs: &[Verb] = if context.can().conditions { &ALL } else { &PLAIN };
+    let asked = [Guarantee::BestEffort, CONTINUE];
+    for guarantee in context.guarantees().filter(|guarantee| asked.contains(guarantee)) {
+        let (mut model, mut ids) = (Model::default(), Vec::new());
+        let (mut given, mut first, mut second) =
+            (Script::default(), Script::default(), Script::default());
+        for there in [true, false] {
+            for (before, after) in verbs.iter().flat_map(|v| verbs.iter().map(move |w| (*v, *w))) {
+                let id = format!("{}-{before}-{after}-{there}", guarantee.as_str());
+                if there {
+                    given.add(&context, &mut model, Verb::Put, &id, &aged(0));
+                }
+                first.add(&context, &mut model, before, &id, &json!({"age": 1, "email": "x"}));
+                second.add(&context, &mut model, after, &id, &json!({"name": "2"}));
+                ids.push(id);
+            }
+        }
+        let (jobs, _) = context.commit(given.operations).await;
+        assert_applied(&jobs);
+        // Some are held when the commit is dropped, and some are not sent yet.
+        let wrapped = context.wrap([], quick().max_batch_operations(5).max_in_flight(4)).await;
+        let dropped = drop_commit(&wrapped, asking(guarantee), first.operations).await;
+        let options = asking(guarantee).deadline(context.short_deadline());
+        let mut batch = wrapped.store.batch(options).unwrap();
+        let jobs = batch.queue_all(second.operations).unwrap();
+        let error = batch.commit().await.expect_err("it waits for the dropped one");
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!(error.message().contains("whose future was dropped"), "tells why: {error}");
+        assert_eq!(batch.state(), BatchState::Open);
+        assert_pending(&jobs);
+        wrapped.probe.release();
+        for (job, id) in dropped.iter().zip(&ids) {
+            assert!(!matches!(job.clone().await, JobStatus::Unknown(_)), "{id}");
+        }
+        let (jobs, report) = commit_on(&*wrapped.store, asking(guarantee), batch.take()).await;
+        assert_eq!(told(&dropped), first.answers, "{guarantee}");
+        assert_eq!(told(&jobs), second.answers, "{guarantee}");
+        assert_agree(&report, &jobs);
+        compare(&context, &ids, &model, "after a dropped commit").await;
+    }
+}
+
+async fn a_batch_does_not_wait_for_a_dropped_commit_on_other_keys(context: Context) {
+    let wrapped = context.wrap([], quick()).await;
+    let options = BatchOptions::new();
+    let dropped = drop_commit(&wrapped, options, vec![context.put("a", &aged(1))]).await;
+    let mut batch = wrapped.store.batch(BatchOptions::new()).unwrap();
+    let job = batch.queue(context.put("b", &aged(2))).unwrap();
+    tokio::select! {
+        ended = batch.commit() => panic!("the request is held: {ended:?}"),
+        () = wrapped.probe.reached(2) => {}
+    }
+    wrapped.probe.release();
+    for job in dropped.iter().chain([&job]) {
+        assert!(matches!(job.clone().await, JobStatus::Applied(_)));
     }
 }
 

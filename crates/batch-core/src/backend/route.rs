@@ -89,6 +89,10 @@ pub struct Mechanism {
     /// there and back takes longer, so four of them fly in the place of one, unless the user set
     /// [`max_in_flight`](crate::StoreOptions::max_in_flight). 0: none is.
     pub light: u32,
+    /// Each write carries its [timestamp](super::Chunk::timestamp), and the latest one stands in whatever order
+    /// they come: nobody waits for what a commit whose future was dropped has sent. Implied by
+    /// [`Repeats::Stamped`].
+    pub stamped: bool,
     /// Why operations travel so, where the name alone does not say it: a sentence for those who
     /// read the plan.
     pub why: Option<Cow<'static, str>>,
@@ -113,12 +117,18 @@ impl Mechanism {
             by_position: None,
             in_turn: false,
             light: 0,
+            stamped: false,
             why: None,
         }
     }
 }
 
 impl Mechanism {
+    /// Whether timestamps decide between its writes and those of another commit.
+    pub(crate) fn is_stamped(&self) -> bool {
+        self.stamped || self.repeats == Repeats::Stamped
+    }
+
     /// The bytes that a chunk of so many operations has over the sum of their routes'.
     pub(crate) fn added(&self, operations: u64) -> u64 {
         u64::from(self.overhead) + u64::from(self.per_operation) * operations

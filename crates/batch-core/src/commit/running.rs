@@ -50,6 +50,13 @@ impl RunningCommit {
         Self { future: Some(future), work, _running: running }
     }
 
+    /// From now on it goes on by itself, and others follow it.
+    pub(crate) fn detach(&self) {
+        if !self.work.has_ended() {
+            self.work.shared.detached.add(&self.work);
+        }
+    }
+
     /// Whether the batch can no longer be opened again.
     pub(crate) fn cannot_reopen(&self) -> bool {
         self.work.cannot_reopen()
@@ -89,6 +96,8 @@ impl Drop for RunningCommit {
             }
             self.work.end();
         }
+        // However it ended, nobody waits for it any more.
+        self.work.shared.detached.end(&self.work);
     }
 }
 
@@ -132,7 +141,7 @@ pub(crate) async fn prepare(
 async fn run(work: Arc<Work>, timer: Sleep) -> Result<Report> {
     let mut timer = std::pin::pin!(timer);
     let unresolved = |error| work.ledger().unresolved = Some(error);
-    let planned = tokio::select! {
+    let mut planned = tokio::select! {
         biased;
         planned = prepare(&work.shared, work.queue(), work.terms, true, &unresolved) => planned?,
         () = &mut timer => {
@@ -140,6 +149,17 @@ async fn run(work: Arc<Work>, timer: Sleep) -> Result<Report> {
             return Err(errors::nothing_sent_in_time(&work, before));
         }
     };
+    if work.shared.detached.is_any() {
+        tokio::select! {
+            biased;
+            () = Box::pin(work.shared.detached.let_by(&planned)) => {}
+            () = &mut timer => {
+                let before = "an earlier commit on the same keys, whose future was dropped while it ran, had ended";
+                return Err(errors::nothing_sent_in_time(&work, before));
+            }
+        }
+    }
+    planned.free_shared().await;
     let span = tracing::Span::current();
     if !span.is_disabled() {
         span.record("bytes", planned.bytes()).record("mechanism", planned.mechanisms().await);

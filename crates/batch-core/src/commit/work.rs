@@ -162,8 +162,10 @@ impl Work {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// All jobs are settled: who follows this commit waits no longer.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
+        self.shared.detached.end(self);
     }
 
     pub(crate) fn set_order(&self, repeated: Repeated, bound: Bound) {

@@ -17,7 +17,7 @@ const DROPPED_AT_ONCE: usize = 64;
 
 /// What is known of some keys or groups of a batch.
 #[derive(Debug)]
-pub(super) struct ShardedMap<V> {
+pub(crate) struct ShardedMap<V> {
     /// None until something is put in.
     shards: Vec<Shard<V>>,
     most: usize,
@@ -31,11 +31,11 @@ impl<V> Default for ShardedMap<V> {
 
 impl<V> ShardedMap<V> {
     /// An empty map, for at most so many keys.
-    pub(super) const fn with_room(most: usize) -> Self {
+    pub(crate) const fn with_room(most: usize) -> Self {
         Self { shards: Vec::new(), most }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.shards.is_empty()
     }
 
@@ -49,17 +49,17 @@ impl<V> ShardedMap<V> {
         usize::try_from((uneven * count) >> 40).unwrap_or(0)
     }
 
-    pub(super) fn get(&self, key: u64) -> Option<&V> {
+    pub(crate) fn get(&self, key: u64) -> Option<&V> {
         self.shards.get(self.shard(key))?.get(&key)
     }
 
-    pub(super) fn get_mut(&mut self, key: u64) -> Option<&mut V> {
+    pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut V> {
         let shard = self.shard(key);
         self.shards.get_mut(shard)?.get_mut(&key)
     }
 
     /// Puts a value in and gives the former one.
-    pub(super) fn insert(&mut self, key: u64, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: u64, value: V) -> Option<V> {
         if self.shards.is_empty() {
             let count = self.most.div_ceil(KEYS_PER_SHARD).max(1);
             self.shards.resize_with(count, Shard::default);
@@ -69,7 +69,7 @@ impl<V> ShardedMap<V> {
     }
 
     /// Drops the map in steps.
-    pub(super) async fn free(self) {
+    pub(crate) async fn free(self) {
         for (place, shard) in self.shards.into_iter().enumerate() {
             drop(shard);
             if place % DROPPED_AT_ONCE == DROPPED_AT_ONCE - 1 {
