@@ -76,7 +76,7 @@ impl Native {
     }
 
     /// The partition that it writes to, and the key whose operations it keeps in order with, as far
-    /// as its values say which.
+    /// as its values say which. What counts commutes, and has no key.
     pub(crate) fn ids_of(&self, cells: &[u8]) -> (Option<u64>, Option<KeyId>) {
         let facts = &self.prepared.facts;
         let Some(places) = facts.partition.as_deref() else { return (None, None) };
@@ -85,6 +85,9 @@ impl Native {
         let (Some(places), Some(known)) = (facts.key.as_deref(), self.known.as_deref()) else {
             return (partition, None);
         };
+        if facts.counter {
+            return (partition, None);
+        }
         hash.in_table(known.hash);
         let first = known.table.partition;
         let clustering = values(places.get(first..).unwrap_or_default(), cells);

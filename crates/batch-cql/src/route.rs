@@ -330,8 +330,6 @@ fn route_native(
         ));
     }
     let (partition, key) = native.ids_of(cells);
-    // What counts commutes; all else on one key keeps its order.
-    let key = key.filter(|_| !facts.counter);
     let bytes = u32::try_from(native.size(cells)).unwrap_or(u32::MAX);
     let forced = terms.batch_type;
     match (facts.counter, forced) {

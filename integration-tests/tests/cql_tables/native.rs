@@ -18,6 +18,7 @@ tests!["native":
     values_are_by_place_or_by_name,
     a_statement_may_have_its_own_time,
     counters_count_once,
+    whatever_counts_on_a_row_shares_a_batch,
     values_of_ones_own_types_are_beside_documents,
     wrong_values_of_ones_own_types_are_refused_when_they_are_queued,
     deletions_of_several_rows_are_statements,
@@ -328,6 +329,32 @@ async fn counters_count_once(world: Arc<World>) -> Result<()> {
         |c: i64| (0..500).filter(|number| number % 7 == c).map(|number| number % 3).sum::<i64>();
     let expected: Vec<Value> = (0..7).map(|c| json!({"c": c, "n": sum(c)})).collect();
     same("counters", &expected, &rows)
+}
+
+async fn whatever_counts_on_a_row_shares_a_batch(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "count_both").await?;
+    let count = |step: &str, values: Value| {
+        cql(&format!("UPDATE count_both_n SET n = n {step} WHERE p = ? AND c = ?"), values)
+    };
+    // Documents that meet on their key are made one write of, and counters are not.
+    for others in [vec![], vec![put("count_both", "p", 1, json!({"n": 1})); 2]] {
+        place.run("TRUNCATE k.count_both_n").await?;
+        let counts = [
+            count("+ 1", json!(["p", 1])),
+            count("+ ?", json!([10, "p", 1])),
+            count("- 3", json!(["p", 1])),
+            count("+ ?", json!([100, "p", 1])),
+        ];
+        let done = place.best_effort(counts.into_iter().chain(others)).await?;
+        same("ends", &vec!["applied".to_owned(); done.jobs.len()], &done.ends())?;
+        same(
+            "counter batches",
+            &1,
+            &done.mechanisms().iter().filter(|used| **used == ("counter batch", 1)).count(),
+        )?;
+        same("counted", &vec![json!({"n": 108})], &place.rows("n FROM k.count_both_n").await?)?;
+    }
+    Ok(())
 }
 
 async fn values_of_ones_own_types_are_beside_documents(world: Arc<World>) -> Result<()> {
