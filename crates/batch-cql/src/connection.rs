@@ -150,13 +150,13 @@ async fn find_keyspace(session: &Session, asking: &Asking, name: &str) -> Result
         names.iter().map(String::as_str).filter(|name| !name.starts_with("system")).collect();
     own.sort_unstable();
     let own = match own.as_slice() {
-        [] => "there is none".to_owned(),
-        names => format!("there are {}", names.join(", ")),
+        [] => "nor any other".to_owned(),
+        names => format!("but there are {}", names.join(", ")),
     };
     Err(Error::new(
         ErrorKind::NotFound,
         format!(
-            "there is no keyspace `{name}`; {own}: make it with CREATE KEYSPACE, or correct the name"
+            "there is no keyspace `{name}`, {own}: make it with CREATE KEYSPACE, or correct the name"
         ),
     ))
 }
