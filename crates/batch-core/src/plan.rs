@@ -32,6 +32,7 @@ pub(crate) use cut::{
 pub(crate) use lanes::Repeated;
 use neighbours::Positions;
 pub(crate) use sharded::ShardedMap;
+pub(crate) use steps::free as free_list;
 
 use crate::{
     Error, ErrorKind, Guarantee, Result,
@@ -211,13 +212,13 @@ impl Planned {
 
     /// Drops in steps what only planning, and looking whom it follows, have a use for.
     pub(crate) async fn free_shared(&mut self) {
-        steps::free(std::mem::take(&mut self.routes.shared)).await;
+        free_list(std::mem::take(&mut self.routes.shared)).await;
     }
 
     /// Drops a large plan in steps.
     pub(crate) async fn free(self) {
-        free(self.routes).await;
-        steps::free(self.cut.order).await;
+        free_routes(self.routes).await;
+        free_list(self.cut.order).await;
         self.cut.chunks.free().await;
     }
 }
@@ -267,9 +268,9 @@ pub(crate) async fn route_all(
 }
 
 /// Drops the routes of a large queue in steps.
-pub(crate) async fn free(routes: Routes) {
-    steps::free(routes.routes).await;
-    steps::free(routes.shared).await;
+pub(crate) async fn free_routes(routes: Routes) {
+    free_list(routes.routes).await;
+    free_list(routes.shared).await;
     routes.kept.free().await;
 }
 

@@ -16,7 +16,7 @@ use super::{Work, errors};
 use crate::{
     Result,
     backend::{KeyId, REFUSED, Routes},
-    plan::{Planned, ShardedMap, free, give_way, mechanism_of, route_all},
+    plan::{Planned, ShardedMap, free_list, free_routes, give_way, mechanism_of, route_all},
     table::Status,
 };
 
@@ -31,8 +31,8 @@ pub(crate) struct DetachedCommits {
 #[derive(Debug)]
 struct DetachedCommit {
     work: Arc<Work>,
-    /// Found when somebody asks. `None` if it cannot be told.
-    ids: OnceCell<Option<Ids>>,
+    /// Found when somebody asks.
+    ids: OnceCell<Ids>,
     ended: watch::Sender<bool>,
 }
 
@@ -76,6 +76,10 @@ impl DetachedCommits {
                 // The sender is held here, so the channel does not close.
                 let _ = commit.ended.subscribe().wait_for(|ended| *ended).await;
             }
+            // The last one that waited for a large commit gives its ids back in steps.
+            if let Some(ids) = Arc::into_inner(commit).and_then(|commit| commit.ids.into_inner()) {
+                ids.free().await;
+            }
         }
     }
 }
@@ -84,9 +88,10 @@ impl DetachedCommit {
     async fn is_in_the_way_of(&self, planned: &Planned) -> bool {
         let find = async || {
             let found = AssertUnwindSafe(Ids::of_queue(&self.work)).catch_unwind().await;
-            found.unwrap_or_else(|panic| Err(errors::panicked("routing", panic))).ok()
+            found.unwrap_or_else(|panic| Err(errors::panicked("routing", panic)))
         };
-        let Some(ids) = self.ids.get_or_init(find).await else {
+        // What cannot be told may be any key.
+        let Ok(ids) = self.ids.get_or_try_init(find).await else {
             return true;
         };
         let routes = &planned.routes;
@@ -159,7 +164,7 @@ impl Ids {
             ids.add(*shared, *index, is_stamped(&routes, *index));
             give_way!(at, all);
         }
-        free(routes).await;
+        free_routes(routes).await;
         Ok(ids)
     }
 
@@ -167,6 +172,11 @@ impl Ids {
         let place = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
         let before = self.last.insert(id.get(), place);
         self.list.push(WithId { index, is_stamped, before });
+    }
+
+    async fn free(self) {
+        self.last.free().await;
+        free_list(self.list).await;
     }
 
     /// The operations that have an id, the last one first.

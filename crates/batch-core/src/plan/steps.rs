@@ -24,7 +24,7 @@ pub(super) async fn zeros(count: usize) -> Vec<u64> {
 }
 
 /// Drops a list of what needs no drop.
-pub(super) async fn free<T: Copy>(mut list: Vec<T>) {
+pub(crate) async fn free<T: Copy>(mut list: Vec<T>) {
     // Shrinking a large list gives back the pages behind it; a few large steps, because some
     // allocators copy.
     let step = step::<T>().max(list.len() / 32);
