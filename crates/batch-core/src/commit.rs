@@ -38,7 +38,7 @@ pub(crate) use self::{
     work::Work,
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Fate, Result,
     backend::{Answers, Kept, KeyId, Mechanism, MechanismId},
     engine::turns::Turns,
     plan::{
@@ -77,8 +77,6 @@ impl Commit {
         let cut = &mut planned.cut;
         work.set_order(std::mem::take(&mut cut.repeated), std::mem::take(&mut cut.bound));
         work.ledger().warnings = std::mem::take(&mut planned.routes.warnings);
-        let refused = std::mem::take(&mut planned.refused);
-        work.hold(refused.into_iter().map(|(index, error)| Held { index, error, of_batch: false }));
         let mechanisms = planned.routes.mechanisms.iter().map(|_| OnceLock::new()).collect();
         let kept = Arc::new(std::mem::take(&mut planned.routes.kept));
         Self {
@@ -101,6 +99,7 @@ impl Commit {
     /// # Errors
     /// Only if nothing was sent.
     async fn drive(&mut self, mut timer: Pin<&mut Sleep>) -> Result<()> {
+        self.hold_refused().await;
         let mut attempts = Attempts::new(self.planned.cut.lane(1).is_none());
         let (mut since_breath, mut taken) = (0, 0);
         let in_time = loop {
@@ -146,6 +145,18 @@ impl Commit {
         // What is in flight at the deadline is dropped here, before anything is settled.
         drop(attempts);
         self.finish(in_time).await
+    }
+
+    /// Holds back the verdicts that planning has reached.
+    async fn hold_refused(&mut self) {
+        let held = |(index, error)| Held { index, error, of_batch: false };
+        let mut refused = std::mem::take(&mut self.planned.refused).into_iter().peekable();
+        while refused.peek().is_some() {
+            self.work.hold(refused.by_ref().take(SLICE as usize).map(held));
+            if refused.peek().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     fn turns(&self) -> &Turns {
@@ -196,6 +207,8 @@ impl Commit {
             mechanism: self.mechanism(chunk.mechanism)?,
             bytes: chunk.bytes,
             attempt: 1,
+            left: false,
+            doubts: 0,
             planned: true,
             again: false,
             stale: false,
@@ -510,6 +523,7 @@ impl Commit {
             self.pause(unit.pauses)
         };
         let asked_for = retry.iter().filter_map(|(_, error)| error.retry_after()).max();
+        let in_doubt = retry.iter().any(|(_, error)| error.fate() != Fate::NotApplied);
         let pause = pause.max(asked_for.unwrap_or_default());
         let operations: Vec<u32> = retry.into_iter().map(|(index, _)| index).collect();
         let mechanism = self.travels(&operations, unit.mechanism);
@@ -518,6 +532,8 @@ impl Commit {
             operations,
             mechanism,
             attempt: unit.attempt + 1,
+            left: unit.left,
+            doubts: unit.doubts + u32::from(in_doubt),
             planned: false,
             again: true,
             stale,

@@ -189,8 +189,12 @@ impl Planned {
         }
         let show =
             |index: u32, error: &Error| (index + 1, error.kind(), error.message().to_owned());
-        let mut refused: Vec<_> =
-            self.refused.iter().map(|(index, error)| show(*index, error)).collect();
+        let mut refused = Vec::with_capacity(self.refused.len());
+        let all = u32::try_from(self.refused.len()).unwrap_or(u32::MAX);
+        for (at, (index, error)) in (0..all).zip(std::mem::take(&mut self.refused)) {
+            refused.push(show(index, &error));
+            give_way!(at, all);
+        }
         if let Some(stopped) = self.stopped {
             let skipped = skipped_after(stopped);
             let all = u32::try_from(self.routes.routes.len()).unwrap_or(u32::MAX);

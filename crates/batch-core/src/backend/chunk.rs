@@ -27,6 +27,8 @@ pub struct Chunk<'a> {
     pub(crate) operations: &'a [u32],
     pub(crate) mechanism: &'a Mechanism,
     pub(crate) attempt: u32,
+    pub(crate) left: bool,
+    pub(crate) doubts: u32,
     pub(crate) number: u32,
     pub(crate) bytes: u64,
     pub(crate) sent: AtomicBool,
@@ -61,6 +63,19 @@ impl<'a> Chunk<'a> {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Whether it was [`sent`](Self::sent) in a former attempt. Its timestamps are those of then, and what follows
+    /// it may rely on them: they are not to be [lifted](Self::lift_timestamps).
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.left
+    }
+
+    /// After how many of the attempts before it could not be told whether operations of it were applied.
+    #[must_use]
+    pub fn doubts(&self) -> u32 {
+        self.doubts
     }
 
     /// From 1 in the order of sending within the commit.

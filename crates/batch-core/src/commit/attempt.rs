@@ -16,7 +16,7 @@ use super::{
     unit::{Attempt, Attempted, Lane, SentUnit, Unit},
 };
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     backend::{Answers, Chunk, Kept, Routes, View},
     plan::check_routes,
 };
@@ -51,6 +51,8 @@ pub(super) async fn attempt(
         operations: &unit.operations,
         mechanism: &unit.mechanism,
         attempt: unit.attempt,
+        left: unit.left,
+        doubts: unit.doubts,
         number,
         bytes: unit.bytes,
         kept: &kept,
@@ -94,6 +96,7 @@ pub(super) async fn attempt(
     drop(turn);
     unit.base_timestamp = chunk.base_timestamp.into_inner();
     unit.own_ranks = chunk.own_ranks;
+    unit.left |= sent;
     let sent = SentUnit { answers, result, sent, number, span };
     Attempt { lane, unit, came_to: Attempted::Sent(sent) }
 }
@@ -105,5 +108,9 @@ async fn reroute(work: &Work, operations: &[u32]) -> Result<Routes> {
     let mut routes = Routes::default();
     backend.route(view, work.terms, &mut routes)?;
     check_routes(backend, &routes, 0..operations.len())?;
-    Ok(routes)
+    match routes.refused.iter().find(|(_, error)| error.kind() == ErrorKind::Stale) {
+        // Gone again already: other commits use it too.
+        Some((_, error)) => Err(error.clone().transient()),
+        None => Ok(routes),
+    }
 }

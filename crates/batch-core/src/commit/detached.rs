@@ -119,7 +119,11 @@ impl DetachedCommit {
         ids.operations(id).any(|operation| match self.work.table.status(operation.index) {
             // It may yet get a later timestamp than the one that follows.
             Status::Queued => true,
-            Status::Sent => !(operation.is_stamped && follower_is_stamped),
+            // And so may one that is bound to others, if its chunk is cut.
+            Status::Sent => {
+                let is_bound = || self.work.is_any_bound(&[operation.index]);
+                !(operation.is_stamped && follower_is_stamped) || is_bound()
+            }
             Status::Applied | Status::NotApplied | Status::Accepted | Status::Unknown => false,
         })
     }

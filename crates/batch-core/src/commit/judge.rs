@@ -130,6 +130,7 @@ fn outcomes(
         return chunk.operations.iter().map(|_| Ok(Bytes::new())).collect();
     }
     list.resize_with(chunk.operations.len(), Answer::default);
+    let is_certain = result.as_ref().err().is_none_or(|error| error.fate() == Fate::NotApplied);
     let missing = match result {
         Err(error) => error,
         Ok(()) => protocol(
@@ -143,10 +144,12 @@ fn outcomes(
     let doubled = protocol(
         "the store answered the operation twice; read the row to know whether it was applied",
     );
-    if chunk.mechanism.atomic
+    // Else what a backend refused before it sent the others tells nothing of these.
+    if chunk.guarantee.is_all_or_nothing()
+        && is_certain
         && let Some((place, culprit)) = culprit
     {
-        return whole(chunk, list, place, &culprit, &missing, &doubled);
+        return whole(chunk, list, place, &culprit, &doubled);
     }
     list.into_iter()
         .map(|answer| match answer {
@@ -164,7 +167,6 @@ fn whole(
     list: Vec<Answer>,
     place: usize,
     culprit: &Error,
-    missing: &Error,
     doubled: &Error,
 ) -> Vec<Result<Bytes, Error>> {
     let number = chunk.operations.get(place).map_or(0, |index| index + 1);
@@ -179,15 +181,12 @@ fn whole(
     let contradiction = protocol(
         "the store answered that a part of an all-or-nothing chunk was applied and another was not; read the rows to know",
     );
-    // Under best effort a backend may have refused one before it sent the others.
-    let mixed = list.iter().any(|answer| matches!(answer, Answer::Applied(_)));
-    let contradicts = mixed && chunk.guarantee.is_all_or_nothing();
+    let contradicts = list.iter().any(|answer| matches!(answer, Answer::Applied(_)));
     list.into_iter()
         .map(|answer| match answer {
             _ if contradicts => Err(contradiction.clone()),
             Answer::Applied(body) => Ok(body),
             Answer::Failed(error) => Err(error),
-            Answer::Missing if mixed => Err(missing.clone()),
             Answer::Missing => Err(rolled_back.clone()),
             Answer::Doubled => Err(doubled.clone()),
         })
@@ -446,6 +445,25 @@ mod tests {
             Ok(()),
         );
         assert_eq!(contradiction, ["unknown"; 3]);
+    }
+
+    /// Whatever the mechanism: what is refused before anything is sent is not in the request.
+    #[test]
+    fn a_refusal_before_the_request_tells_nothing_of_those_in_the_request() {
+        let refusal = || Error::new(ErrorKind::InvalidOperation, "does not fit");
+        let lost = || Err(Error::new(ErrorKind::Timeout, "no answer").unknown());
+        let all = Guarantee::AllOrNothing { isolated: false };
+        for (guarantee, atomic, result, rest) in [
+            (BEST, true, lost(), "unknown"),
+            (BEST, false, lost(), "unknown"),
+            (BEST, true, Ok(()), "unknown"),
+            (BEST, true, Err(refusal()), "not applied"),
+            (all, true, lost(), "unknown"),
+        ] {
+            let mechanism = mechanism(atomic, Repeats::Folded);
+            let words = judge_three(guarantee, &mechanism, |a| a.set(0, Err(refusal())), result);
+            assert_eq!(words, ["not applied", rest, rest], "{guarantee}, {atomic}");
+        }
     }
 
     #[test]

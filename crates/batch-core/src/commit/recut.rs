@@ -1,6 +1,9 @@
 //! What the plan did not foresee: chunks that are cut smaller, operations that are routed anew.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+};
 
 use super::{
     Commit, NO_CHUNK,
@@ -68,6 +71,8 @@ impl Commit {
                 operations,
                 mechanism,
                 attempt: unit.attempt + u32::from(why.is_some()),
+                left: unit.left,
+                doubts: unit.doubts,
                 planned: false,
                 again: false,
                 stale: false,
@@ -121,7 +126,7 @@ impl Commit {
             Some(first) if guarantee.stops() => {
                 // What comes before it is sent first; nothing behind it is.
                 order.retain(|index| *index < first.index);
-                lane.chunks = 0..0;
+                (lane.first, lane.chunks) = (VecDeque::new(), 0..0);
                 self.stops_at = Some(first.clone());
             }
             Some(_) => {
@@ -152,6 +157,8 @@ impl Commit {
                 bytes: self.size(operations, &mechanism),
                 mechanism,
                 attempt: unit.attempt,
+                left: unit.left,
+                doubts: unit.doubts,
                 planned: false,
                 again: false,
                 stale: false,

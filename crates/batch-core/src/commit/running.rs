@@ -114,28 +114,54 @@ pub(crate) async fn prepare(
     again: &(dyn Fn(Error) + Sync),
 ) -> Result<Planned> {
     let preparing = AssertUnwindSafe(async {
-        let mut before = 0;
-        // An empty commit does no I/O.
-        while !queue.is_empty() {
-            let view = View::range(queue, 0, queue.len());
-            let pause = shared.options.pause(before, before.into());
-            let pause = match shared.backend.resolve(view, false).await {
-                Err(error) if waits && error.is_transient() && error.is_retry_safe() => {
-                    let asked_for = error.retry_after().unwrap_or_default();
-                    again(error);
-                    pause.max(asked_for)
-                }
-                Err(error) => return Err(error),
-                Ok(()) => break,
+        let mut planned = resolve_and_plan(shared, queue, terms, waits, again).await;
+        // What was resolved may be gone already: other commits use it too.
+        for _ in 0..MOST_STALE {
+            let is_stale = |error: &Error| error.kind() == ErrorKind::Stale;
+            let stale = match &planned {
+                Ok(planned) => planned.refused.iter().any(|(_, error)| is_stale(error)),
+                Err(error) => is_stale(error),
             };
-            tokio::time::sleep(pause).await;
-            before += 1;
+            if !stale {
+                break;
+            }
+            planned = resolve_and_plan(shared, queue, terms, waits, again).await;
         }
-        plan(&*shared.backend, queue, terms, &shared.limits()).await
+        planned
     });
     let prepared = preparing.catch_unwind().await;
     let prepared = prepared.unwrap_or_else(|panic| Err(errors::panicked("planning", panic)));
     prepared.map_err(Error::certain)
+}
+
+/// How often a commit resolves once more because something was gone when it was routed.
+const MOST_STALE: u32 = 10;
+
+async fn resolve_and_plan(
+    shared: &Shared,
+    queue: &Queue,
+    terms: Terms,
+    waits: bool,
+    again: &(dyn Fn(Error) + Sync),
+) -> Result<Planned> {
+    let mut before = 0;
+    // An empty commit does no I/O.
+    while !queue.is_empty() {
+        let view = View::range(queue, 0, queue.len());
+        let pause = shared.options.pause(before, before.into());
+        let pause = match shared.backend.resolve(view, false).await {
+            Err(error) if waits && error.is_transient() && error.is_retry_safe() => {
+                let asked_for = error.retry_after().unwrap_or_default();
+                again(error);
+                pause.max(asked_for)
+            }
+            Err(error) => return Err(error),
+            Ok(()) => break,
+        };
+        tokio::time::sleep(pause).await;
+        before += 1;
+    }
+    plan(&*shared.backend, queue, terms, &shared.limits()).await
 }
 
 async fn run(work: Arc<Work>, timer: Sleep) -> Result<Report> {

@@ -17,6 +17,10 @@ pub(super) struct Unit {
     pub(super) bytes: u64,
     /// From 1.
     pub(super) attempt: u32,
+    /// Whether bytes left in a former attempt.
+    pub(super) left: bool,
+    /// After how many attempts it could not be told whether something was applied.
+    pub(super) doubts: u32,
     /// Whether the plan had it.
     pub(super) planned: bool,
     /// Whether operations of it were handed to the backend before, and that failed.
