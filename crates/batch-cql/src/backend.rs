@@ -20,6 +20,7 @@ use scylla::{
     client::{execution_profile::ExecutionProfileHandle, session::Session},
     statement::prepared::PreparedStatement,
 };
+use tokio::time::Instant;
 
 use crate::{
     clock::ServerClock,
@@ -40,6 +41,10 @@ use crate::{
 
 /// Native statements that stay prepared. A batch with more keeps all of its own.
 const KEPT_STATEMENTS: usize = 1000;
+/// For so long after its last use a statement may be one of a commit that runs, and stays too.
+const IN_USE: Duration = Duration::from_secs(30);
+/// The most that stay for that.
+const KEPT_IN_USE: usize = 20_000;
 /// The longest time to live: 20 years, which is the server's limit.
 const MAX_TTL: Duration = Duration::from_secs(630_720_000);
 
@@ -65,10 +70,10 @@ pub(crate) struct CqlBackend {
 /// Prepared native statements.
 #[derive(Debug, Default)]
 struct Natives {
-    texts: HashMap<Box<str>, (u64, Result<Arc<Native>>), FixedState>,
+    /// With their last use.
+    texts: HashMap<Box<str>, (Instant, Result<Arc<Native>>), FixedState>,
     /// By their address, which stays theirs as long as the weak handle is there.
     typed: HashMap<usize, (Weak<dyn NativeStatement>, Result<Arc<Native>>), FixedState>,
-    uses: u64,
 }
 
 impl fmt::Debug for CqlBackend {
@@ -192,12 +197,10 @@ impl CqlBackend {
 
     fn known_native(&self, statement: &Arc<dyn NativeStatement>) -> Option<Result<Arc<Native>>> {
         let mut natives = self.natives();
-        natives.uses += 1;
-        let uses = natives.uses;
         match as_json(statement) {
             Some(json) => {
                 let (used, native) = natives.texts.get_mut(json.text())?;
-                *used = uses;
+                *used = Instant::now();
                 Some(native.clone())
             }
             None => {
@@ -209,9 +212,14 @@ impl CqlBackend {
 
     /// Prepares what is not prepared yet, and looks its table up. What is wrong with the statement
     /// itself is kept, and is the error of its operations alone.
-    async fn resolve_native(&self, statement: &Arc<dyn NativeStatement>) -> Result<()> {
+    async fn resolve_native(
+        &self,
+        statement: &Arc<dyn NativeStatement>,
+        stale: bool,
+    ) -> Result<()> {
         let state = self.session.get_cluster_state();
-        if let Some(Ok(native)) = self.known_native(statement)
+        if !stale
+            && let Some(Ok(native)) = self.known_native(statement)
             && native.is_current(|name| self.schema.look_up(name, None, &state))
         {
             return Ok(());
@@ -238,11 +246,9 @@ impl CqlBackend {
             native => native.and_then(Native::unchanged).map(Arc::new),
         };
         let mut natives = self.natives();
-        natives.uses += 1;
-        let uses = natives.uses;
         match as_json(statement) {
             Some(json) => {
-                natives.texts.insert(json.text().into(), (uses, native));
+                natives.texts.insert(json.text().into(), (Instant::now(), native));
             }
             None => {
                 natives.typed.retain(|_, (alive, _)| alive.strong_count() > 0);
@@ -301,13 +307,16 @@ impl CqlBackend {
     /// Forgets the texts that were used longest ago, but for `own`, which a batch needs now.
     fn forget_natives(&self, own: usize) {
         let mut natives = self.natives();
-        let most = KEPT_STATEMENTS.max(own);
-        if natives.texts.len() > most {
-            let mut uses: Vec<u64> = natives.texts.values().map(|(used, _)| *used).collect();
-            uses.sort_unstable_by(|one, other| other.cmp(one));
-            let oldest = uses.get(most.saturating_sub(1)).copied().unwrap_or(0);
-            natives.texts.retain(|_, (used, _)| *used >= oldest);
+        let kept = KEPT_STATEMENTS.max(own);
+        if natives.texts.len() <= kept {
+            return;
         }
+        let mut uses: Vec<Instant> = natives.texts.values().map(|(used, _)| *used).collect();
+        uses.sort_unstable_by(|one, other| other.cmp(one));
+        let of = |count: usize| uses.get(count.saturating_sub(1)).copied();
+        let recent = Instant::now().checked_sub(IN_USE);
+        let oldest = of(kept).min(recent).max(of(KEPT_IN_USE.max(own)));
+        natives.texts.retain(|_, (used, _)| Some(*used) >= oldest);
     }
 }
 
@@ -426,10 +435,6 @@ impl Backend for CqlBackend {
     async fn resolve(&self, operations: View<'_>, stale: bool) -> Result<()> {
         if stale {
             self.refresh().await?;
-            self.schema.forget();
-            let mut natives = self.natives();
-            natives.texts.clear();
-            natives.typed.clear();
         } else if self.watch.is_due() {
             // Seldom needed, so not a part of every commit's future.
             let question = self.asking.schema_version();
@@ -440,13 +445,18 @@ impl Backend for CqlBackend {
         let mut refreshed = stale;
         let mut natives = 0;
         for shape in operations.shapes() {
+            let keyspace = self.keyspace.as_deref();
             if let Some(statement) = shape.statement {
                 natives += 1;
-                self.resolve_native(statement).await?;
+                self.resolve_native(statement, stale).await?;
                 continue;
             }
-            let keyspace = self.keyspace.as_deref();
-            if self.schema.look_up(shape.collection, keyspace, &state).is_none() && !refreshed {
+            if stale {
+                // The server says that something is not as it was: others may still use what they have.
+                self.schema.renew(shape.collection, keyspace, &state);
+            } else if self.schema.look_up(shape.collection, keyspace, &state).is_none()
+                && !refreshed
+            {
                 // Somebody else may have made it a moment ago.
                 self.refresh().await?;
                 (state, refreshed) = (self.session.get_cluster_state(), true);

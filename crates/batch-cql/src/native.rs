@@ -12,7 +12,7 @@ use crate::{
     row::CellRef,
     schema::{Known, keyspace_hash, next_number},
     size,
-    statement::{Cells, Prepared, Repeat, encode_values},
+    statement::{Cells, Kind, Prepared, Repeat, encode_values},
 };
 
 /// A prepared statement, with the store's own settings on it.
@@ -112,6 +112,12 @@ impl Native {
     pub(crate) fn key_cells<'c>(&self, cells: &'c [u8]) -> Option<(&Known, Vec<CellRef<'c>>)> {
         let (places, known) = (self.prepared.facts.key.as_deref()?, self.known.as_deref()?);
         Some((known, values(places, cells).collect()))
+    }
+
+    /// Whether it may write to several partitions: nothing tells that it is one.
+    pub(crate) fn may_spread(&self) -> bool {
+        let facts = &self.prepared.facts;
+        facts.partition.is_none() && facts.kind != Kind::Insert
     }
 
     /// Tells its table from others.

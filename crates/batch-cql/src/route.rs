@@ -1,11 +1,12 @@
 //! Routing: which way each operation travels, and with which others.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use batch_core::{
     BatchType, Error, ErrorKind, Guarantee, OperationRef, Result, Verb,
     seam::{KeyId, MechanismId, Route, Routes, Terms, View},
 };
+use foldhash::fast::FixedState;
 use scylla::cluster::metadata::ColumnKind;
 
 use crate::{
@@ -88,11 +89,10 @@ impl Router<'_> {
         let all = matches!(terms.guarantee, Guarantee::AllOrNothing { .. });
         let mut ways = Ways::new(self.limits, logged, self.spread && !all);
         // Under all-or-nothing the bytes are counted as the server counts them: a partition once.
-        let mut counted: Vec<u64> = match all {
+        let mut counted: HashSet<u64, FixedState> = match all {
             true => routes.iter().map(|(_, route)| route.group).collect(),
-            false => Vec::new(),
+            false => HashSet::default(),
         };
-        counted.sort_unstable();
         if !counted.is_empty() {
             // What decides on the whole may stand in a former slice; a mechanism keeps its number.
             for ride in [Ride::Condition, Ride::NativeCondition, Ride::Counter, Ride::Apart] {
@@ -129,11 +129,8 @@ impl Router<'_> {
             match routed {
                 Ok(routed) => {
                     let mut route = routed.by(ways.of(routed.ride, routes));
-                    if all {
-                        match counted.binary_search(&route.group) {
-                            Ok(_) => route.bytes = route.bytes.saturating_sub(PER_PARTITION),
-                            Err(place) => counted.insert(place, route.group),
-                        }
+                    if all && !counted.insert(route.group) {
+                        route.bytes = route.bytes.saturating_sub(PER_PARTITION);
                     }
                     routes.push_with(route, &kept);
                     if let Target::Table(known) = target

@@ -340,7 +340,25 @@ impl Schema {
         Some(Arc::clone(tables.entry(collection.into()).or_insert(known)))
     }
 
-    /// Forgets tables that are no longer what they were, with their statements.
+    /// Looks a collection up as if it had not been known, with statements that are prepared anew. Others
+    /// that use the table get what it is now. No I/O.
+    pub(crate) fn renew(
+        &self,
+        collection: &str,
+        keyspace: Option<&str>,
+        state: &Arc<ClusterState>,
+    ) {
+        self.compare(state);
+        let names = collection.split_once('.').or_else(|| Some((keyspace?, collection)));
+        let fresh = names.and_then(|(keyspace, name)| Known::new(keyspace, name, state));
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        match fresh {
+            Some(fresh) => tables.insert(collection.into(), Arc::new(fresh)),
+            None => tables.remove(collection),
+        };
+    }
+
+    /// Takes tables for what they are now, and forgets those that are gone.
     fn compare(&self, state: &Arc<ClusterState>) {
         let now = Arc::downgrade(state);
         if self.compared.read().unwrap_or_else(PoisonError::into_inner).ptr_eq(&now) {
@@ -349,14 +367,13 @@ impl Schema {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.retain(|_, known| {
             let fresh = Known::new(&known.table.keyspace, &known.table.name, state);
-            fresh.is_some_and(|fresh| known.has_same_columns(&fresh))
+            let Some(fresh) = fresh else { return false };
+            if !known.has_same_columns(&fresh) {
+                *known = Arc::new(fresh);
+            }
+            true
         });
         *self.compared.write().unwrap_or_else(PoisonError::into_inner) = now;
-    }
-
-    /// Forgets all tables and statements: the server says that something is not as they think.
-    pub(crate) fn forget(&self) {
-        self.tables.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

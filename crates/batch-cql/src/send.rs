@@ -107,20 +107,22 @@ impl CqlBackend {
     ) -> Result<()> {
         leave_to_last(entries, chunk, units)?;
         self.guard_plain(chunk, entries).await;
-        let mut outcomes = Vec::with_capacity(chunk.len());
         let kind = match way {
             Way::Counter => Kind::Counter,
             Way::Logged => Kind::Logged,
             Way::Spread => Kind::Spread,
             _ => Kind::Partition,
         };
-        let mut request = Request::new(kind, chunk.len());
-        self.write_plain(chunk, entries, units, &mut request, &mut outcomes).await?;
-        self.note_plain(chunk, entries);
-        let reply = self.execute(request, &entries.bytes, chunk, answers).await?;
-        drop(reply);
-        for Outcome { place, fate } in outcomes {
-            answers.set(place, derived(fate));
+        for units in by_stamp(chunk, entries, units) {
+            let mut outcomes = Vec::with_capacity(units.len());
+            let mut request = Request::new(kind, units.len());
+            self.write_plain(chunk, entries, &units, &mut request, &mut outcomes).await?;
+            self.note_plain(chunk, entries);
+            let reply = self.execute(request, &entries.bytes, chunk, answers).await?;
+            drop(reply);
+            for Outcome { place, fate } in outcomes {
+                answers.set(place, derived(fate));
+            }
         }
         Ok(())
     }
@@ -134,11 +136,9 @@ impl CqlBackend {
         request: &mut Request,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<()> {
-        // One timestamp for all of them is the batch's; else each statement has its own.
-        let stamp = |entries: &Entries, unit: &Unit| {
-            let last = unit.last().and_then(|at| entries.place(*at));
-            last.map_or(i64::MIN, |place| chunk.timestamp(place))
-        };
+        // One timestamp for all of them is the batch's; else each statement has its own, but for
+        // those of the user's texts: theirs is the batch's then.
+        let stamp = |entries: &Entries, unit: &Unit| stamp_of(chunk, entries, unit);
         let foldable = |entries: &Entries, unit: &Unit| {
             unit.len() == 1
                 || unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable))
@@ -148,8 +148,14 @@ impl CqlBackend {
         let same = stamps.all(|stamp| Some(stamp) == common)
             && units.iter().all(|unit| foldable(entries, unit));
         let later = later(chunk, entries.has_lists())?;
-        if same {
-            request.timestamp = common.map(|stamp| stamp.saturating_add(later));
+        let of_request = if same {
+            common
+        } else {
+            let natives = units.iter().filter(|unit| entries.is_native(unit));
+            natives.map(|unit| stamp(entries, unit)).max()
+        };
+        if !entries.has_counters() {
+            request.timestamp = of_request.map(|stamp| stamp.saturating_add(later));
         }
         for unit in units {
             let own = (!same).then(|| stamp(entries, unit).saturating_add(later));
@@ -169,6 +175,8 @@ impl CqlBackend {
             }
             match unit.as_slice() {
                 [at] => {
+                    let given = entries.list.get(*at).and_then(|entry| entry.timestamp);
+                    let own = own.or(given.map(|given| given.saturating_add(later)));
                     self.write_entry(entries, *at, own, request).await?;
                     outcomes
                         .push(Outcome { place: entry_place(entries, *at), fate: Fate::Applied });
@@ -206,7 +214,7 @@ impl CqlBackend {
                 request.add(statement, cells);
             }
             Source::Native { native, cells } => {
-                request.add(native.statement(), cells.clone());
+                request.add_native(native, cells.clone());
             }
         }
         Ok(())
@@ -290,6 +298,9 @@ impl CqlBackend {
 
     /// Lets time pass until a plain write comes after the conditions on its key that ended before.
     async fn guard_plain(&self, chunk: &Chunk<'_>, entries: &Entries) {
+        if chunk.has_left() {
+            return;
+        }
         let unstamped = entries.list.iter().filter(|entry| entry.timestamp.is_none());
         let latest = unstamped
             .flat_map(|entry| entry.written().map(|key| (entry.place, key)))
@@ -316,15 +327,47 @@ impl CqlBackend {
 /// What is added to the timestamps of an attempt: a whole list that is no frozen one is doubled by
 /// a second write at the same time, and is right if each is later than the one before.
 fn later(chunk: &Chunk<'_>, has_lists: bool) -> Result<i64> {
-    let attempts_before = chunk.attempt().saturating_sub(1);
     if !has_lists {
         return Ok(0);
     }
-    if attempts_before >= ROOM_FOR_ATTEMPTS {
+    // What was certainly not applied cannot be doubled.
+    let doubts = chunk.doubts();
+    if doubts >= ROOM_FOR_ATTEMPTS {
         let message = "a whole list was sent so often that one more attempt could double it; read the row to know whether it was applied";
         return Err(Error::new(ErrorKind::Timeout, message));
     }
-    Ok(attempts_before.into())
+    Ok(doubts.into())
+}
+
+/// When the operations of a unit are written, by its last one.
+fn stamp_of(chunk: &Chunk<'_>, entries: &Entries, unit: &Unit) -> i64 {
+    let last = unit.last().and_then(|at| entries.place(*at));
+    last.map_or(i64::MIN, |place| chunk.timestamp(place))
+}
+
+/// Plain units, in as many requests as needed: statements of the user's texts take the request's one
+/// timestamp, so those of several go one after another. A whole batch is one request all the same: nothing of
+/// its commit comes after it.
+fn by_stamp(chunk: &Chunk<'_>, entries: &Entries, units: &[Unit]) -> Vec<Vec<Unit>> {
+    let whole = matches!(chunk.terms().guarantee, Guarantee::AllOrNothing { .. });
+    let natives = units.iter().filter(|unit| entries.is_native(unit));
+    let mut stamps: Vec<i64> = natives.map(|unit| stamp_of(chunk, entries, unit)).collect();
+    stamps.sort_unstable();
+    stamps.dedup();
+    if whole || stamps.len() < 2 {
+        return vec![units.to_vec()];
+    }
+    let mut requests = vec![Vec::new(); stamps.len()];
+    for unit in units {
+        let place = match entries.is_native(unit) {
+            true => stamps.binary_search(&stamp_of(chunk, entries, unit)).unwrap_or_default(),
+            false => 0,
+        };
+        if let Some(request) = requests.get_mut(place) {
+            request.push(unit.clone());
+        }
+    }
+    requests
 }
 
 fn entry_place(entries: &Entries, at: usize) -> usize {

@@ -15,7 +15,7 @@ mod values;
 
 pub(crate) use cells::{Cells, WireRow};
 pub(crate) use prepared::{Prepared, Repeat};
-pub(crate) use text::Text;
+pub(crate) use text::{Kind, Text};
 pub use typed::CqlStatement;
 pub(crate) use typed::Typed;
 pub(crate) use values::encode_values;

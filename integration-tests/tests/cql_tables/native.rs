@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use batch_core::{BatchExt as _, BatchOptions, ErrorKind, Guarantee, Operation};
+use batch_core::{Batch, BatchExt as _, BatchOptions, ErrorKind, Guarantee, Operation, Store as _};
 use batch_cql::CqlStatement;
 use integration_tests::Result;
 use scylla::value::Counter;
@@ -19,6 +19,9 @@ tests!["native":
     a_statement_may_have_its_own_time,
     counters_count_once,
     whatever_counts_on_a_row_shares_a_batch,
+    a_statement_comes_after_what_its_row_had_whatever_it_travels_with,
+    batches_of_more_texts_than_are_kept_run_side_by_side,
+    a_condition_that_a_statement_cannot_have_is_no_lack_of_the_server,
     values_of_ones_own_types_are_beside_documents,
     wrong_values_of_ones_own_types_are_refused_when_they_are_queued,
     deletions_of_several_rows_are_statements,
@@ -329,6 +332,71 @@ async fn counters_count_once(world: Arc<World>) -> Result<()> {
         |c: i64| (0..500).filter(|number| number % 7 == c).map(|number| number % 3).sum::<i64>();
     let expected: Vec<Value> = (0..7).map(|c| json!({"c": c, "n": sum(c)})).collect();
     same("counters", &expected, &rows)
+}
+
+async fn a_statement_comes_after_what_its_row_had_whatever_it_travels_with(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = place(&world, "travels").await?;
+    let mut lost = [0; 2];
+    for round in 0..60 {
+        let update = cql("UPDATE travels SET n = ? WHERE p = ? AND c = ?", json!([2, "p", round]));
+        let other = |c: i32| put("travels", "p", c, json!({"n": 0}));
+        let mut own = other(1000);
+        own["timestamp"] = json!(5);
+        // One has a timestamp of its own, and one the second on its key.
+        let beside = [
+            (BatchOptions::new(), vec![own, update.clone()]),
+            (BatchOptions::new().guarantee(WHOLE), vec![other(1000), other(1000), update]),
+        ];
+        for ((options, operations), lost) in beside.into_iter().zip(&mut lost) {
+            same(
+                "before",
+                "applied",
+                &*place.end(put("travels", "p", round, json!({"n": 1}))).await?,
+            )?;
+            let done = place.commit(options, operations).await?;
+            same(
+                "ends",
+                &done.jobs.len(),
+                &done.ends().iter().filter(|end| *end == "applied").count(),
+            )?;
+            let rows =
+                place.rows(&format!("n FROM k.travels WHERE p = 'p' AND c = {round}")).await?;
+            *lost += usize::from(rows != [json!({"n": 2})]);
+        }
+    }
+    same("lost", &[0; 2], &lost)
+}
+
+async fn batches_of_more_texts_than_are_kept_run_side_by_side(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "texts").await?;
+    let batch = |from: i32| -> Result<Box<dyn Batch>> {
+        let mut batch = place.store.batch(BatchOptions::new())?;
+        for n in from..from + 700 {
+            let text = format!("UPDATE texts SET n = {n} WHERE p = ? AND c = ?");
+            batch.queue(crate::support::operation(cql(&text, json!(["p", n])))?)?;
+        }
+        Ok(batch)
+    };
+    let (mut one, mut other) = (batch(0)?, batch(1000)?);
+    let (one, other) = tokio::join!(one.commit(), other.commit());
+    same("applied", &[700; 2], &[one?.applied(), other?.applied()])
+}
+
+async fn a_condition_that_a_statement_cannot_have_is_no_lack_of_the_server(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = place(&world, "lacks").await?;
+    for condition in [
+        "DELETE FROM lacks WHERE p = ? AND c IN (1, 2) IF EXISTS",
+        "UPDATE lacks SET v = 'v' WHERE p IN (?, 'q') AND c = 1 IF EXISTS",
+        "DELETE FROM lacks WHERE p = ? AND c > 1 IF EXISTS",
+    ] {
+        same(condition, "InvalidOperation", &*place.end(cql(condition, json!(["p"]))).await?)?;
+        same("conditions", &true, &place.store.capabilities().conditions)?;
+    }
+    Ok(())
 }
 
 async fn whatever_counts_on_a_row_shares_a_batch(world: Arc<World>) -> Result<()> {

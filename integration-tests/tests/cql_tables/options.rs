@@ -1,12 +1,16 @@
 //! Times to live and timestamps, as the server has them afterwards.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use batch_core::{BatchExt as _, BatchOptions, Clock as _, Store as _, SystemClock};
-use integration_tests::Result;
+use batch_core::{BatchExt as _, BatchOptions, Clock as _, Store as _, StoreOptions, SystemClock};
+use integration_tests::{FaultyNode, Result};
+use scylla_proxy::{
+    Condition, Reaction as _, RequestOpcode, RequestReaction, RequestRule, ResponseOpcode,
+    ResponseReaction, ResponseRule,
+};
 use serde_json::{Value, json};
 
-use crate::support::{World, Wrongs, operation, same, tests};
+use crate::support::{World, Wrongs, commit, operation, same, tests};
 
 tests!["options":
     a_time_to_live_is_the_servers,
@@ -16,6 +20,7 @@ tests!["options":
     a_condition_takes_no_timestamp,
     a_write_without_a_timestamp_has_the_time_of_the_server,
     a_later_write_has_a_later_timestamp,
+    a_list_is_not_doubled_by_a_second_attempt,
     options_are_refused_where_they_cannot_be,
 ];
 
@@ -134,6 +139,43 @@ async fn timestamps_decide_and_not_the_order_of_queueing(world: Arc<World>) -> R
     let mut found = place.rows("p, c, v FROM k.decided").await?;
     found.sort_by_cached_key(|row| row["p"].to_string());
     same("rows", &vec![row("a", "later"), row("b", "kept"), row("d", "2"), row("e", "now")], &found)
+}
+
+/// Written twice at one time, a list has its elements twice.
+async fn a_list_is_not_doubled_by_a_second_attempt(world: Arc<World>) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "doubled")]).await?;
+    let mut node = FaultyNode::before(world.server().address()).await?;
+    let store = node.store(&place.keyspace, StoreOptions::new()).await?;
+    let mut wrongs = Wrongs::default();
+    for (name, options) in [("own", json!({"timestamp": 1_000_000})), ("given", json!({}))] {
+        let upsert =
+            |p: &str| operation(of("upsert", "doubled", p, json!({"l": [1, 2]}), options.clone()));
+        // The answer that is lost may be one to a question of the driver's.
+        for round in 0.. {
+            let p = format!("{name} {round}");
+            // The statement is prepared, so that what comes next is one request.
+            commit(&store, BatchOptions::new(), [upsert("before")?]).await?;
+            let once = || Condition::TrueForLimitedTimes(1);
+            let executes = Condition::RequestOpcode(RequestOpcode::Execute);
+            let cut = RequestReaction {
+                drop_connection: Some(Some(Duration::from_millis(300))),
+                ..RequestReaction::noop()
+            };
+            let answers = Condition::ResponseOpcode(ResponseOpcode::Result);
+            let lost = ResponseReaction::drop_frame();
+            node.on_requests(&[RequestRule(Condition::all([executes, once()]), cut)]);
+            node.on_answers(&[ResponseRule(Condition::all([answers, once()]), lost)]);
+            let report = commit(&store, BatchOptions::new(), [upsert(&p)?]).await?.report;
+            wrongs.note(&p, same("applied", &1, &report.applied()));
+            let rows = place.rows(&format!("l FROM k.doubled WHERE p = '{p}'")).await?;
+            wrongs.note(&p, same("the list", &vec![json!({"l": [1, 2]})], &rows));
+            if report.retries() > 0 {
+                break;
+            }
+            same("rounds without a second attempt", &true, &(round < 20))?;
+        }
+    }
+    wrongs.into_result()
 }
 
 async fn a_condition_takes_no_timestamp(world: Arc<World>) -> Result<()> {

@@ -5,13 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use batch_core::{BatchExt as _, BatchOptions, Store as _};
+use batch_core::{Batch as _, BatchExt as _, BatchOptions, Store as _};
 use integration_tests::Result;
 use serde_json::{Value, json};
 
 use crate::support::{Place, World, operation, same, tests};
 
-tests!["schemas": what_others_add_is_known_to_commits_a_moment_later];
+tests!["schemas":
+    what_others_add_is_known_to_commits_a_moment_later,
+    a_table_that_changes_takes_nothing_from_batches_on_others,
+];
 
 /// The driver alone reads the schema again after a minute.
 const MOMENT: Duration = Duration::from_secs(20);
@@ -31,6 +34,33 @@ async fn until_applied(place: &Place, form: &Value) -> Result<()> {
             return Err(format!("{form} is not applied after {MOMENT:?}: {report}").into());
         }
     }
+}
+
+async fn a_table_that_changes_takes_nothing_from_batches_on_others(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = world
+        .place(&[
+            "CREATE TABLE k.stays (id int PRIMARY KEY, v int)",
+            "CREATE TABLE k.shrinks (id int PRIMARY KEY, v int, x int)",
+        ])
+        .await?;
+    let on = |op: &str, table: &str, id: i32| json!({"op": op, "collection": table, "key": {"id": id}, "doc": {"v": 1}});
+    same("before", "applied", &*place.end(on("put", "shrinks", 1)).await?)?;
+    // One request for each, so that the commit still runs when the other table has changed.
+    let mut batch = place.store.batch(BatchOptions::new())?;
+    for id in 0..3000 {
+        batch.queue(operation(on("insert", "stays", id))?)?;
+    }
+    let first = batch.jobs().next().ok_or("no job")?;
+    let others = async {
+        first.await;
+        place.run("ALTER TABLE k.shrinks DROP x").await?;
+        until_applied(&place, &on("put", "shrinks", 2)).await
+    };
+    let (report, others) = tokio::join!(batch.commit(), others);
+    others?;
+    same("applied", &3000, &report?.applied())
 }
 
 async fn what_others_add_is_known_to_commits_a_moment_later(world: Arc<World>) -> Result<()> {

@@ -20,6 +20,8 @@ impl ContactPoint {
     /// Reads `host`, `host:port`, `[v6]:port`, or a bare address of either version.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
+            // Before an `@` a password may stand.
+            let text = text.rsplit('@').next().unwrap_or_default();
             let message = format!(
                 "the contact point `{text}` cannot be read: {what}; write `host`, `host:port` or `[v6]:port`"
             );
@@ -117,7 +119,16 @@ mod tests {
         ] {
             let error = ContactPoint::parse(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidOperation, "{text}");
-            assert!(error.to_string().contains(&format!("`{text}`")), "{error}");
+            let shown = text.rsplit('@').next().unwrap();
+            assert!(error.to_string().contains(&format!("`{shown}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_not_shown() {
+        for text in ["user:secret@host", "cql://user:secret@host:9042", "se@cret@"] {
+            let error = ContactPoint::parse(text).unwrap_err();
+            assert!(!format!("{error:?}").contains("cret"), "{error:?}");
         }
     }
 }

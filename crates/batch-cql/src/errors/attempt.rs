@@ -116,10 +116,12 @@ fn of_server(error: &DbError, text: &str, asked: Asked) -> Verdict {
                 ),
             )
         }
-        // Too many hints: told on the way to a replica, so that other partitions may be written.
+        // Too many hints: told on the way to a replica, so that other partitions may be written, and the batch
+        // log was.
         // Every other overload is told before anything is done.
         DbError::Overloaded => {
-            let begun = text.contains("hints") && (asked.several_partitions || asked.conditional);
+            let begun = text.contains("hints")
+                && (asked.several_partitions || asked.conditional || asked.logged);
             let message = format!("the server is overloaded{}", says());
             Verdict::later(ErrorKind::Overloaded, message).unknown_if(begun)
         }
@@ -175,7 +177,7 @@ fn of_text(text: &str, asked: Asked) -> Option<Verdict> {
     if before || meanwhile || lower.contains("mutation is too large") {
         let message = format!("it is too large for the server, so make it smaller: {}", line(text));
         let verdict = Verdict::refused(ErrorKind::TooLarge, message);
-        return Some(verdict.unknown_if(!before && asked.several_partitions));
+        return Some(verdict.unknown_if(!before && (asked.several_partitions || asked.logged)));
     }
     if is_refusal(&lower).is_some() {
         let message = format!("this server does not offer it: {}", line(text));
@@ -203,8 +205,10 @@ fn is_refusal(lower: &str) -> Option<Refusal> {
     if has(&["only unlogged batch"]) {
         return Some(Refusal::LoggedBatches);
     }
-    // What one table cannot have, others can.
-    if !has(&never) || has(&["table", "tablet", "unlogged"]) {
+    // What one table cannot have, others can; and what one statement cannot say.
+    let of_one =
+        ["table", "tablet", "unlogged", "column", "in on", "restriction", "with conditional"];
+    if !has(&never) || has(&of_one) {
         return None;
     }
     if has(&["logged batch"]) {

@@ -473,6 +473,12 @@ fn what_a_service_never_takes_is_told_from_what_one_table_does_not() {
         ("Virtual tables do not support conditional updates: not supported on this table", None),
         ("Cannot include a counter statement in a logged batch", None),
         ("Unlogged batches are not supported", None),
+        ("IN on the clustering key columns is not supported with conditional deletions", None),
+        ("IN on the partition key is not supported with conditional updates", None),
+        (
+            "Slice restrictions are not supported on the clustering columns in conditional deletions",
+            None,
+        ),
         ("Batch too large", None),
     ];
     for (text, expected) in cases {

@@ -67,7 +67,7 @@ impl CqlBackend {
             };
             self.guard_conditional(entries, unit).await;
             let mut request = Request::new(Kind::Conditional, 1);
-            request.add(native.statement(), cells);
+            request.add_native(&native, cells);
             let result = self.execute_conditional(request, entries, unit, chunk, answers).await;
             let reply = Reply::read(result?)?;
             let answer = if reply.applied {
@@ -172,7 +172,7 @@ impl CqlBackend {
                 if unit.len() > 1 {
                     return Err(not_one_write());
                 }
-                request.add(native.statement(), cells.clone());
+                request.add_native(native, cells.clone());
                 expected.push((unit, None));
                 continue;
             }

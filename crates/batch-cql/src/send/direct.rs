@@ -238,19 +238,22 @@ impl CqlBackend {
         };
         // Gone meanwhile: the operations are encoded anew.
         let Some(destination) = destination else { return Ok(false) };
+        let mut request = Request::new(kind, 0);
         let (statement, has_lists) = match &destination {
             Destination::Table(known) => {
                 let form = if shape == Shape::Insert { Form::Insert } else { Form::Delete };
                 let statement = known.statement(form, Using::default(), &self.preparing()).await?;
                 (statement, known.has_lists)
             }
-            Destination::Native(native) => (native.statement(), native.writes_lists()),
+            Destination::Native(native) => {
+                request.spreads = native.may_spread();
+                (native.statement(), native.writes_lists())
+            }
         };
         let timestamp = chunk.timestamp(0).saturating_add(super::later(chunk, has_lists)?);
         let far = timestamp.saturating_sub(self.clock.now()) > self.clock.guard_micros();
         self.guard.plain_rows(keys(chunk), timestamp, far);
         let id = (number, shape as u8);
-        let mut request = Request::new(kind, 0);
         request.statements = self.repeated.take(id, statement, rows.len());
         request.timestamp = (kind != Kind::Counter).then_some(timestamp);
         let (result, list) = self.execute_rows(request, &rows, chunk, answers).await;

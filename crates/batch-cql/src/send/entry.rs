@@ -195,6 +195,19 @@ impl Entries {
         .collect()
     }
 
+    /// Whether a unit is a statement of the user's own text.
+    pub(super) fn is_native(&self, unit: &[usize]) -> bool {
+        self.first(unit).is_some_and(|entry| matches!(entry.source, Source::Native { .. }))
+    }
+
+    /// Whether it counts: counters take no timestamps.
+    pub(super) fn has_counters(&self) -> bool {
+        self.list.iter().any(|entry| match &entry.source {
+            Source::Row { .. } => false,
+            Source::Native { native, .. } => native.prepared.facts.counter,
+        })
+    }
+
     /// Whether some table has a list that is doubled if it is written twice at one time.
     pub(crate) fn has_lists(&self) -> bool {
         self.list.iter().any(|entry| match &entry.source {
@@ -215,7 +228,7 @@ impl Entries {
         let Some(entry) = self.list.get(at) else { return 0..0 };
         let Source::Row { cells, key_end, .. } = &entry.source else { return 0..0 };
         let (cells, key_end) = (cells.clone(), *key_end);
-        let (ttl, stamp) = (entry.ttl, stamp.or(entry.timestamp));
+        let ttl = entry.ttl;
         let start = self.bytes.len();
         match form {
             // As they stand.

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::{
     backend::CqlBackend,
     errors::{self, Asked},
+    native::Native,
     statement::WireRow,
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Request {
     cells: Vec<Range<usize>>,
     /// For statements without one of their own.
     pub(crate) timestamp: Option<i64>,
+    /// Whether one statement of it may write to several partitions.
+    pub(super) spreads: bool,
 }
 
 /// What a batch has over its statements: the frame's header, kind, count, consistencies, flags, timestamp.
@@ -57,6 +60,7 @@ impl Request {
             statements: Vec::with_capacity(room),
             cells: Vec::with_capacity(room),
             timestamp: None,
+            spreads: false,
         }
     }
 
@@ -65,8 +69,14 @@ impl Request {
         self.cells.push(cells);
     }
 
+    pub(crate) fn add_native(&mut self, native: &Native, cells: Range<usize>) {
+        self.spreads |= native.may_spread();
+        self.add(native.statement(), cells);
+    }
+
     /// Takes in another's statements.
     pub(crate) fn join(&mut self, mut other: Self) {
+        self.spreads |= other.spreads;
         self.statements.append(&mut other.statements);
         self.cells.append(&mut other.cells);
     }
@@ -167,7 +177,7 @@ impl CqlBackend {
             Err(error) => {
                 let asked = Asked {
                     logged: request.kind == Kind::Logged,
-                    several_partitions: request.kind == Kind::Spread,
+                    several_partitions: request.kind == Kind::Spread || request.spreads,
                     conditional,
                     counter: request.kind == Kind::Counter,
                 };
