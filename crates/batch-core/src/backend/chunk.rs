@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Kept, Mechanism, Terms};
+use super::{Kept, Mechanism, Repeats, Terms};
 use crate::{Error, Fate, OperationRef, Result, commit::Work};
 
 /// How many timestamps a write has before the next one on its key: a backend may take one higher
@@ -125,8 +125,9 @@ impl<'a> Chunk<'a> {
     /// else one that is fixed for all attempts. The n-th write to a key in a commit gets the
     /// commit's base + n × [`ROOM_FOR_ATTEMPTS`] (not base + place, which would put the millionth
     /// operation seconds into the future), and bases increase strictly per store. Each chunk of an
-    /// ordered batch, and of operations that [share](super::Routes::share) something with others, has a
-    /// base of its own, later than all timestamps of the one before, and n counts within it.
+    /// ordered batch, of operations that [share](super::Routes::share) something with others, and of those of
+    /// which one write is made ([`Repeats::Folded`]) has a base of its own, later than all timestamps of the one
+    /// before. There n counts within it, and folded operations on a key have one timestamp.
     #[must_use]
     pub fn timestamp(&self, place: usize) -> i64 {
         let Some(index) = self.operations.get(place) else {
@@ -145,7 +146,8 @@ impl<'a> Chunk<'a> {
     }
 
     fn own_ranks(&self) -> Option<&[u32]> {
-        let ranks = self.own_ranks.get_or_init(|| self.work.own_ranks(self.operations));
+        let folds = self.mechanism.repeats == Repeats::Folded;
+        let ranks = self.own_ranks.get_or_init(|| self.work.own_ranks(self.operations, folds));
         ranks.as_deref()
     }
 

@@ -209,11 +209,12 @@ impl Work {
 
     /// How many operations on a key come before these, in ascending order and each number once; if
     /// their chunk comes after the one before by its timestamps, and not by its keys alone.
-    pub(crate) fn own_ranks(&self, operations: &[u32]) -> Option<Arc<[u32]>> {
+    pub(crate) fn own_ranks(&self, operations: &[u32], folds: bool) -> Option<Arc<[u32]>> {
         if !self.terms.guarantee.is_ordered() && !self.is_any_bound(operations) {
             return None;
         }
-        let Some(repeated) = self.repeated() else { return Some([0].into()) };
+        // One write to each key.
+        let Some(repeated) = self.repeated().filter(|_| !folds) else { return Some([].into()) };
         let mut ranks: Vec<u32> = operations.iter().map(|index| repeated.earlier(*index)).collect();
         ranks.sort_unstable();
         ranks.dedup();

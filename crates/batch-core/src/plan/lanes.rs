@@ -117,6 +117,21 @@ impl Repeated {
         self.earlier.get(place as usize).copied().unwrap_or(0)
     }
 
+    /// Leaves operations out of what timestamps are needed for: those whose chunks have their own.
+    async fn leave_out(&mut self, bound: &Bound) {
+        if bound.is_empty() {
+            return;
+        }
+        self.most = 0;
+        let all = u32::try_from(self.earlier.len()).unwrap_or(u32::MAX);
+        for (place, earlier) in (0..all).zip(&self.earlier) {
+            if !bound.has(place) {
+                self.most = self.most.max(*earlier);
+            }
+            give_way!(place, all);
+        }
+    }
+
     /// The most operations on one key, less one.
     pub(crate) fn most(&self) -> u32 {
         self.most
@@ -138,7 +153,7 @@ pub(super) async fn cut_lanes(
 }
 
 async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>) -> Cut {
-    let (repeated, folded_bytes) = find_repeated(routes).await;
+    let (mut repeated, folded_bytes) = find_repeated(routes).await;
     let bonds = Bonds::among(routes, &repeated).await;
     let large = LargeGroups::of(routes).await;
     let mut scattered = Pile::default();
@@ -166,6 +181,8 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
                     None
                 }
                 Some((key, KeptBy::Folding)) => {
+                    // Each chunk has a time of its own, however many operations it makes one write of.
+                    marks.mark(place, all);
                     let bytes = folded_bytes.get(key.get()).copied().unwrap_or(u64::MAX);
                     let folded = Together { counted: 1, bytes };
                     (!free.add_to(place, route, key, folded)).then_some(key.get())
@@ -204,6 +221,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
         routes.routes.iter().filter(travels).count(),
         "every operation is in a chunk"
     );
+    repeated.leave_out(&marks).await;
     (cut.repeated, cut.bound) = (repeated, marks);
     cut
 }

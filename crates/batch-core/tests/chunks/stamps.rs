@@ -1,6 +1,7 @@
 //! The timestamps of writes.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Barrier, Mutex},
     time::Duration,
 };
@@ -18,7 +19,7 @@ use crate::{
 const ROOM: i64 = ROOM_FOR_ATTEMPTS as i64;
 
 fn plain() -> Routed {
-    Routed::new(|routes, _| vec![routes.mechanism(mechanism("plain", Repeats::Folded, 99, 1000))])
+    Routed::new(|routes, _| vec![routes.mechanism(mechanism("plain", Repeats::Together, 99, 1000))])
 }
 
 fn stamps(sent: &[Sent]) -> Vec<i64> {
@@ -43,13 +44,42 @@ async fn the_nth_write_to_a_key_is_so_far_above_the_base_and_bases_increase() {
         batch.queue(Operation::from(put("a")).timestamp(5)).unwrap();
         batch.queue(put("a").into()).unwrap();
         assert!(batch.commit().await.unwrap().is_success());
-        let given = stamps(&backend.sent());
+        let sent = backend.sent();
+        let given = sent.iter().flat_map(|sent| sent.jobs.iter().zip(&sent.stamps));
+        let given: Vec<i64> = BTreeMap::from_iter(given).into_values().copied().collect();
         let expected = [0, 0, ROOM, 2 * ROOM, ROOM, 5 - base, 4 * ROOM];
         assert_eq!(given, expected.map(|above| base + above), "{guarantee}");
         // The clock stands still. What the last write to a key has room for is its own.
         base += 5 * ROOM + 1;
     }
     assert_eq!(next(&backend, &store).await, base);
+}
+
+/// However many operations are made one write of, it is not stamped ahead of the clock.
+#[tokio::test]
+async fn what_is_folded_takes_the_room_of_one_write() {
+    let most = 10;
+    let folding = Routed::new(move |routes, _| {
+        vec![routes.mechanism(mechanism("plain", Repeats::Folded, 99, 10 * most))]
+    });
+    let (backend, store) = folding.open(StoreOptions::new().clock(Stands::at(1_000)));
+    // In one chunk, and in several that follow one another.
+    for count in [most, 10 * most] {
+        let operations = std::iter::repeat_with(|| put("hot").bytes(10)).take(count);
+        let mut batch = queued(&store, Guarantee::BestEffort, operations.chain([put("other")]));
+        assert!(batch.commit().await.unwrap().is_success());
+        let hot: Vec<Sent> = backend
+            .sent()
+            .into_iter()
+            .filter(|sent| !sent.jobs.contains(&(count as u32 + 1)))
+            .collect();
+        let given = hot.iter().map(|sent| sent.stamps[0]).collect::<Vec<_>>();
+        assert!(given.is_sorted_by(|one, other| one < other), "{given:?}");
+        let chunks = i64::try_from(hot.len()).unwrap();
+        let ahead = given[given.len() - 1] - 1_000;
+        assert!(ahead <= 4 * chunks * (ROOM + 1), "{ahead} ahead by {chunks} chunks");
+    }
+    assert!(next(&backend, &store).await < 1_000 + 100 * (ROOM + 1));
 }
 
 #[tokio::test]

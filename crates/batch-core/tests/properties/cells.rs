@@ -3,7 +3,7 @@
 //! what a chunk may hold, and which timestamps are given.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicI64, Ordering},
@@ -67,6 +67,8 @@ struct State {
     conditional: BTreeMap<u8, i64>,
     /// The timestamp that an operation was sent with.
     given: HashMap<u32, i64>,
+    /// What was in a request that was refused as a whole, and may get a later timestamp in a part of it.
+    refused: HashSet<u32>,
     /// What the core did that it must not.
     wrong: Vec<String>,
 }
@@ -253,7 +255,8 @@ impl Cells {
                 let index = chunk.operation(*place).map_or(0, |operation| operation.index);
                 let stamp = chunk.timestamp(*place);
                 let before = state.given.insert(index, stamp);
-                if before.is_some_and(|before| stamp < before || (stamp != before && !lifts)) {
+                let may_rise = lifts || state.refused.contains(&index);
+                if before.is_some_and(|before| stamp < before || (stamp != before && !may_rise)) {
                     state.wrong.push(format!("operation {}: {before:?}, {stamp}", index + 1));
                 }
             }
@@ -414,7 +417,11 @@ impl Backend for Cells {
         }
         chunk.sent();
         tokio::task::yield_now().await;
-        if chunk.bytes() > self.habits.hidden_max_bytes {
+        let too_large = chunk.bytes() > self.habits.hidden_max_bytes;
+        if too_large || forbidden {
+            self.state().refused.extend(chunk.operations().map(|operation| operation.index));
+        }
+        if too_large {
             return Err(Error::new(ErrorKind::TooLarge, "more than this server takes"));
         }
         if forbidden {
