@@ -163,8 +163,7 @@ impl CqlBackend {
                 for at in unit {
                     let Some(entry) = entries.list.get(*at) else { continue };
                     if entry.is_conditional() || !entry.can_be_stamped() {
-                        let message = "it meets another operation on its key in this batch, and the two cannot be made one write; commit them one after another";
-                        return Err(Error::new(ErrorKind::Unsupported, message));
+                        return Err(not_one_write(entries, chunk, *at));
                     }
                     let stamp = chunk.timestamp(entry.place).saturating_add(later);
                     self.write_entry(entries, *at, Some(stamp), request).await?;
@@ -368,6 +367,18 @@ fn by_stamp(chunk: &Chunk<'_>, entries: &Entries, units: &[Unit]) -> Vec<Vec<Uni
         }
     }
     requests
+}
+
+/// Names an operation that stands in a request with another on its key.
+fn not_one_write(entries: &Entries, chunk: &Chunk<'_>, at: usize) -> Error {
+    let operation = entries.place(at).and_then(|place| chunk.operation(place));
+    let number = operation.map_or(0, |operation| operation.index + 1);
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "operation {number} meets another one on its key in this batch, and the two cannot be made one write; commit them one after another"
+        ),
+    )
 }
 
 fn entry_place(entries: &Entries, at: usize) -> usize {

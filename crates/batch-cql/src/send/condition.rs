@@ -12,6 +12,7 @@ use scylla::response::query_result::QueryResult;
 use super::{
     Unit, derived,
     entry::{Entries, Entry, Source},
+    not_one_write,
     reply::{Found, Reply},
     request::{Kind, Request},
     shared::leave_to_last,
@@ -62,8 +63,11 @@ impl CqlBackend {
         if let Source::Native { native, cells } = &first.source {
             let (native, cells) = (Arc::clone(native), cells.clone());
             let [at] = unit else {
-                let message = "it meets another operation on its key in this batch, and the two cannot be made one write; commit them one after another";
-                return Err(Error::new(ErrorKind::Unsupported, message));
+                return Err(not_one_write(
+                    entries,
+                    chunk,
+                    unit.last().copied().unwrap_or_default(),
+                ));
             };
             self.guard_conditional(entries, unit).await;
             let mut request = Request::new(Kind::Conditional, 1);
@@ -170,7 +174,11 @@ impl CqlBackend {
             let Some(first) = entries.first(unit) else { continue };
             if let Source::Native { native, cells } = &first.source {
                 if unit.len() > 1 {
-                    return Err(not_one_write());
+                    return Err(not_one_write(
+                        entries,
+                        chunk,
+                        unit.last().copied().unwrap_or_default(),
+                    ));
                 }
                 request.add_native(native, cells.clone());
                 expected.push((unit, None));
@@ -179,7 +187,11 @@ impl CqlBackend {
             if !unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable))
                 && unit.len() > 1
             {
-                return Err(not_one_write());
+                return Err(not_one_write(
+                    entries,
+                    chunk,
+                    unit.last().copied().unwrap_or_default(),
+                ));
             }
             // The one state in which the first operation succeeds, and so may the batch.
             let exists = first.verb != batch_core::Verb::Insert;
@@ -313,11 +325,6 @@ impl Drop for UnderWay<'_> {
         let now = self.backend.clock.now();
         self.keys.iter().for_each(|key| self.backend.guard.conditional(*key, now));
     }
-}
-
-fn not_one_write() -> Error {
-    let message = "it meets another operation on its key in this batch, and the two cannot be made one write; commit them one after another";
-    Error::new(ErrorKind::Unsupported, message)
 }
 
 fn condition_failed() -> Error {
