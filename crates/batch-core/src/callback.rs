@@ -111,10 +111,15 @@ impl Callbacks {
                     // The closure itself may panic before it returns its future.
                     let report = report.clone();
                     let future = AssertUnwindSafe(async move { run(report).await }).catch_unwind();
-                    match tokio::time::timeout(timeout, future).await {
+                    let mut future = Box::pin(future);
+                    let ended = tokio::time::timeout(timeout, &mut future).await;
+                    let result = match ended {
                         Ok(result) => flatten(result),
                         Err(_) => Some(format!("it took longer than {timeout:?} and was dropped")),
-                    }
+                    };
+                    // What it owns may panic as well.
+                    let dropped = std::panic::catch_unwind(AssertUnwindSafe(|| drop(future)));
+                    result.or_else(|| flatten(dropped.map(|()| None)))
                 }
             };
             note(&mut failures, None, place, result);

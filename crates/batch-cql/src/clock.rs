@@ -39,32 +39,55 @@ const MILLISECOND: i64 = 1000;
 /// Nobody is told so many times within a millisecond.
 const MOST_COUNTED: i64 = 100;
 /// Clocks that nothing corrects drift apart by up to 2 ms in this time.
-const KEPT: Duration = Duration::from_secs(30);
-/// Less than what the guard allows for.
+const KEPT: i64 = 30_000 * MILLISECOND;
+/// Less than what the guard allows for. More is as if a clock had been set.
 const MOST_JUMP: i64 = 1000;
+/// Whoever waits for a time looks at the clock so often.
+const MOST_SLEEP: Duration = Duration::from_millis(50);
 /// A measurement while the store is in use must not hold a commit up.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The servers stamp by the millisecond, and so lag by up to one; the rest is for drift.
 const GUARD: i64 = 3 * MILLISECOND;
 
-/// The clock of the servers, by way of the store's own.
+/// A clock that nobody sets.
+#[derive(Debug)]
+struct Monotonic(Instant);
+
+impl Clock for Monotonic {
+    fn now_micros(&self) -> i64 {
+        micros(self.0.elapsed())
+    }
+}
+
+/// The clock of the servers, by way of one that nobody sets.
 #[derive(Debug)]
 pub(crate) struct ServerClock {
+    /// What tells that this machine slept: its monotonic clock may have stood still.
+    wall: Arc<dyn Clock>,
     own: Arc<dyn Clock>,
     /// The server's time less the own one, in microseconds.
     offset: AtomicI64,
     /// By how much that may be wrong, at most.
     error: AtomicI64,
     measured: Mutex<Option<Measured>>,
-    /// One measures, and the others go on.
+    /// One measures, and the others go on, or wait where the clocks have parted.
     measuring: tokio::sync::Mutex<()>,
 }
 
-/// When the last measurement was, by two clocks: the own one can be set.
+/// When the last measurement was, by two clocks.
 #[derive(Clone, Copy, Debug)]
 struct Measured {
-    at: Instant,
-    own: i64,
+    at: i64,
+    wall: i64,
+}
+
+/// Why the clocks have to be compared again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// They drift.
+    Routine,
+    /// Nothing is known of them: one of this machine's was set, or stood still.
+    Parted,
 }
 
 /// One question for the server's time: when it was asked and heard by the own clock, and the answer.
@@ -83,8 +106,8 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// What all samples allow. If nothing, the own clock was set between them, or the nodes that
-    /// were asked differ: what the quickest allows.
+    /// What all samples allow. If nothing, the nodes that were asked differ, or a clock was set: what the
+    /// quickest allows.
     fn of(samples: &[Sample]) -> Option<Self> {
         let counted = samples.iter().all(|sample| sample.server % MILLISECOND < MOST_COUNTED);
         let precision = if counted { MILLISECOND } else { 1 };
@@ -126,11 +149,17 @@ impl Clock for ServerClock {
 }
 
 impl ServerClock {
-    /// A clock that shows the own time until it is measured.
-    pub(crate) fn new(own: Arc<dyn Clock>) -> Self {
+    /// A clock that shows this machine's time until it is measured.
+    pub(crate) fn new(wall: Arc<dyn Clock>) -> Self {
+        Self::with(wall, Arc::new(Monotonic(Instant::now())))
+    }
+
+    fn with(wall: Arc<dyn Clock>, own: Arc<dyn Clock>) -> Self {
+        let offset = wall.now_micros().saturating_sub(own.now_micros());
         Self {
+            wall,
             own,
-            offset: AtomicI64::new(0),
+            offset: AtomicI64::new(offset),
             error: AtomicI64::new(0),
             measured: Mutex::new(None),
             measuring: tokio::sync::Mutex::default(),
@@ -157,7 +186,9 @@ impl ServerClock {
         loop {
             let left = time.saturating_sub(self.now());
             let Ok(left @ 0..) = u64::try_from(left) else { return };
-            tokio::time::sleep(Duration::from_micros(left.saturating_add(1))).await;
+            // Meanwhile the clocks may be compared, and show another time.
+            let left = Duration::from_micros(left.saturating_add(1)).min(MOST_SLEEP);
+            tokio::time::sleep(left).await;
         }
     }
 
@@ -166,13 +197,13 @@ impl ServerClock {
     /// # Errors
     /// What the server says.
     pub(crate) async fn measure(&self, session: &Session, question: &Statement) -> Result<()> {
-        // The own clock may be set from here on.
-        let begun = self.now_measured();
+        // This machine's clock may be set from here on.
+        let (begun, at) = (self.now_measured(), Instant::now());
         let mut samples = Vec::with_capacity(MOST_SAMPLES);
         while samples.len() < MOST_SAMPLES {
             samples.push(self.sample(session, question).await?);
             if samples.len() >= FEWEST_SAMPLES
-                && (begun.at.elapsed() >= LONG
+                && (at.elapsed() >= LONG
                     || Bounds::of(&samples).is_some_and(|bounds| bounds.are_near(&samples)))
             {
                 break;
@@ -183,13 +214,19 @@ impl ServerClock {
         Ok(())
     }
 
-    /// As [`measure`](Self::measure), if the last time is some while ago or the own clock was set
+    /// As [`measure`](Self::measure), if the last time is some while ago or this machine's clock was set
     /// since. One caller at a time; what goes wrong leaves the former measure as it is.
     pub(crate) async fn keep(&self, session: &Session, question: impl FnOnce() -> Statement) {
-        if !self.is_due() {
+        let Some(due) = self.due() else { return };
+        let _only = match self.measuring.try_lock() {
+            Ok(only) => only,
+            Err(_) if due == Due::Routine => return,
+            // Seldom needed, so not a part of every commit's future.
+            Err(_) => Box::pin(self.measuring.lock()).await,
+        };
+        if self.due().is_none() {
             return;
         }
-        let Ok(_only) = self.measuring.try_lock() else { return };
         let question = question();
         // Seldom needed, so not a part of every commit's future.
         let measuring = Box::pin(self.measure(session, &question));
@@ -205,14 +242,16 @@ impl ServerClock {
         self.note(self.now_measured());
     }
 
-    fn is_due(&self) -> bool {
+    fn due(&self) -> Option<Due> {
         let measured = *self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        measured.is_none_or(|Measured { at, own }| {
-            let passed = at.elapsed();
-            let by_own = self.own.now_micros().saturating_sub(own);
-            let jump = by_own.saturating_sub(micros(passed));
-            passed >= KEPT || jump.saturating_abs() > MOST_JUMP
-        })
+        let Some(Measured { at, wall }) = measured else { return Some(Due::Parted) };
+        let now = self.now_measured();
+        let passed = now.at.saturating_sub(at);
+        let parted = now.wall.saturating_sub(wall).saturating_sub(passed);
+        if parted.saturating_abs() > MOST_JUMP {
+            return Some(Due::Parted);
+        }
+        (passed >= KEPT).then_some(Due::Routine)
     }
 
     async fn sample(&self, session: &Session, question: &Statement) -> Result<Sample> {
@@ -244,7 +283,7 @@ impl ServerClock {
     }
 
     fn now_measured(&self) -> Measured {
-        Measured { at: Instant::now(), own: self.own.now_micros() }
+        Measured { at: self.own.now_micros(), wall: self.wall.now_micros() }
     }
 
     fn note(&self, measured: Measured) {
@@ -282,7 +321,8 @@ mod tests {
 
     fn clock() -> (Arc<Set>, ServerClock) {
         let own = Arc::new(Set(AtomicI64::new(1_000_000)));
-        (Arc::<Set>::clone(&own), ServerClock::new(own))
+        let clock = ServerClock::with(Arc::<Set>::clone(&own) as _, Arc::<Set>::clone(&own) as _);
+        (own, clock)
     }
 
     #[test]
@@ -376,22 +416,31 @@ mod tests {
         assert_eq!(near(&[sample(100_000, 100_500, 100_600, 1)]), Some(true));
     }
 
+    /// This machine's clock may be set: the time that is shown does not follow it, and all who come
+    /// then have it measured anew, since the machine may have slept.
     #[test]
-    fn the_time_is_measured_anew_once_the_own_clock_was_set() {
-        let (own, clock) = clock();
-        assert!(clock.is_due());
+    fn the_time_does_not_follow_a_clock_that_is_set_and_is_measured_anew() {
+        let [wall, own] = [5_000_000, 1_000_000].map(|now| Arc::new(Set(AtomicI64::new(now))));
+        let clock = ServerClock::with(Arc::<Set>::clone(&wall) as _, Arc::<Set>::clone(&own) as _);
+        assert_eq!((clock.now(), clock.due()), (5_000_000, Some(Due::Parted)));
+        for step in [10_000_000, -10_000_000, 2 * MOST_JUMP] {
+            clock.note(clock.now_measured());
+            assert_eq!(clock.due(), None);
+            let before = clock.now();
+            wall.0.fetch_add(step, Ordering::Relaxed);
+            assert_eq!((clock.now(), clock.due()), (before, Some(Due::Parted)));
+        }
         clock.note(clock.now_measured());
-        // The own clock stands still, which shows only after a while; set ahead it shows at once.
-        own.0.fetch_add(10_000_000, Ordering::Relaxed);
-        assert!(clock.is_due());
-        clock.note(clock.now_measured());
-        own.0.fetch_sub(10_000_000, Ordering::Relaxed);
-        assert!(clock.is_due());
+        for both in [&wall, &own] {
+            both.0.fetch_add(KEPT, Ordering::Relaxed);
+        }
+        assert_eq!(clock.due(), Some(Due::Routine));
     }
 
     #[tokio::test(start_paused = true)]
     async fn passing_waits_until_the_servers_time_is_past_and_no_longer() {
-        let clock = Arc::new(ServerClock::new(Arc::new(Paused(tokio::time::Instant::now()))));
+        let paused: Arc<dyn Clock> = Arc::new(Paused(tokio::time::Instant::now()));
+        let clock = ServerClock::with(Arc::clone(&paused), paused);
         clock.take(&[Sample { asked: 0, heard: 0, server: 6001 }]);
         let start = tokio::time::Instant::now();
         clock.pass(clock.now() - 1).await;

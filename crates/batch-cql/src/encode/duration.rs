@@ -52,14 +52,16 @@ impl Sum {
     }
 
     fn signed(self, negative: bool) -> Option<CqlDuration> {
-        let signed = |number: u64| {
-            let number = i128::from(number);
-            if negative { -number } else { number }
+        // The server cannot read what has no positive counterpart.
+        let small = |number: u64| {
+            let number = i32::try_from(number).ok()?;
+            Some(if negative { -number } else { number })
         };
+        let nanoseconds = i64::try_from(self.nanoseconds).ok()?;
         Some(CqlDuration {
-            months: i32::try_from(signed(self.months)).ok()?,
-            days: i32::try_from(signed(self.days)).ok()?,
-            nanoseconds: i64::try_from(signed(self.nanoseconds)).ok()?,
+            months: small(self.months)?,
+            days: small(self.days)?,
+            nanoseconds: if negative { -nanoseconds } else { nanoseconds },
         })
     }
 }
@@ -220,6 +222,11 @@ mod tests {
             ("P0001-02-03T04:05:06", of(14, 3, 14_706_000_000_000)),
             ("9223372036854775807ns", of(0, 0, i64::MAX)),
             ("2147483647mo2147483647d", of(i32::MAX, i32::MAX, 0)),
+            ("-9223372036854775807ns", of(0, 0, -i64::MAX)),
+            ("-2147483647mo2147483647d", of(-i32::MAX, -i32::MAX, 0)),
+            ("-2147483648mo", None),
+            ("-2147483648d", None),
+            ("-9223372036854775808ns", None),
             ("2147483648mo", None),
             ("2562048h", None),
             ("99999999999999999999d", None),

@@ -42,16 +42,15 @@ pub(super) fn judge(error: &RequestAttemptError, asked: Asked) -> Verdict {
 }
 
 fn of_broken(error: &BrokenConnectionError) -> Verdict {
-    let message = format!("the connection broke ({})", line(error));
-    match error.downcast_ref() {
-        // A request that was taken up for sending ends with the reason of the break. One whose
-        // connection is gone has no such reason: it waited, and was never taken up.
-        Some(BrokenConnectionErrorKind::ChannelError) => Verdict::later(
-            ErrorKind::Connection,
-            "the connection broke before the request was sent",
-        ),
-        _ => Verdict::unknown_later(ErrorKind::Connection, message),
-    }
+    let message = match error.downcast_ref() {
+        // A request that waited to be taken up ends so, but also one that had left when the driver's part
+        // of the connection went away with its runtime.
+        Some(BrokenConnectionErrorKind::ChannelError) => {
+            "the connection went away, and nothing tells whether the request had left".to_owned()
+        }
+        _ => format!("the connection broke ({})", line(error)),
+    };
+    Verdict::unknown_later(ErrorKind::Connection, message)
 }
 
 /// The table for the server's half.

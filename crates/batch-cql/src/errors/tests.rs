@@ -127,8 +127,8 @@ fn table() -> Vec<(ExecutionError, &'static [Asked], ErrorKind, Says)> {
         (ConnectionPoolError::Initializing.into(), EVERY, K::Connection, Later),
         (not_prepared.into(), EVERY, K::InvalidOperation, Refused),
         (attempt(RequestAttemptError::UnableToAllocStreamId), EVERY, K::Overloaded, Later),
-        (broken(BrokenConnectionErrorKind::ChannelError), EVERY, K::Connection, Later),
         // The answer is lost, or cannot be read.
+        (broken(BrokenConnectionErrorKind::ChannelError), EVERY, K::Connection, UnknownLater),
         (broken(write_error()), EVERY, K::Connection, UnknownLater),
         (
             broken(BrokenConnectionErrorKind::UnexpectedStreamId(7)),

@@ -166,6 +166,23 @@ impl CqlBackend {
         conditional: &[Unit],
         answers: &mut Answers,
     ) -> Result<()> {
+        for unit in plain {
+            let foldable = |at: &usize| entries.list.get(*at).is_some_and(Entry::is_foldable);
+            if unit.len() > 1 && !unit.iter().all(foldable) {
+                return Err(not_one_write(
+                    entries,
+                    chunk,
+                    unit.last().copied().unwrap_or_default(),
+                ));
+            }
+        }
+        if let Some(entry) = entries.list.iter().find(|entry| entry.has_own_time()) {
+            let number = chunk.operation(entry.place).map_or(0, |operation| operation.index + 1);
+            let message = format!(
+                "operation {number} has a timestamp of its own, and a batch with a condition is written at the server's time; leave the timestamp out, or commit it in a batch of its own"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         leave_to_last(entries, chunk, plain.iter().chain(conditional))?;
         let mut request = Request::new(Kind::Conditional, chunk.len());
         let mut expected = Vec::with_capacity(conditional.len());
@@ -279,8 +296,15 @@ impl CqlBackend {
                 places
                     .extend(expected.iter().filter_map(|(unit, _)| entries.place(*unit.first()?)));
             }
+            // With several it is not said which of them, nor whose row comes first.
+            let one = places.len() == 1;
             for place in places {
-                answers.set(place, Err(with_row(condition_failed(), reply.rows.first())));
+                let error = if one {
+                    with_row(condition_failed(), reply.rows.first())
+                } else {
+                    condition_failed_among()
+                };
+                answers.set(place, Err(error));
             }
         }
         Ok(())
@@ -329,6 +353,11 @@ impl Drop for UnderWay<'_> {
 
 fn condition_failed() -> Error {
     let message = "the statement's condition did not hold; read the row, and decide anew";
+    Error::new(ErrorKind::ConditionFailed, message)
+}
+
+fn condition_failed_among() -> Error {
+    let message = "this condition or another one of its batch did not hold, and the server does not say which; read the rows, and decide anew";
     Error::new(ErrorKind::ConditionFailed, message)
 }
 
