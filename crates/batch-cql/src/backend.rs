@@ -474,6 +474,9 @@ impl Backend for CqlBackend {
             spread: self.spread,
             logged: !self.refusals.logged(),
             replicas: &replicas,
+            deletes_counters: operations.shapes().filter_map(|shape| shape.statement).any(
+                |statement| matches!(self.known_native(statement), Some(Ok(native)) if native.deletes_counters()),
+            ),
         };
         router.route(operations, terms, routes, |operation| self.target_of(operation))
     }

@@ -23,7 +23,13 @@ pub(crate) struct Guard {
     /// Of the keys that were not remembered one by one.
     plain_of_any: AtomicI64,
     /// Of all keys.
+    plain_latest: AtomicI64,
+    /// Of writes to more than keys tell.
+    plain_unkeyed: AtomicI64,
+    /// Of all keys.
     conditional_of_any: AtomicI64,
+    /// Of conditions on more than keys tell.
+    conditional_unkeyed: AtomicI64,
     /// Whether a condition was ever begun.
     any_conditional: AtomicBool,
 }
@@ -35,7 +41,10 @@ impl Default for Guard {
             plain: slots(),
             conditional: slots(),
             plain_of_any: AtomicI64::new(NEVER),
+            plain_latest: AtomicI64::new(NEVER),
+            plain_unkeyed: AtomicI64::new(NEVER),
             conditional_of_any: AtomicI64::new(NEVER),
+            conditional_unkeyed: AtomicI64::new(NEVER),
             any_conditional: AtomicBool::new(false),
         }
     }
@@ -45,6 +54,13 @@ impl Guard {
     /// Remembers the timestamp of a plain write.
     pub(crate) fn plain(&self, key: KeyId, timestamp: i64) {
         note(&self.plain, key, timestamp);
+        self.plain_latest.fetch_max(timestamp, Ordering::SeqCst);
+    }
+
+    /// The same for one of which nothing tells to which keys it is: a range, a partition, what rows share.
+    pub(crate) fn plain_unkeyed(&self, timestamp: i64) {
+        self.plain_unkeyed.fetch_max(timestamp, Ordering::SeqCst);
+        self.plain_latest.fetch_max(timestamp, Ordering::SeqCst);
     }
 
     /// The same for the plain writes of a chunk. Before the first condition, which most stores never
@@ -52,6 +68,7 @@ impl Guard {
     /// But those of which the timestamp is `far` ahead of the clock are, so that a condition on
     /// another key has not to wait for it.
     pub(crate) fn plain_rows(&self, keys: impl Iterator<Item = KeyId>, timestamp: i64, far: bool) {
+        self.plain_latest.fetch_max(timestamp, Ordering::SeqCst);
         // In this order, so that a first condition meanwhile either sees the time or is seen.
         if !far && !self.any_conditional() {
             self.plain_of_any.fetch_max(timestamp, Ordering::SeqCst);
@@ -67,19 +84,32 @@ impl Guard {
         self.conditional_of_any.fetch_max(now, Ordering::Relaxed);
     }
 
+    /// The same for one of which nothing tells on which keys it is.
+    pub(crate) fn conditional_unkeyed(&self, now: i64) {
+        self.conditional_unkeyed.fetch_max(now, Ordering::Relaxed);
+        self.conditional_of_any.fetch_max(now, Ordering::Relaxed);
+    }
+
     /// Begins a condition on this key: from now on the keys of plain writes are remembered. Gives
     /// the time that the condition has to let pass.
     pub(crate) fn begin_conditional(&self, key: KeyId) -> Option<i64> {
         self.any_conditional.store(true, Ordering::SeqCst);
-        latest(&self.plain, key).max(known(self.plain_of_any.load(Ordering::SeqCst)))
+        let of_any = [&self.plain_of_any, &self.plain_unkeyed].map(|of| of.load(Ordering::SeqCst));
+        of_any.into_iter().filter_map(known).max().max(latest(&self.plain, key))
+    }
+
+    /// The same for one of which nothing tells on which keys it is.
+    pub(crate) fn begin_conditional_unkeyed(&self) -> Option<i64> {
+        self.any_conditional.store(true, Ordering::SeqCst);
+        known(self.plain_latest.load(Ordering::SeqCst))
     }
 
     /// The time that a plain write to this key has to let pass, and be stamped above.
     pub(crate) fn before_plain(&self, key: KeyId) -> Option<i64> {
-        latest(&self.conditional, key)
+        latest(&self.conditional, key).max(known(self.conditional_unkeyed.load(Ordering::Relaxed)))
     }
 
-    /// The same for a plain write to any key.
+    /// The same for a plain write to any key, or to more than keys tell.
     pub(crate) fn before_any_plain(&self) -> Option<i64> {
         known(self.conditional_of_any.load(Ordering::Relaxed))
     }

@@ -76,7 +76,7 @@ impl Native {
     }
 
     /// The partition that it writes to, and the key whose operations it keeps in order with, as far
-    /// as its values say which. What counts commutes, and has no key.
+    /// as its values say which.
     pub(crate) fn ids_of(&self, cells: &[u8]) -> (Option<u64>, Option<KeyId>) {
         let facts = &self.prepared.facts;
         let Some(places) = facts.partition.as_deref() else { return (None, None) };
@@ -85,9 +85,6 @@ impl Native {
         let (Some(places), Some(known)) = (facts.key.as_deref(), self.known.as_deref()) else {
             return (partition, None);
         };
-        if facts.counter {
-            return (partition, None);
-        }
         hash.in_table(known.hash);
         let first = known.table.partition;
         let clustering = values(places.get(first..).unwrap_or_default(), cells);
@@ -118,6 +115,18 @@ impl Native {
     pub(crate) fn may_spread(&self) -> bool {
         let facts = &self.prepared.facts;
         facts.partition.is_none() && facts.kind != Kind::Insert
+    }
+
+    /// Whether it may write to more than a key tells.
+    pub(crate) fn is_unkeyed(&self) -> bool {
+        let facts = &self.prepared.facts;
+        let has_key = facts.key.is_some() && self.known.is_some();
+        !facts.counter && (!has_key || facts.writes_shared)
+    }
+
+    /// Whether it deletes what is counted, which does not commute with counting.
+    pub(crate) fn deletes_counters(&self) -> bool {
+        self.prepared.facts.counter && self.prepared.facts.kind == Kind::Delete
     }
 
     /// Tells its table from others.

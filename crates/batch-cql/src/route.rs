@@ -75,6 +75,8 @@ pub(crate) struct Router<'a> {
     /// Whether the server takes logged batches.
     pub(crate) logged: bool,
     pub(crate) replicas: &'a Replicas,
+    /// Whether counters are deleted by the batch, so that counting is in order with that.
+    pub(crate) deletes_counters: bool,
 }
 
 impl Router<'_> {
@@ -118,7 +120,8 @@ impl Router<'_> {
                     routed
                 }
                 Target::Statement(native) => {
-                    let routed = route_native(native, &operation, terms, &mut cells);
+                    let routed =
+                        route_native(native, self.deletes_counters, &operation, terms, &mut cells);
                     if let Ok(routed) = &routed {
                         direct::keep_native(native, routed.key, &cells, &mut kept);
                     }
@@ -313,6 +316,7 @@ fn why_whole(
 
 fn route_native(
     native: &Native,
+    deletes_counters: bool,
     operation: &OperationRef<'_>,
     terms: Terms,
     cells: &mut Vec<u8>,
@@ -327,6 +331,8 @@ fn route_native(
         ));
     }
     let (partition, key) = native.ids_of(cells);
+    // What counts commutes.
+    let key = key.filter(|_| !facts.counter || deletes_counters);
     let bytes = u32::try_from(native.size(cells)).unwrap_or(u32::MAX);
     let forced = terms.batch_type;
     match (facts.counter, forced) {
@@ -360,6 +366,7 @@ fn route_native(
         _ if facts.conditional => (Ride::NativeCondition, partition.unwrap_or_else(own)),
         // What is there may make the server refuse it, and its neighbours with it.
         _ if facts.alone => (Ride::Single, own()),
+        _ if native.deletes_counters() => (Ride::Uncount, partition.unwrap_or_else(own)),
         Some(partition) if facts.counter => (Ride::Counter, partition),
         None if facts.counter => (Ride::Counter, own()),
         _ if is_alone && forced == Some(BatchType::Logged) => (Ride::Apart, own()),

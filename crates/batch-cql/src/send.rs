@@ -302,8 +302,11 @@ impl CqlBackend {
         }
         let unstamped = entries.list.iter().filter(|entry| entry.timestamp.is_none());
         let latest = unstamped
-            .flat_map(|entry| entry.written().map(|key| (entry.place, key)))
-            .filter_map(|(place, key)| Some((place, self.guard.before_plain(key)?)))
+            .flat_map(|entry| {
+                let unkeyed = entry.is_unkeyed().then(|| self.guard.before_any_plain()).flatten();
+                let keyed = entry.written().filter_map(|key| self.guard.before_plain(key));
+                keyed.chain(unkeyed).map(|ended| (entry.place, ended))
+            })
             .filter(|(place, ended)| self.clock.is_too_soon(chunk.timestamp(*place), *ended))
             .map(|(_, ended)| ended)
             .max();
@@ -318,6 +321,9 @@ impl CqlBackend {
         for entry in entries.list.iter().filter(|entry| entry.timestamp.is_none()) {
             for key in entry.written() {
                 self.guard.plain(key, chunk.timestamp(entry.place));
+            }
+            if entry.is_unkeyed() {
+                self.guard.plain_unkeyed(chunk.timestamp(entry.place));
             }
         }
     }

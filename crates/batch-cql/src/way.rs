@@ -93,6 +93,8 @@ pub(crate) enum Ride {
     NativeCondition,
     /// Counter updates of one partition.
     Counter,
+    /// Deletions of what is counted, which do not commute with counting.
+    Uncount,
 }
 
 /// The mechanisms of one plan, each made known when it is first asked for: most batches need one.
@@ -103,12 +105,12 @@ pub(crate) struct Ways<'l> {
     logged: bool,
     /// Whether partitions may share a batch.
     spread: bool,
-    known: [Option<MechanismId>; 7],
+    known: [Option<MechanismId>; 8],
 }
 
 impl<'l> Ways<'l> {
     pub(crate) const fn new(limits: &'l Limits, logged: bool, spread: bool) -> Self {
-        Self { limits, logged, spread, known: [None; 7] }
+        Self { limits, logged, spread, known: [None; 8] }
     }
 
     /// The mechanism of a ride.
@@ -141,10 +143,14 @@ impl<'l> Ways<'l> {
             Ride::Single => routes.mechanism(self.single(Repeats::Apart)),
             Ride::Condition => routes.mechanism(self.condition(Repeats::Folded)),
             Ride::NativeCondition => routes.mechanism(self.condition(Repeats::Apart)),
-            Ride::Counter => {
+            Ride::Counter | Ride::Uncount => {
                 let mut counter = self.frame(Way::Counter);
                 counter.max_operations = COUNTER_STATEMENTS;
                 counter.max_bytes = self.limits.warn_bytes;
+                if ride == Ride::Counter {
+                    // They commute, so that none has to wait for another on its key.
+                    counter.repeats = Repeats::Stamped;
+                }
                 routes.mechanism(counter)
             }
         };

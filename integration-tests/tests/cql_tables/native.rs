@@ -19,6 +19,9 @@ tests!["native":
     a_statement_may_have_its_own_time,
     counters_count_once,
     whatever_counts_on_a_row_shares_a_batch,
+    deletions_of_counters_are_in_order_with_counting,
+    what_has_no_whole_key_is_in_order_with_conditions_under_ordered,
+    statements_on_a_key_keep_their_order_beside_others,
     a_statement_comes_after_what_its_row_had_whatever_it_travels_with,
     batches_of_more_texts_than_are_kept_run_side_by_side,
     a_condition_that_a_statement_cannot_have_is_no_lack_of_the_server,
@@ -397,6 +400,173 @@ async fn a_condition_that_a_statement_cannot_have_is_no_lack_of_the_server(
         same("conditions", &true, &place.store.capabilities().conditions)?;
     }
     Ok(())
+}
+
+async fn deletions_of_counters_are_in_order_with_counting(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "uncount").await?;
+    let count = |n: i64, p: &str| {
+        cql("UPDATE uncount_n SET n = n + ? WHERE p = ? AND c = 1", json!([n, p]))
+    };
+    let deletes = [
+        ("row", "DELETE FROM uncount_n WHERE p = ? AND c = 1"),
+        ("partition", "DELETE FROM uncount_n WHERE p = ?"),
+    ];
+    let ordered = Guarantee::Ordered { on_error: batch_core::OnError::Continue };
+    let mut wrongs = Wrongs::default();
+    for (name, delete) in deletes {
+        for guarantee in [Guarantee::BestEffort, ordered] {
+            // Without a whole key there is no order but under `Ordered`.
+            if name == "partition" && guarantee == Guarantee::BestEffort {
+                continue;
+            }
+            let p = format!("{name} {guarantee}");
+            let delete = || cql(delete, json!([p]));
+            // What was counted on a row that was deleted is not counted from nothing again, on any server.
+            let options = BatchOptions::new().guarantee(guarantee);
+            let done = place.commit(options, vec![delete(), count(5, &p), count(2, &p)]).await?;
+            wrongs.note(&p, same("ends", "applied applied applied", &*done.ends().join(" ")));
+            let rows = place.rows(&format!("n FROM k.uncount_n WHERE p = '{p}'")).await?;
+            wrongs.note(&p, same("counted", &vec![json!({"n": 7})], &rows));
+            let options = BatchOptions::new().guarantee(guarantee);
+            let done = place.commit(options, vec![count(1, &p), delete()]).await?;
+            wrongs.note(&p, same("ends", "applied applied", &*done.ends().join(" ")));
+            let rows = place.rows(&format!("n FROM k.uncount_n WHERE p = '{p}'")).await?;
+            wrongs.note(&p, same("deleted", &vec![], &rows));
+        }
+    }
+    wrongs.into_result()
+}
+
+/// Two operations, with `@P` for the partition in texts, and what is left of row 1.
+async fn what_has_no_whole_key_is_in_order_with_conditions_under_ordered(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = place(&world, "no_key").await?;
+    let on = |op: &str, p: &str, doc: Value| {
+        let mut form = json!({"op": op, "collection": "no_key", "key": {"p": p, "c": 1}});
+        if !op.starts_with("delete") {
+            form["doc"] = doc;
+        }
+        form
+    };
+    let text = |text: &str, p: &str| cql(&text.replace("@P", &format!("'{p}'")), json!([]));
+    type Pair<'f> =
+        (&'static str, Box<dyn Fn(&str) -> [Value; 2] + Send + Sync + 'f>, Option<Value>);
+    let pairs: Vec<Pair<'_>> = vec![
+        (
+            "put, condition as text",
+            Box::new(|p| {
+                [
+                    on("put", p, json!({"n": 0})),
+                    text("UPDATE no_key SET n = 1 WHERE p = @P AND c = 1 IF n = 0", p),
+                ]
+            }),
+            Some(json!({"n": 1})),
+        ),
+        (
+            "put, deletion as text",
+            Box::new(|p| {
+                [
+                    on("put", p, json!({"n": 0})),
+                    text("DELETE FROM no_key WHERE p = @P AND c = 1 IF EXISTS", p),
+                ]
+            }),
+            None,
+        ),
+        (
+            "deletion of the partition, insert",
+            Box::new(|p| {
+                [text("DELETE FROM no_key WHERE p = @P", p), on("insert", p, json!({"n": 1}))]
+            }),
+            Some(json!({"n": 1})),
+        ),
+        (
+            "several rows, update",
+            Box::new(|p| {
+                [
+                    text("UPDATE no_key SET n = 0 WHERE p = @P AND c IN (1, 2)", p),
+                    on("update", p, json!({"n": 1})),
+                ]
+            }),
+            Some(json!({"n": 1})),
+        ),
+        (
+            "text, delete_existing",
+            Box::new(|p| {
+                [
+                    text("INSERT INTO no_key (p, c, n) VALUES (@P, 1, 0)", p),
+                    on("delete_existing", p, json!({})),
+                ]
+            }),
+            None,
+        ),
+        (
+            "condition as text, put",
+            Box::new(|p| {
+                [
+                    text("INSERT INTO no_key (p, c, n) VALUES (@P, 1, 0) IF NOT EXISTS", p),
+                    on("put", p, json!({"n": 1})),
+                ]
+            }),
+            Some(json!({"n": 1})),
+        ),
+        (
+            "what rows share",
+            Box::new(|p| {
+                [
+                    on("put", p, json!({"n": 1, "s": "0"})),
+                    text("UPDATE no_key SET s = '1' WHERE p = @P IF s = '0'", p),
+                ]
+            }),
+            Some(json!({"n": 1, "s": "1"})),
+        ),
+    ];
+    let mut wrongs = Wrongs::default();
+    for (name, pair, left) in &pairs {
+        for one_batch in [true, false] {
+            let mut wrong = 0;
+            for round in 0..25 {
+                let p = format!("{name} {one_batch} {round}");
+                let options = || {
+                    let ordered = Guarantee::Ordered { on_error: batch_core::OnError::Continue };
+                    BatchOptions::new().guarantee(ordered)
+                };
+                let [first, second] = pair(&p);
+                let ends = if one_batch {
+                    place.commit(options(), [first, second]).await?.ends()
+                } else {
+                    let mut ends = place.commit(options(), [first]).await?.ends();
+                    ends.extend(place.commit(options(), [second]).await?.ends());
+                    ends
+                };
+                let rows =
+                    place.rows(&format!("n, s FROM k.no_key WHERE p = '{p}' AND c = 1")).await?;
+                let expected = Vec::from_iter(left.clone());
+                wrong += usize::from(ends != ["applied", "applied"] || rows != expected);
+            }
+            wrongs.note(format!("{name}, in one batch: {one_batch}"), same("wrong", &0, &wrong));
+        }
+    }
+    wrongs.into_result()
+}
+
+async fn statements_on_a_key_keep_their_order_beside_others(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "beside").await?;
+    let mut wrong = 0;
+    for round in 0..60 {
+        let p = format!("p{round}");
+        let ordered = Guarantee::Ordered { on_error: batch_core::OnError::Continue };
+        let operations = [
+            cql("INSERT INTO beside (p, c, n) VALUES (?, ?, ?)", json!([p, 2, 991])),
+            cql("UPDATE beside SET n = ? WHERE p = ? AND c = ?", json!([990, p, 2])),
+            cql("INSERT INTO beside (p, c, n) VALUES (?, ?, ?)", json!([p, 0, 989])),
+        ];
+        let done = place.commit(BatchOptions::new().guarantee(ordered), operations).await?;
+        same("ends", "applied applied applied", &*done.ends().join(" "))?;
+        let rows = place.rows(&format!("n FROM k.beside WHERE p = '{p}'")).await?;
+        wrong += usize::from(rows != [json!({"n": 989}), json!({"n": 990})]);
+    }
+    same("wrong", &0, &wrong)
 }
 
 async fn whatever_counts_on_a_row_shares_a_batch(world: Arc<World>) -> Result<()> {

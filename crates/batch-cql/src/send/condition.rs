@@ -319,14 +319,17 @@ impl CqlBackend {
         chunk: &Chunk<'_>,
         answers: &mut Answers,
     ) -> Result<Option<QueryResult>> {
-        let _under_way = UnderWay { backend: self, keys: written(entries, unit).collect() };
+        let keys = written(entries, unit).collect();
+        let _under_way = UnderWay { backend: self, keys, unkeyed: is_unkeyed(entries, unit) };
         self.execute(request, &entries.bytes, chunk, answers).await
     }
 
     /// Lets time pass until a condition comes after the plain writes to its key that went before.
     async fn guard_conditional(&self, entries: &Entries, unit: &[usize]) {
         let keys = written(entries, unit);
-        if let Some(stamp) = keys.filter_map(|key| self.guard.begin_conditional(key)).max() {
+        let unkeyed = is_unkeyed(entries, unit).then(|| self.guard.begin_conditional_unkeyed());
+        let keyed = keys.filter_map(|key| self.guard.begin_conditional(key));
+        if let Some(stamp) = keyed.chain(unkeyed.flatten()).max() {
             self.clock.pass(stamp.saturating_add(self.clock.guard_micros())).await;
         }
     }
@@ -337,17 +340,26 @@ fn written(entries: &Entries, unit: &[usize]) -> impl Iterator<Item = KeyId> {
     unit.iter().filter_map(|at| entries.list.get(*at)).flat_map(Entry::written)
 }
 
+/// Whether something that a unit writes to is not told by its keys.
+fn is_unkeyed(entries: &Entries, unit: &[usize]) -> bool {
+    unit.iter().filter_map(|at| entries.list.get(*at)).any(Entry::is_unkeyed)
+}
+
 /// A request with conditions. Its end is remembered when this is dropped: also where the commit's
 /// time ended before the request did.
 struct UnderWay<'a> {
     backend: &'a CqlBackend,
     keys: Vec<KeyId>,
+    unkeyed: bool,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         let now = self.backend.clock.now();
         self.keys.iter().for_each(|key| self.backend.guard.conditional(*key, now));
+        if self.unkeyed {
+            self.backend.guard.conditional_unkeyed(now);
+        }
     }
 }
 

@@ -245,6 +245,17 @@ impl CqlBackend {
                 let statement = known.statement(form, Using::default(), &self.preparing()).await?;
                 (statement, known.has_lists)
             }
+            // Stamped by the server, like what is counted.
+            Destination::Native(native) if native.deletes_counters() => return Ok(false),
+            Destination::Native(native) if native.is_unkeyed() => {
+                let lately = self.guard.before_any_plain();
+                if lately.is_some_and(|ended| self.clock.is_too_soon(chunk.timestamp(0), ended)) {
+                    return Ok(false);
+                }
+                self.guard.plain_unkeyed(chunk.timestamp(0));
+                request.spreads = native.may_spread();
+                (native.statement(), native.writes_lists())
+            }
             Destination::Native(native) => {
                 request.spreads = native.may_spread();
                 (native.statement(), native.writes_lists())

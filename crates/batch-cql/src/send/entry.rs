@@ -65,6 +65,15 @@ impl Entry {
         self.key.into_iter().chain(self.shared)
     }
 
+    /// Whether it may write to more than its keys tell: ranges, partitions, what rows share. Not where it counts,
+    /// since what counts meets no other writes.
+    pub(crate) fn is_unkeyed(&self) -> bool {
+        match &self.source {
+            Source::Row { .. } => false,
+            Source::Native { native, .. } => native.is_unkeyed(),
+        }
+    }
+
     /// Whether it can be made one write of with others on its key.
     pub(crate) fn is_foldable(&self) -> bool {
         matches!(self.source, Source::Row { .. }) && self.ttl.is_none() && self.timestamp.is_none()
@@ -133,6 +142,8 @@ impl Entries {
                 let cells = start..self.bytes.len();
                 let values = self.bytes.get(cells.clone()).unwrap_or_default();
                 let (_, key) = native.ids_of(values);
+                // What counts commutes, and what ends that is a request of its own.
+                let key = key.filter(|_| !native.prepared.facts.counter);
                 (key, None, Source::Native { native, cells })
             }
         };
