@@ -508,8 +508,9 @@ pub(crate) fn key_only(verb: Verb, known: &Known) -> Error {
     Error::new(
         ErrorKind::Unsupported,
         format!(
-            "`{verb}` is not possible on {}: all its columns belong to the key, and CQL has no UPDATE there; use `insert` or `put`",
-            known.name
+            "`{verb}` is not possible on {}: all its columns belong to the key{}, and CQL has no UPDATE of a row there; use `insert` or `put`",
+            known.name,
+            if known.has_shared { " or to the whole partition" } else { "" }
         ),
     )
 }

@@ -141,9 +141,9 @@ impl Known {
         self.table.columns.get(column).is_some_and(|column| column.kind == ColumnKind::Static)
     }
 
-    /// Whether all columns belong to the key: there is nothing to update.
+    /// Whether all columns belong to the key or to the whole partition: a row has nothing to update.
     pub(crate) fn is_key_only(&self) -> bool {
-        self.table.columns.len() == self.table.key
+        self.table.columns.iter().all(|column| column.kind != ColumnKind::Regular)
     }
 
     fn has_same_columns(&self, other: &Self) -> bool {

@@ -21,6 +21,8 @@ tests!["guarantees":
     counters_share_no_batch_with_others_that_is_forced,
     a_condition_that_fails_rolls_its_batch_back,
     what_stands_first_of_thousands_decides_for_the_whole,
+    what_a_condition_would_take_from_its_batch_is_refused,
+    of_several_statements_conditions_it_is_not_said_which_failed,
     what_an_operation_makes_impossible_for_a_later_one_is_not_sent,
     operations_on_one_key_are_whole_together,
     an_ordered_batch_stops_at_its_first_refusal,
@@ -318,6 +320,67 @@ fn details(done: &Done) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The server writes a batch with a condition at its own time, whatever its statements say.
+async fn what_a_condition_would_take_from_its_batch_is_refused(world: Arc<World>) -> Result<()> {
+    let place = place(&world, "takes").await?;
+    let with = |op: &str, row: &str, options: Value| {
+        crate::support::merged(&of(op, "takes", row), &options)
+    };
+    let text = "UPDATE takes USING TIMESTAMP 5 SET v = 'v' WHERE p = ? AND c = ?";
+    let mut wrongs = Wrongs::default();
+    for (name, operations) in [
+        ("a timestamp", vec![with("put", "a2", json!({"timestamp": 1000}))]),
+        ("a deletion's", vec![with("delete", "a2", json!({"timestamp": 1000}))]),
+        ("a text's", vec![json!({"op": "cql", "statement": text, "values": ["a", 2]})]),
+        (
+            "a time to live and another one on its key",
+            vec![with("put", "a2", json!({"ttl": 5000})), of("put", "takes", "a2")],
+        ),
+    ] {
+        let rows = start(&place, "takes", "a2").await?;
+        let mut batch = place.store.batch(options(WHOLE, None))?;
+        let number = operations.len() + 1;
+        batch.queue(operation(of("insert", "takes", "a1"))?)?;
+        for form in operations {
+            batch.queue(operation(form)?)?;
+        }
+        let error = batch.commit().await.err().ok_or_else(|| format!("{name}: it is sent"))?;
+        let named = format!("operation {number} ");
+        wrongs.note(name, says(&error, ErrorKind::Unsupported, &[&named]));
+        wrongs.note(name, same("state", &BatchState::Open, &batch.state()));
+        batch.discard();
+        wrongs.note(name, same("rows", &rows, &left(&place, "takes").await?));
+    }
+    wrongs.into_result()
+}
+
+async fn of_several_statements_conditions_it_is_not_said_which_failed(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = place(&world, "which").await?;
+    let unless = |c: i32, v: &str| {
+        let text = "UPDATE which SET v = 'new' WHERE p = ? AND c = ? IF v = ?";
+        json!({"op": "cql", "statement": text, "values": ["a", c, v]})
+    };
+    let mut wrongs = Wrongs::default();
+    for (several, forms) in [
+        (true, vec![unless(1, "old"), unless(2, "other")]),
+        (false, vec![of("put", "which", "a3"), unless(2, "other")]),
+    ] {
+        let rows = start(&place, "which", "a1, a2").await?;
+        let done = place.commit(options(WHOLE, None), forms).await?;
+        let error = refusal(&done.jobs[1])?;
+        let part = format!("several: {several}");
+        wrongs.note(&part, same("kind", &ErrorKind::ConditionFailed, &error.kind()));
+        let shown = error.details().any(|(name, _)| name == "row");
+        wrongs.note(&part, same("shows a row", &!several, &shown));
+        let unsure = error.to_string().contains("does not say which");
+        wrongs.note(&part, same("says that it is not said", &several, &unsure));
+        wrongs.note(&part, same("rows", &rows, &left(&place, "which").await?));
+    }
+    wrongs.into_result()
 }
 
 /// Long queues are routed in slices, and a whole batch is one thing all the same.

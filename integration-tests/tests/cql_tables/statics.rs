@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use batch_core::{BatchOptions, ErrorKind, StoreExt as _};
+use batch_core::{Batch as _, BatchExt as _, BatchOptions, ErrorKind, Store as _, StoreExt as _};
 use integration_tests::Result;
 use serde_json::{Value, json};
 
-use crate::support::{Place, WHOLE, World, Wrongs, refusal, same, says, tests};
+use crate::support::{Place, WHOLE, World, Wrongs, operation, refusal, same, says, tests};
 
 tests!["statics":
     a_row_is_written_with_the_static_columns_that_are_given,
@@ -17,6 +17,7 @@ tests!["statics":
     rows_are_not_lost_with_what_is_static,
     rows_and_static_columns_of_a_partition_are_one_batch,
     static_columns_stay_as_one_operation_after_another_leaves_them,
+    rows_without_columns_of_their_own_are_inserted_and_deleted_but_not_updated,
 ];
 
 const TABLE: &str = "CREATE TABLE k.NAME (p text, c int, s text static, t int static, v text, w int, \
@@ -32,6 +33,55 @@ fn of(op: &str, table: &str, key: Value, doc: Option<Value>) -> Value {
         form["doc"] = doc;
     }
     form
+}
+
+async fn rows_without_columns_of_their_own_are_inserted_and_deleted_but_not_updated(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = world
+        .place(&["CREATE TABLE k.bare (p int, c int, s int static, PRIMARY KEY (p, c))"])
+        .await?;
+    let on = |op: &str, p: i32, s: i32| {
+        of(op, "bare", json!({"p": p, "c": 1}), (op != "delete_existing").then(|| json!({"s": s})))
+    };
+    let mut wrongs = Wrongs::default();
+    for op in ["update", "replace"] {
+        let part = format!("{op} is refused when it is queued");
+        let mut batch = place.store.batch(BatchOptions::new())?;
+        // The table is known from here on.
+        place.end(on("put", 0, 0)).await?;
+        let refused = batch.queue(operation(on(op, 1, 1))?).err().map(|rejected| rejected.error);
+        let told = refused.as_ref().map(ToString::to_string).unwrap_or_default();
+        wrongs.note(part, same("told", &true, &told.contains("to the whole partition")));
+        batch.discard();
+    }
+    // Where such a row is, nothing is written to the partition if and only if it is there.
+    for (number, (first, second, there, ends)) in [
+        ("insert", "put", false, "applied applied"),
+        ("insert", "upsert", true, "Unsupported Unsupported"),
+        ("delete_existing", "insert", false, "NotFound applied"),
+        ("put", "upsert", true, "applied applied"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let p = i32::try_from(number)? + 10;
+        if there {
+            place.end(on("put", p, 0)).await?;
+        }
+        // Without a look at the plan, which cannot know what is there.
+        let mut batch = place.store.batch(BatchOptions::new())?;
+        let first_job = batch.queue(operation(on(first, p, 1))?)?;
+        let second_job = batch.queue(operation(on(second, p, 2))?)?;
+        batch.commit().await?.into_result().ok();
+        let told = [first_job, second_job].map(|job| crate::support::end(&job)).join(" ");
+        let part = format!("{first}, {second} where it is there: {there}");
+        wrongs.note(&part, same("ends", ends, &*told));
+        let expected = if ends.starts_with("Unsupported") { 0 } else { 2 };
+        let rows = place.rows(&format!("s FROM k.bare WHERE p = {p}")).await?;
+        wrongs.note(&part, same("rows", &vec![json!({"s": expected})], &rows));
+    }
+    wrongs.into_result()
 }
 
 async fn a_row_is_written_with_the_static_columns_that_are_given(world: Arc<World>) -> Result<()> {

@@ -33,6 +33,9 @@ enum Step {
     Send(Form),
     /// Nothing has to be written: that the other state's condition did not hold proves this one.
     Nothing,
+    /// What the partition shares has to be written if a row is there that has no columns of its own to be
+    /// looked at: there is no such statement.
+    Impossible,
 }
 
 fn step(known: &Known, exists: bool, walk: &Walk) -> Step {
@@ -44,6 +47,7 @@ fn step(known: &Known, exists: bool, walk: &Walk) -> Step {
         (true, Effect::Whole | Effect::Merge) if !known.is_key_only() => {
             Step::Send(Form::UpdateIfPresent)
         }
+        (true, Effect::Whole | Effect::Merge) if walk.writes_shared(known) => Step::Impossible,
         (false, Effect::Delete) | (true, Effect::Whole | Effect::Merge) | (_, Effect::Nothing) => {
             Step::Nothing
         }
@@ -100,7 +104,16 @@ impl CqlBackend {
         let (mut seen, mut sent): (Option<Found>, bool) = (None, false);
         for _ in 0..MOST_TURNS {
             let walk = &walks[usize::from(exists)];
-            let Step::Send(form) = step(&known, exists, walk) else {
+            let step = step(&known, exists, walk);
+            if matches!(step, Step::Impossible) {
+                // The condition that was sent did not hold, so nothing was written.
+                return Err(not_one_write(
+                    entries,
+                    chunk,
+                    unit.last().copied().unwrap_or_default(),
+                ));
+            }
+            let Step::Send(form) = step else {
                 if sent {
                     settle(entries, unit, walk, seen.as_ref(), answers);
                     return Ok(());
@@ -246,7 +259,7 @@ impl CqlBackend {
                     );
                     request.add(statement, cells);
                 }
-                Step::Nothing => {
+                Step::Nothing | Step::Impossible => {
                     let message = "a table of key columns only has no condition that a row is there without deleting it; leave the operations on this key out of the batch";
                     return Err(Error::new(ErrorKind::Unsupported, message));
                 }
