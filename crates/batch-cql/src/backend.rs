@@ -210,6 +210,17 @@ impl CqlBackend {
         }
     }
 
+    /// Whether user-defined types are written, of which statements say no more than the name.
+    fn uses_types(&self, operations: View<'_>) -> bool {
+        operations.shapes().any(|shape| match shape.statement {
+            None => self.schema.table(shape.collection).is_some_and(|known| known.has_types),
+            Some(statement) => match self.known_native(statement) {
+                Some(Ok(native)) => native.has_types(),
+                _ => false,
+            },
+        })
+    }
+
     /// Prepares what is not prepared yet, and looks its table up. What is wrong with the statement
     /// itself is kept, and is the error of its operations alone.
     async fn resolve_native(
@@ -435,10 +446,13 @@ impl Backend for CqlBackend {
     async fn resolve(&self, operations: View<'_>, stale: bool) -> Result<()> {
         if stale {
             self.refresh().await?;
-        } else if self.watch.is_due() {
-            // Seldom needed, so not a part of every commit's future.
-            let question = self.asking.schema_version();
-            Box::pin(self.watch.look(&self.session, question, self.refresh())).await?;
+        } else {
+            let now = self.uses_types(operations);
+            if now || self.watch.is_due() {
+                // Seldom needed, so not a part of every commit's future.
+                let question = self.asking.schema_version();
+                Box::pin(self.watch.look(&self.session, question, now, self.refresh())).await?;
+            }
         }
         self.clock.keep(&self.session, || self.asking.time()).await;
         let mut state = self.session.get_cluster_state();

@@ -142,6 +142,31 @@ fn known(time: i64) -> Option<i64> {
 mod tests {
     use super::*;
 
+    /// A range, a partition, a condition as text: any key may be among them.
+    #[test]
+    fn what_has_no_key_waits_for_all_keys_and_all_keys_wait_for_it() {
+        let (guard, key, other) = (Guard::default(), KeyId::of("a"), KeyId::of("b"));
+        guard.conditional(key, 3);
+        assert_eq!((guard.before_plain(other), guard.before_any_plain()), (None, Some(3)));
+        guard.conditional_unkeyed(5);
+        assert_eq!((guard.before_plain(other), guard.before_any_plain()), (Some(5), Some(5)));
+        guard.plain(key, 7);
+        assert_eq!(
+            (guard.begin_conditional(other), guard.begin_conditional_unkeyed()),
+            (None, Some(7))
+        );
+        guard.plain_unkeyed(9);
+        assert_eq!(
+            (guard.begin_conditional(other), guard.begin_conditional_unkeyed()),
+            (Some(9), Some(9))
+        );
+        guard.plain_rows([key].into_iter(), 11, false);
+        assert_eq!(
+            (guard.begin_conditional(other), guard.begin_conditional_unkeyed()),
+            (Some(9), Some(11))
+        );
+    }
+
     #[test]
     fn each_kind_waits_for_the_latest_write_of_the_other_kind_to_its_key() {
         let (guard, key, other) = (Guard::default(), KeyId::of("a"), KeyId::of("b"));

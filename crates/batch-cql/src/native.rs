@@ -10,7 +10,7 @@ use scylla::{
 use crate::{
     key::KeyHash,
     row::CellRef,
-    schema::{Known, keyspace_hash, next_number},
+    schema::{Known, holds_type, keyspace_hash, next_number},
     size,
     statement::{Cells, Kind, Prepared, Repeat, encode_values},
 };
@@ -115,6 +115,12 @@ impl Native {
     pub(crate) fn may_spread(&self) -> bool {
         let facts = &self.prepared.facts;
         facts.partition.is_none() && facts.kind != Kind::Insert
+    }
+
+    /// Whether a value of it has a user-defined type, or holds one.
+    pub(crate) fn has_types(&self) -> bool {
+        let markers = self.statement().get_variable_col_specs();
+        markers.iter().any(|marker| holds_type(marker.typ()))
     }
 
     /// Whether it may write to more than a key tells.

@@ -78,6 +78,8 @@ pub(crate) struct Known {
     pub(crate) has_counters: bool,
     /// Whether rows of a partition share columns.
     pub(crate) has_shared: bool,
+    /// Whether a column has a user-defined type, or holds one.
+    pub(crate) has_types: bool,
     statements: [OnceCell<PreparedStatement>; FORMS * USINGS],
 }
 
@@ -110,6 +112,7 @@ impl Known {
             has_lists: columns.iter().any(is_list),
             has_counters: columns.iter().any(|column| is_counter(&column.typ)),
             has_shared: columns.iter().any(|column| column.kind == ColumnKind::Static),
+            has_types: columns.iter().any(|column| holds_type(&column.typ)),
             hash: std::hash::BuildHasher::hash_one(&FixedState::with_seed(3), &qualified),
             keyspace_hash: keyspace_hash(keyspace),
             number: next_number(),
@@ -384,6 +387,21 @@ pub(crate) fn quoted(name: &str) -> String {
 
 fn is_counter(typ: &ColumnType<'_>) -> bool {
     matches!(typ, ColumnType::Native(scylla::cluster::metadata::NativeType::Counter))
+}
+
+/// Whether a type is a user-defined one, or holds one.
+pub(crate) fn holds_type(typ: &ColumnType<'_>) -> bool {
+    match typ {
+        ColumnType::UserDefinedType { .. } => true,
+        ColumnType::Collection { typ, .. } => match typ {
+            CollectionType::List(of) | CollectionType::Set(of) => holds_type(of),
+            CollectionType::Map(key, value) => holds_type(key) || holds_type(value),
+            _ => false,
+        },
+        ColumnType::Vector { typ, .. } => holds_type(typ),
+        ColumnType::Tuple(types) => types.iter().any(holds_type),
+        _ => false,
+    }
 }
 
 /// A type as CQL writes it, with the names of user-defined types quoted.

@@ -4,6 +4,9 @@
 //! that does not know it would leave its value. The driver reads the schema again once a minute. So a
 //! node is asked for the version of its schema, before a commit and at most once a second, which
 //! makes that a second and the time of the question.
+//!
+//! Nor does a server say anything of a user-defined type that was made again with other fields: statements
+//! name it, and have its bytes. Before a commit that writes such types a node is asked each time.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -58,7 +61,7 @@ impl SchemaWatch {
     }
 
     /// Asks a node, and has the metadata read again if its version is another one. An answer that does
-    /// not come leaves what is known as it is.
+    /// not come leaves what is known as it is. `now`: even if it was asked a moment ago, or is being asked.
     ///
     /// # Errors
     /// Of reading the metadata; the next commit tries it again.
@@ -66,10 +69,17 @@ impl SchemaWatch {
         &self,
         session: &Session,
         question: Statement,
+        now: bool,
         refresh: impl Future<Output = Result<()>>,
     ) -> Result<()> {
-        let Ok(_only) = self.asking.try_lock() else { return Ok(()) };
-        let Some(before) = self.seen().filter(Seen::is_due) else { return Ok(()) };
+        let begun = Instant::now();
+        let _only = match self.asking.try_lock() {
+            Ok(only) => only,
+            Err(_) if !now => return Ok(()),
+            Err(_) => self.asking.lock().await,
+        };
+        let is_due = |seen: &Seen| if now { seen.at < begun } else { seen.is_due() };
+        let Some(before) = self.seen().filter(is_due) else { return Ok(()) };
         let at = Instant::now();
         let asked = tokio::time::timeout(PATIENCE, version(session, question)).await;
         let told = match asked {

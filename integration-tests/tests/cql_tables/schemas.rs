@@ -9,11 +9,12 @@ use batch_core::{Batch as _, BatchExt as _, BatchOptions, Store as _};
 use integration_tests::Result;
 use serde_json::{Value, json};
 
-use crate::support::{Place, World, operation, same, tests};
+use crate::support::{Place, World, Wrongs, operation, same, tests};
 
 tests!["schemas":
     what_others_add_is_known_to_commits_a_moment_later,
     a_table_that_changes_takes_nothing_from_batches_on_others,
+    a_type_that_is_made_again_does_not_get_the_bytes_of_the_old_one,
 ];
 
 /// The driver alone reads the schema again after a minute.
@@ -34,6 +35,56 @@ async fn until_applied(place: &Place, form: &Value) -> Result<()> {
             return Err(format!("{form} is not applied after {MOMENT:?}: {report}").into());
         }
     }
+}
+
+/// Makes the type and its table, anew if they are there.
+async fn make(place: &Place, fields: &str, column: &str) -> Result<()> {
+    for statement in [
+        "DROP TABLE IF EXISTS k.made".to_owned(),
+        "DROP TYPE IF EXISTS k.part".to_owned(),
+        format!("CREATE TYPE k.part ({fields})"),
+        format!("CREATE TABLE k.made (id int PRIMARY KEY, u {column})"),
+    ] {
+        place.run(&statement).await?;
+    }
+    Ok(())
+}
+
+/// Statements name a type, so that no server refuses the bytes of another one of that name.
+async fn a_type_that_is_made_again_does_not_get_the_bytes_of_the_old_one(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = world.place(&["CREATE TABLE k.others (id int PRIMARY KEY)"]).await?;
+    let put = |id: i32, u: Value| json!({"op": "put", "collection": "made", "key": {"id": id}, "doc": {"u": u}});
+    let text = |id: i32, u: Value| json!({"op": "cql", "statement": "INSERT INTO made (id, u) VALUES (?, ?)", "values": [id, u]});
+    let mut wrongs = Wrongs::default();
+    for column in ["frozen<k.part>", "k.part", "list<frozen<k.part>>"] {
+        for (before, after) in [
+            ("x text, y text", "y text, x text"),
+            ("x int, y int", "x text, y int"),
+            ("x int, y int", "x float, y int"),
+        ] {
+            make(&place, before, column).await?;
+            let is_text = before.contains("text");
+            let one = if is_text { json!({"x": "xx", "y": "yy"}) } else { json!({"x": 1, "y": 2}) };
+            let value = if column.starts_with("list") { json!([one]) } else { one };
+            for form in [put(1, value.clone()), text(2, value.clone())] {
+                let end = place.end(form).await?;
+                same("before", "applied", &*end)?;
+            }
+            make(&place, after, column).await?;
+            for (id, form) in [(3, put(3, value.clone())), (4, text(4, value.clone()))] {
+                let part = format!("{column}, {before}, then {after}, row {id}");
+                let end = place.end(form).await?;
+                let rows = place.rows(&format!("u FROM k.made WHERE id = {id}")).await?;
+                // What fits the new fields as JSON is written by them, and all else is refused.
+                let told = rows.first().map(|row| row["u"].to_string().replace(".0", ""));
+                let given = (end == "applied").then(|| value.to_string());
+                wrongs.note(&part, same(&format!("read, since it is {end}"), &given, &told));
+            }
+        }
+    }
+    wrongs.into_result()
 }
 
 async fn a_table_that_changes_takes_nothing_from_batches_on_others(
