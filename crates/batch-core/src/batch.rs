@@ -132,6 +132,10 @@ pub trait Batch: fmt::Debug + Send {
 
     /// Sends what is queued and settles every job.
     ///
+    /// The future does the work, with no task of its own: keep polling it. One that waits for its turn and is not
+    /// polled, such as those of `buffer_unordered` while the loop's body awaits something else, may
+    /// be given a turn and hold up the other commits of the store; spawn such commits.
+    ///
     /// # Errors
     /// `Err` only if nothing was sent: the batch is open again and whole, and commit may be called
     /// again. From the first byte on, what happened to each operation is in the report.

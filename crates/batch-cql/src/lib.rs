@@ -110,7 +110,9 @@
 //! An all-or-nothing batch of which a condition does not hold writes nothing. The job of that
 //! condition says so, with the row that stood in the way as the
 //! [detail](batch_core::Error::details) `row` of its error; the others are
-//! `NotApplied(RolledBack)`. Under best effort a condition never shares a request with another key.
+//! `NotApplied(RolledBack)`. Of several statements with conditions of their own each says that it was
+//! one of them: the server does not tell which. It writes such a batch at its own time, so that a
+//! timestamp in it is refused. Under best effort a condition never shares a request with another key.
 //!
 //! # Order
 //!
@@ -125,7 +127,8 @@
 //!   `timestamp` of their own, and statements whose markers give the whole key, each column by `=`.
 //!
 //! Other statements have no key, and no order but under
-//! [`Ordered`](batch_core::Guarantee::Ordered). Neither have counter updates, which commute.
+//! [`Ordered`](batch_core::Guarantee::Ordered). Neither have counter updates, which commute; deletions
+//! of counters are in order with them, as other statements are.
 //!
 //! Rows of a partition have different keys, and share its static columns: the last operation that
 //! sets one wins, whichever row it is about. Of such rows, those that one request does not take are
@@ -135,7 +138,9 @@
 //!
 //! A table that is made again with other types never gets the bytes of the old types: statements
 //! are prepared with the types of their markers, so that the server refuses what no longer fits,
-//! and they are prepared anew. A [`CqlStatement`] of the former table is refused. What others add, a
+//! and they are prepared anew. A [`CqlStatement`] of the former table is refused. Of a user-defined type
+//! statements say no more than its name, so before a commit that writes such a type a node is asked
+//! for the version of its schema; what is made again while that commit runs is not noticed. What others add, a
 //! column or a type's field, no server refuses: it is known to commits that begin two seconds later,
 //! since a node is asked for the version of its schema once a second. Until then a `put` leaves there
 //! what a new column has.
@@ -148,8 +153,8 @@
 //!
 //! | what happened | the job ends as | is it sent again? |
 //! |---|---|---|
-//! | no node can be connected to; the connection broke before the request left | `NotApplied` | yes |
-//! | the connection broke, or no answer came, after it had left | `Unknown` | if it is idempotent |
+//! | no node can be connected to | `NotApplied` | yes |
+//! | the connection broke, or no answer came: the driver does not tell whether the request had left | `Unknown` | if it is idempotent |
 //! | `Unavailable`, `Overloaded`, a rate limit, a node that starts | `NotApplied`; `Unknown` where a part may have been written | yes; if it is idempotent |
 //! | `WriteTimeout` of type `BATCH`, of a logged batch | `Accepted`: the server will write it | no |
 //! | any other `WriteTimeout`, `BATCH_LOG` too; `ReadTimeout` of a condition | `Unknown` | if it is idempotent; a counter never |
