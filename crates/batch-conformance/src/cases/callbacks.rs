@@ -40,6 +40,12 @@ pub(super) const CASES: &[Case] = &[
     ),
     case!(
         callbacks,
+        one_that_panics_when_it_is_dropped_is_recorded,
+        [],
+        "A failing, panicking or overlong one is recorded in the report; its siblings still run and the commit's result is unchanged."
+    ),
+    case!(
+        callbacks,
         async_ones_own_their_report_and_may_use_the_store,
         [],
         "`&Report` for plain ones, their own cheap clone for async ones; no lock is held while they run."
@@ -197,6 +203,35 @@ async fn an_overlong_async_one_is_dropped_and_recorded(context: Context) {
     let failures = report.callback_failures();
     assert_eq!((failures.len(), failures[0].place, failures[0].job), (1, 1, None));
     assert!(failures[0].reason.contains("longer"), "{failures:?}");
+}
+
+/// Panics where it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic_on_purpose("in a drop");
+    }
+}
+
+async fn one_that_panics_when_it_is_dropped_is_recorded(context: Context) {
+    let trace = Trace::default();
+    let longest = Duration::from_millis(50);
+    let mut batch = context.store().batch(BatchOptions::new().callback_timeout(longest)).unwrap();
+    let job = batch.queue(context.put("a", &aged(1))).unwrap();
+    batch
+        .on_commit_async(async move |_| {
+            let _bomb = Bomb;
+            std::future::pending::<()>().await;
+        })
+        .unwrap();
+    let seen = trace.clone();
+    batch.on_commit(move |_| seen.note("sibling")).unwrap();
+    let report = batch.commit().await.unwrap();
+    assert_eq!(trace.all(), ["sibling"]);
+    assert_applied([&job]);
+    let failures = report.callback_failures();
+    assert_eq!((failures.len(), failures[0].place), (1, 1), "{failures:?}");
 }
 
 async fn async_ones_own_their_report_and_may_use_the_store(context: Context) {
