@@ -45,7 +45,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn ping(&self) -> Result<Server>;
 
     /// Refuses new batches and commits, and waits until the running commits have ended, detached
-    /// ones included. A second call waits likewise.
+    /// ones included. A second call waits likewise. In a callback it would wait for the commit that
+    /// runs it.
     ///
     /// # Errors
     /// [`Timeout`](crate::ErrorKind::Timeout) if commits still run after `deadline`; they go on to
