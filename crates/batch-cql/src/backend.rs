@@ -4,7 +4,10 @@ use std::{
     any::Any,
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -65,6 +68,10 @@ pub(crate) struct CqlBackend {
     watch: SchemaWatch,
     replicas: KnownReplicas,
     natives: Mutex<Natives>,
+    /// Whether something was met that has a user-defined type: most stores never see one.
+    met_types: AtomicBool,
+    /// Whether a statement was met that deletes counters, likewise.
+    met_uncounting: AtomicBool,
 }
 
 /// Prepared native statements.
@@ -114,6 +121,8 @@ impl CqlBackend {
             schema: Schema::default(),
             replicas: KnownReplicas::default(),
             natives: Mutex::default(),
+            met_types: AtomicBool::new(false),
+            met_uncounting: AtomicBool::new(false),
         }
     }
 
@@ -212,6 +221,9 @@ impl CqlBackend {
 
     /// Whether user-defined types are written, of which statements say no more than the name.
     fn uses_types(&self, operations: View<'_>) -> bool {
+        if !self.met_types.load(Ordering::Relaxed) {
+            return false;
+        }
         operations.shapes().any(|shape| match shape.statement {
             None => self.schema.table(shape.collection).is_some_and(|known| known.has_types),
             Some(statement) => match self.known_native(statement) {
@@ -256,6 +268,10 @@ impl CqlBackend {
             Err(error) if error.is_transient() => return Err(error),
             native => native.and_then(Native::unchanged).map(Arc::new),
         };
+        if let Ok(native) = &native {
+            self.met_types.fetch_or(native.has_types(), Ordering::Relaxed);
+            self.met_uncounting.fetch_or(native.deletes_counters(), Ordering::Relaxed);
+        }
         let mut natives = self.natives();
         match as_json(statement) {
             Some(json) => {
@@ -468,13 +484,16 @@ impl Backend for CqlBackend {
             if stale {
                 // The server says that something is not as it was: others may still use what they have.
                 self.schema.renew(shape.collection, keyspace, &state);
-            } else if self.schema.look_up(shape.collection, keyspace, &state).is_none()
-                && !refreshed
-            {
+            }
+            let mut known = self.schema.look_up(shape.collection, keyspace, &state);
+            if known.is_none() && !refreshed {
                 // Somebody else may have made it a moment ago.
                 self.refresh().await?;
                 (state, refreshed) = (self.session.get_cluster_state(), true);
-                self.schema.look_up(shape.collection, keyspace, &state);
+                known = self.schema.look_up(shape.collection, keyspace, &state);
+            }
+            if known.is_some_and(|known| known.has_types) {
+                self.met_types.store(true, Ordering::Relaxed);
             }
         }
         self.forget_natives(natives);
@@ -488,9 +507,7 @@ impl Backend for CqlBackend {
             spread: self.spread,
             logged: !self.refusals.logged(),
             replicas: &replicas,
-            deletes_counters: operations.shapes().filter_map(|shape| shape.statement).any(
-                |statement| matches!(self.known_native(statement), Some(Ok(native)) if native.deletes_counters()),
-            ),
+            deletes_counters: self.met_uncounting.load(Ordering::Relaxed),
         };
         router.route(operations, terms, routes, |operation| self.target_of(operation))
     }

@@ -75,7 +75,7 @@ pub(crate) struct Router<'a> {
     /// Whether the server takes logged batches.
     pub(crate) logged: bool,
     pub(crate) replicas: &'a Replicas,
-    /// Whether counters are deleted by the batch, so that counting is in order with that.
+    /// Whether counters may be deleted by the batch, so that counting is in order with that.
     pub(crate) deletes_counters: bool,
 }
 

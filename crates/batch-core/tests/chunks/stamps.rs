@@ -71,7 +71,7 @@ async fn what_is_folded_takes_the_room_of_one_write() {
         let hot: Vec<Sent> = backend
             .sent()
             .into_iter()
-            .filter(|sent| !sent.jobs.contains(&(count as u32 + 1)))
+            .filter(|sent| !sent.jobs.contains(&(u32::try_from(count).unwrap() + 1)))
             .collect();
         let given = hot.iter().map(|sent| sent.stamps[0]).collect::<Vec<_>>();
         assert!(given.is_sorted_by(|one, other| one < other), "{given:?}");
