@@ -36,7 +36,7 @@ pub(crate) use steps::free as free_list;
 
 use crate::{
     Error, ErrorKind, Guarantee, Result,
-    backend::{Backend, Mechanism, MechanismId, REFUSED, Routes, Terms, View},
+    backend::{Backend, Kept, Mechanism, MechanismId, REFUSED, Routes, Terms, View},
     queue::Queue,
 };
 
@@ -234,7 +234,7 @@ pub(crate) async fn plan(
     terms: Terms,
     limits: &Limits<'_>,
 ) -> Result<Planned> {
-    let mut routes = route_all(backend, queue, terms).await?;
+    let mut routes = route_all(backend, queue, terms, Keeps::Everything).await?;
     let (mut cut, stopped) = if terms.guarantee.is_all_or_nothing() {
         (cut_whole(backend.name(), &routes, limits).await?, None)
     } else if terms.guarantee.is_ordered() {
@@ -251,11 +251,19 @@ pub(crate) async fn plan(
     Ok(Planned { routes, cut, refused, stopped })
 }
 
+/// Whether what was worked out while routing is kept for sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    Everything,
+    Nothing,
+}
+
 /// Routes the whole queue, whose metadata is resolved, giving way between slices.
 pub(crate) async fn route_all(
     backend: &dyn Backend,
     queue: &Queue,
     terms: Terms,
+    keeps: Keeps,
 ) -> Result<Routes> {
     let mut routes = Routes::default();
     routes.routes.reserve_exact(queue.len() as usize);
@@ -265,6 +273,9 @@ pub(crate) async fn route_all(
         routes.kept.begin_slice((end - start) as usize);
         backend.route(View::range(queue, start, end), terms, &mut routes)?;
         check_routes(backend, &routes, start as usize..end as usize)?;
+        if keeps == Keeps::Nothing {
+            routes.kept = Kept::default();
+        }
         start = end;
         breathe(start, queue.len()).await;
     }

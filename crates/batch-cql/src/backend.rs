@@ -79,6 +79,10 @@ pub(crate) struct CqlBackend {
 struct Natives {
     /// With their last use.
     texts: HashMap<Box<str>, (Instant, Result<Arc<Native>>), FixedState>,
+    /// Those that are prepared, by their numbers.
+    numbers: HashMap<u32, Arc<Native>, FixedState>,
+    /// How many texts there were when it was last looked which of them are to go.
+    looked_at: usize,
     /// By their address, which stays theirs as long as the weak handle is there.
     typed: HashMap<usize, (Weak<dyn NativeStatement>, Result<Arc<Native>>), FixedState>,
 }
@@ -198,10 +202,7 @@ impl CqlBackend {
 
     /// The native statement that has this number, if it is still prepared.
     pub(crate) fn native_by_number(&self, number: u32) -> Option<Arc<Native>> {
-        let natives = self.natives();
-        let texts = natives.texts.values().map(|(_, native)| native);
-        let all = texts.chain(natives.typed.values().map(|(_, native)| native));
-        all.flatten().find(|native| native.number == number).map(Arc::clone)
+        self.natives().numbers.get(&number).map(Arc::clone)
     }
 
     fn known_native(&self, statement: &Arc<dyn NativeStatement>) -> Option<Result<Arc<Native>>> {
@@ -273,13 +274,25 @@ impl CqlBackend {
             self.met_uncounting.fetch_or(native.deletes_counters(), Ordering::Relaxed);
         }
         let mut natives = self.natives();
+        let Natives { texts, numbers, typed, .. } = &mut *natives;
+        if let Ok(native) = &native {
+            numbers.insert(native.number, Arc::clone(native));
+        }
+        let mut gone = |native: Result<Arc<Native>>| {
+            if let Ok(native) = native {
+                numbers.remove(&native.number);
+            }
+        };
         match as_json(statement) {
             Some(json) => {
-                natives.texts.insert(json.text().into(), (Instant::now(), native));
+                let former = texts.insert(json.text().into(), (Instant::now(), native));
+                former.into_iter().for_each(|(_, native)| gone(native));
             }
             None => {
-                natives.typed.retain(|_, (alive, _)| alive.strong_count() > 0);
-                natives.typed.insert(address(statement), (Arc::downgrade(statement), native));
+                let dead = typed.extract_if(|_, (alive, _)| alive.strong_count() == 0);
+                dead.for_each(|(_, (_, native))| gone(native));
+                let former = typed.insert(address(statement), (Arc::downgrade(statement), native));
+                former.into_iter().for_each(|(_, native)| gone(native));
             }
         }
         Ok(())
@@ -335,15 +348,22 @@ impl CqlBackend {
     fn forget_natives(&self, own: usize) {
         let mut natives = self.natives();
         let kept = KEPT_STATEMENTS.max(own);
-        if natives.texts.len() <= kept {
+        let Natives { texts, numbers, looked_at, .. } = &mut *natives;
+        // Most of them may have to stay: the next look is worth it once there are some more.
+        if texts.len() <= kept || texts.len() < *looked_at + *looked_at / 8 {
             return;
         }
-        let mut uses: Vec<Instant> = natives.texts.values().map(|(used, _)| *used).collect();
+        let mut uses: Vec<Instant> = texts.values().map(|(used, _)| *used).collect();
         uses.sort_unstable_by(|one, other| other.cmp(one));
         let of = |count: usize| uses.get(count.saturating_sub(1)).copied();
         let recent = Instant::now().checked_sub(IN_USE);
         let oldest = of(kept).min(recent).max(of(KEPT_IN_USE.max(own)));
-        natives.texts.retain(|_, (used, _)| Some(*used) >= oldest);
+        for (_, (_, native)) in texts.extract_if(|_, (used, _)| Some(*used) < oldest) {
+            if let Ok(native) = native {
+                numbers.remove(&native.number);
+            }
+        }
+        *looked_at = texts.len();
     }
 }
 
@@ -460,17 +480,18 @@ impl Backend for CqlBackend {
     }
 
     async fn resolve(&self, operations: View<'_>, stale: bool) -> Result<()> {
+        let asked = self.uses_types(operations);
         if stale {
             self.refresh().await?;
         } else {
-            let now = self.uses_types(operations);
+            let now = asked;
             if now || self.watch.is_due() {
                 // Seldom needed, so not a part of every commit's future.
                 let question = self.asking.schema_version();
                 Box::pin(self.watch.look(&self.session, question, now, self.refresh())).await?;
             }
         }
-        self.clock.keep(&self.session, || self.asking.time()).await;
+        self.clock.keep(&self.session, || self.asking.time()).await?;
         let mut state = self.session.get_cluster_state();
         let mut refreshed = stale;
         let mut natives = 0;
@@ -497,6 +518,10 @@ impl Backend for CqlBackend {
             }
         }
         self.forget_natives(natives);
+        if !stale && !asked && self.uses_types(operations) {
+            // Met for the first time, by metadata that nobody has looked at since they were read.
+            return Box::pin(self.resolve(operations, false)).await;
+        }
         Ok(())
     }
 

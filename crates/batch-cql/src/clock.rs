@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use batch_core::{Clock, Result};
+use batch_core::{Clock, Error, ErrorKind, Result};
 use scylla::{client::session::Session, statement::Statement, value::CqlTimeuuid};
 
 use crate::errors;
@@ -216,22 +216,32 @@ impl ServerClock {
 
     /// As [`measure`](Self::measure), if the last time is some while ago or this machine's clock was set
     /// since. One caller at a time; what goes wrong leaves the former measure as it is.
-    pub(crate) async fn keep(&self, session: &Session, question: impl FnOnce() -> Statement) {
-        let Some(due) = self.due() else { return };
+    ///
+    /// # Errors
+    /// If nothing is known of the server's time, because this machine's clock was set or the machine slept.
+    pub(crate) async fn keep(
+        &self,
+        session: &Session,
+        question: impl FnOnce() -> Statement,
+    ) -> Result<()> {
+        let Some(due) = self.due() else { return Ok(()) };
         let _only = match self.measuring.try_lock() {
             Ok(only) => only,
-            Err(_) if due == Due::Routine => return,
+            Err(_) if due == Due::Routine => return Ok(()),
             // Seldom needed, so not a part of every commit's future.
             Err(_) => Box::pin(self.measuring.lock()).await,
         };
-        if self.due().is_none() {
-            return;
-        }
+        let Some(due) = self.due() else { return Ok(()) };
         let question = question();
         // Seldom needed, so not a part of every commit's future.
         let measuring = Box::pin(self.measure(session, &question));
         match tokio::time::timeout(PATIENCE, measuring).await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) if due == Due::Parted => return Err(error),
+            Err(_) if due == Due::Parted => {
+                let message = "this machine's clock was set or the machine slept, and the server is slow to tell its time; commit again";
+                return Err(Error::new(ErrorKind::Timeout, message).transient());
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the server's time cannot be read; the former difference stays");
             }
@@ -240,6 +250,7 @@ impl ServerClock {
             }
         }
         self.note(self.now_measured());
+        Ok(())
     }
 
     fn due(&self) -> Option<Due> {

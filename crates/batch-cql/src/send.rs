@@ -7,7 +7,7 @@ mod reply;
 mod request;
 mod shared;
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use batch_core::{
     Error, ErrorKind, Guarantee, Result, Verb,
@@ -96,7 +96,7 @@ impl CqlBackend {
         Ok(())
     }
 
-    /// Plain writes, in one request.
+    /// Plain writes, in one request, or in several if they need several times.
     async fn send_plain(
         &self,
         way: Way,
@@ -113,16 +113,44 @@ impl CqlBackend {
             Way::Spread => Kind::Spread,
             _ => Kind::Partition,
         };
-        for units in by_stamp(chunk, entries, units) {
-            let mut outcomes = Vec::with_capacity(units.len());
-            let mut request = Request::new(kind, units.len());
-            self.write_plain(chunk, entries, &units, &mut request, &mut outcomes).await?;
-            self.note_plain(chunk, entries);
-            let reply = self.execute(request, &entries.bytes, chunk, answers).await?;
-            drop(reply);
-            for Outcome { place, fate } in outcomes {
-                answers.set(place, derived(fate));
+        let mut requests = by_stamp(chunk, entries, units).into_iter();
+        while let Some(units) = requests.next() {
+            let sent = self.send_units(kind, chunk, entries, &units, answers).await;
+            if let Err(error) = &sent {
+                // What was not sent is not in doubt.
+                let unsent = || {
+                    let message =
+                        format!("not sent, because of what went before it: {}", error.message());
+                    Error::new(error.kind(), message).transient()
+                };
+                for place in
+                    requests.flat_map(|units| units.concat()).filter_map(|at| entries.place(at))
+                {
+                    answers.set(place, Err(unsent()));
+                }
+                return sent;
             }
+        }
+        Ok(())
+    }
+
+    /// Plain writes, in one request.
+    async fn send_units(
+        &self,
+        kind: Kind,
+        chunk: &Chunk<'_>,
+        entries: &mut Entries,
+        units: &[Unit],
+        answers: &mut Answers,
+    ) -> Result<()> {
+        let mut outcomes = Vec::with_capacity(chunk.len());
+        let mut request = Request::new(kind, units.len());
+        self.write_plain(chunk, entries, units, &mut request, &mut outcomes).await?;
+        self.note_plain(chunk, entries);
+        let reply = self.execute(request, &entries.bytes, chunk, answers).await?;
+        drop(reply);
+        for Outcome { place, fate } in outcomes {
+            answers.set(place, derived(fate));
         }
         Ok(())
     }
@@ -297,7 +325,7 @@ impl CqlBackend {
 
     /// Lets time pass until a plain write comes after the conditions on its key that ended before.
     async fn guard_plain(&self, chunk: &Chunk<'_>, entries: &Entries) {
-        if chunk.has_left() {
+        if chunk.has_left() || entries.has_counters() {
             return;
         }
         let unstamped = entries.list.iter().filter(|entry| entry.timestamp.is_none());
@@ -318,6 +346,9 @@ impl CqlBackend {
 
     /// Remembers the timestamps of plain writes.
     fn note_plain(&self, chunk: &Chunk<'_>, entries: &Entries) {
+        if entries.has_counters() {
+            return;
+        }
         for entry in entries.list.iter().filter(|entry| entry.timestamp.is_none()) {
             for key in entry.written() {
                 self.guard.plain(key, chunk.timestamp(entry.place));
@@ -346,6 +377,10 @@ fn later(chunk: &Chunk<'_>, has_lists: bool) -> Result<i64> {
 
 /// When the operations of a unit are written, by its last one.
 fn stamp_of(chunk: &Chunk<'_>, entries: &Entries, unit: &Unit) -> i64 {
+    if entries.has_counters() {
+        // The server's, so that none is needed.
+        return i64::MIN;
+    }
     let last = unit.last().and_then(|at| entries.place(*at));
     last.map_or(i64::MIN, |place| chunk.timestamp(place))
 }
@@ -353,14 +388,14 @@ fn stamp_of(chunk: &Chunk<'_>, entries: &Entries, unit: &Unit) -> i64 {
 /// Plain units, in as many requests as needed: statements of the user's texts take the request's one
 /// timestamp, so those of several go one after another. A whole batch is one request all the same: nothing of
 /// its commit comes after it.
-fn by_stamp(chunk: &Chunk<'_>, entries: &Entries, units: &[Unit]) -> Vec<Vec<Unit>> {
+fn by_stamp<'u>(chunk: &Chunk<'_>, entries: &Entries, units: &'u [Unit]) -> Vec<Cow<'u, [Unit]>> {
     let whole = matches!(chunk.terms().guarantee, Guarantee::AllOrNothing { .. });
     let natives = units.iter().filter(|unit| entries.is_native(unit));
     let mut stamps: Vec<i64> = natives.map(|unit| stamp_of(chunk, entries, unit)).collect();
     stamps.sort_unstable();
     stamps.dedup();
     if whole || stamps.len() < 2 {
-        return vec![units.to_vec()];
+        return vec![Cow::Borrowed(units)];
     }
     let mut requests = vec![Vec::new(); stamps.len()];
     for unit in units {
@@ -372,7 +407,7 @@ fn by_stamp(chunk: &Chunk<'_>, entries: &Entries, units: &[Unit]) -> Vec<Vec<Uni
             request.push(unit.clone());
         }
     }
-    requests
+    requests.into_iter().map(Cow::Owned).collect()
 }
 
 /// Names an operation that stands in a request with another on its key.

@@ -149,7 +149,7 @@ impl<'l> Ways<'l> {
                 counter.max_bytes = self.limits.warn_bytes;
                 if ride == Ride::Counter {
                     // They commute, so that none has to wait for another on its key.
-                    counter.repeats = Repeats::Stamped;
+                    counter.repeats = Repeats::Commuting;
                 }
                 routes.mechanism(counter)
             }

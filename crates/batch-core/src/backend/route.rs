@@ -17,6 +17,8 @@ pub enum Repeats {
     /// Yes, and chunks need no order either: each write carries a timestamp that decides
     /// ([`Chunk::timestamp`](super::Chunk::timestamp)).
     Stamped,
+    /// Yes, and chunks need no order either: what they do commutes, such as counting. They carry no timestamp.
+    Commuting,
     /// Yes, and under best effort they must: the backend makes one write of all operations on a
     /// key, and answers for each. They travel as the first of them is routed, and count as one of
     /// [`Mechanism::max_operations`]. Where a chunk cannot take all, or one on the key may not be
@@ -91,7 +93,7 @@ pub struct Mechanism {
     pub light: u32,
     /// Each write carries its [timestamp](super::Chunk::timestamp), and the latest one stands in whatever order
     /// they come: nobody waits for what a commit whose future was dropped has sent. Implied by
-    /// [`Repeats::Stamped`].
+    /// [`Repeats::Stamped`], and meant by [`Repeats::Commuting`].
     pub stamped: bool,
     /// Why operations travel so, where the name alone does not say it: a sentence for those who
     /// read the plan.
@@ -124,9 +126,10 @@ impl Mechanism {
 }
 
 impl Mechanism {
-    /// Whether timestamps decide between its writes and those of another commit.
+    /// Whether it does not matter which of its writes and those of another commit comes first: timestamps decide,
+    /// or they commute.
     pub(crate) fn is_stamped(&self) -> bool {
-        self.stamped || self.repeats == Repeats::Stamped
+        self.stamped || matches!(self.repeats, Repeats::Stamped | Repeats::Commuting)
     }
 
     /// The bytes that a chunk of so many operations has over the sum of their routes'.

@@ -16,7 +16,7 @@ use super::{Work, errors};
 use crate::{
     Result,
     backend::{KeyId, REFUSED, Routes},
-    plan::{Planned, ShardedMap, free_list, free_routes, give_way, mechanism_of, route_all},
+    plan::{Keeps, Planned, ShardedMap, free_list, free_routes, give_way, mechanism_of, route_all},
     table::Status,
 };
 
@@ -70,6 +70,10 @@ impl DetachedCommits {
 
     /// Waits until none of those that run by now stands in the way of what was planned.
     pub(super) async fn let_by(&self, planned: &Planned) {
+        let routes = &planned.routes;
+        if routes.shared.is_empty() && routes.routes.iter().all(|route| route.key.is_none()) {
+            return;
+        }
         let before = self.list().clone();
         for commit in before {
             if commit.is_in_the_way_of(planned).await {
@@ -95,10 +99,19 @@ impl DetachedCommit {
             return true;
         };
         let routes = &planned.routes;
+        // What has ended stays so: each id is looked at once.
+        let mut looked_at = [(); 2].map(|()| ShardedMap::with_room(routes.routes.len()));
+        let mut has_to_end = |id: KeyId, place: u32| {
+            let is_stamped = is_stamped(routes, place);
+            let [unstamped, stamped] = &mut looked_at;
+            let looked_at = if is_stamped { stamped } else { unstamped };
+            looked_at.insert(id.get(), ()).is_none() && self.has_to_end(ids, id, is_stamped)
+        };
         let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
         for (place, route) in (0..all).zip(&routes.routes) {
             if let Some(key) = route.key
-                && self.has_to_end(ids, key, is_stamped(routes, place))
+                && ids.has(key)
+                && has_to_end(key, place)
             {
                 return true;
             }
@@ -106,11 +119,14 @@ impl DetachedCommit {
         }
         let all = u32::try_from(routes.shared.len()).unwrap_or(u32::MAX);
         for (at, (place, shared)) in (0..all).zip(&routes.shared) {
-            if self.has_to_end(ids, *shared, is_stamped(routes, *place)) {
+            if ids.has(*shared) && has_to_end(*shared, *place) {
                 return true;
             }
             give_way!(at, all);
         }
+        let [unstamped, stamped] = looked_at;
+        unstamped.free().await;
+        stamped.free().await;
         false
     }
 
@@ -154,7 +170,12 @@ impl Ids {
     /// Routes the queue of a commit once more: one that is not detached has no use for its ids.
     async fn of_queue(work: &Work) -> Result<Self> {
         let queue = work.queue();
-        let routes = route_all(&*work.shared.backend, queue, work.terms).await?;
+        let routes = route_all(&*work.shared.backend, queue, work.terms, Keeps::Nothing).await?;
+        let open = |(index, _): &&(u32, _)| !work.table.status(*index).is_terminal();
+        if let Some((_, error)) = routes.refused.iter().find(open) {
+            // It may be sent all the same, by what it was routed by before.
+            return Err(error.clone());
+        }
         let room = routes.routes.len() + routes.shared.len();
         let mut ids = Self { last: ShardedMap::with_room(room), list: Vec::with_capacity(room) };
         for (index, route) in (0..queue.len()).zip(&routes.routes) {
@@ -176,6 +197,10 @@ impl Ids {
         let place = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
         let before = self.last.insert(id.get(), place);
         self.list.push(WithId { index, is_stamped, before });
+    }
+
+    fn has(&self, id: KeyId) -> bool {
+        self.last.get(id.get()).is_some()
     }
 
     async fn free(self) {

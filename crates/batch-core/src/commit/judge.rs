@@ -241,7 +241,7 @@ fn forbid_overtaking(chunk: &Sent<'_>, next: &mut [Next]) {
         }
         return;
     }
-    if chunk.mechanism.repeats == Repeats::Stamped {
+    if matches!(chunk.mechanism.repeats, Repeats::Stamped | Repeats::Commuting) {
         return;
     }
     let mut ran = HashSet::new();

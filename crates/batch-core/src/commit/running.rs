@@ -116,7 +116,7 @@ pub(crate) async fn prepare(
     let preparing = AssertUnwindSafe(async {
         let mut planned = resolve_and_plan(shared, queue, terms, waits, again).await;
         // What was resolved may be gone already: other commits use it too.
-        for _ in 0..MOST_STALE {
+        for before in 0..MOST_STALE {
             let is_stale = |error: &Error| error.kind() == ErrorKind::Stale;
             let stale = match &planned {
                 Ok(planned) => planned.refused.iter().any(|(_, error)| is_stale(error)),
@@ -124,6 +124,12 @@ pub(crate) async fn prepare(
             };
             if !stale {
                 break;
+            }
+            if let Ok(planned) = planned {
+                planned.free().await;
+            }
+            if waits && before > 0 {
+                tokio::time::sleep(shared.options.pause(before - 1, before.into())).await;
             }
             planned = resolve_and_plan(shared, queue, terms, waits, again).await;
         }

@@ -40,7 +40,7 @@ pub(crate) struct Repeated {
 /// What keeps the operations on a key in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeptBy {
-    /// Each carries a timestamp that decides.
+    /// Each carries a timestamp that decides, or they commute.
     Timestamps,
     /// They are made one write of.
     Folding,
@@ -51,7 +51,7 @@ enum KeptBy {
 impl KeptBy {
     const fn of(repeats: Repeats) -> Self {
         match repeats {
-            Repeats::Stamped => Self::Timestamps,
+            Repeats::Stamped | Repeats::Commuting => Self::Timestamps,
             Repeats::Folded => Self::Folding,
             Repeats::Together | Repeats::Apart => Self::Turns,
         }
@@ -174,6 +174,10 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
             let in_lane = match on_key.map(|(key, on_key)| (key, on_key.kept_by)) {
                 None | Some((_, KeptBy::Timestamps)) if free.is_in_turn(route) => Some(route.group),
                 None | Some((_, KeptBy::Timestamps)) => {
+                    if on_key.is_some() && commutes(routes, place) {
+                        // No room for timestamps is needed.
+                        marks.mark(place, all);
+                    }
                     match &large {
                         Some(large) if large.has(route) => scattered.push(place),
                         _ => free.add(place, route),
@@ -212,7 +216,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
     let mut bound: Vec<_> = bound.into_iter().collect();
     bound.sort_by_key(|(lane, _)| *lane);
     for (_, places) in bound {
-        add_lane(&mut cut, routes, &bonds, places.into_vec().await, limits).await;
+        add_lane(&mut cut, routes, &bonds, &marks, places.into_vec().await, limits).await;
     }
     bonds.free().await;
     let travels = |route: &&Route| route.mechanism != REFUSED;
@@ -224,6 +228,10 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
     repeated.leave_out(&marks).await;
     (cut.repeated, cut.bound) = (repeated, marks);
     cut
+}
+
+fn commutes(routes: &Routes, place: u32) -> bool {
+    mechanism_of(routes, place as usize).is_some_and(|m| m.repeats == Repeats::Commuting)
 }
 
 /// The one chunk of one operation: what all the rest comes to, without the tables for many.
@@ -290,6 +298,7 @@ async fn add_lane(
     cut: &mut Cut,
     routes: &Routes,
     bonds: &Bonds,
+    marks: &Bound,
     places: Vec<u32>,
     limits: &Limits<'_>,
 ) {
@@ -327,10 +336,16 @@ async fn add_lane(
     let mut start = 0;
     for end in ends {
         let Some(generation) = order.get_mut(start as usize..end as usize) else { continue };
-        if mixed {
-            generation.sort_by_key(route);
+        // What is bound has a time of its own, later than the commit's, and what follows the others on
+        // their keys has the commit's: they share no chunk.
+        if mixed || !marks.is_empty() {
+            generation.sort_by_key(|place| (route(place), marks.has(*place)));
         }
+        let mut bound = None;
         for (at, place) in (start..).zip(&*generation) {
+            if bound.replace(marks.has(*place)).is_some_and(|bound| bound != marks.has(*place)) {
+                in_order.break_off();
+            }
             in_order.add(*place);
             give_way!(at, all);
         }

@@ -82,6 +82,31 @@ async fn what_is_folded_takes_the_room_of_one_write() {
     assert!(next(&backend, &store).await < 1_000 + 100 * (ROOM + 1));
 }
 
+/// A lane may have keys of both sorts: those of which writes are made have times of their own, later than the
+/// commit's, and what waits for its turn has the commit's.
+#[tokio::test]
+async fn what_takes_turns_on_a_key_rises_beside_a_hot_key_in_its_lane() {
+    let backend = Routed::new(|routes, _| {
+        vec![
+            routes.mechanism(mechanism("folds", Repeats::Folded, 99, 1000)),
+            routes.mechanism(mechanism("apart", Repeats::Apart, 99, 1000)),
+        ]
+    });
+    let options = StoreOptions::new().clock(Stands::at(1_000)).max_in_flight(1);
+    let (backend, store) = backend.open(options);
+    let hot = || put("hot").bytes(600);
+    let operations = [put("other"), hot(), hot(), put("k"), put("k").way(1), hot()];
+    let mut batch = queued(&store, Guarantee::BestEffort, operations);
+    assert!(batch.commit().await.unwrap().is_success());
+    let sent = backend.sent();
+    let stamp = |job: u32| {
+        let of = |sent: &Sent| Some(sent.stamps[sent.jobs.iter().position(|own| *own == job)?]);
+        sent.iter().find_map(of).unwrap()
+    };
+    assert!(stamp(4) < stamp(5), "{sent:?}");
+    assert!(stamp(2) <= stamp(3) && stamp(3) <= stamp(6) && stamp(2) < stamp(6), "{sent:?}");
+}
+
 #[tokio::test]
 async fn what_is_lifted_is_above_the_clock_and_never_sinks() {
     let clock = Stands::at(1_000);

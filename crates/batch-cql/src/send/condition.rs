@@ -260,7 +260,7 @@ impl CqlBackend {
                     request.add(statement, cells);
                 }
                 Step::Nothing | Step::Impossible => {
-                    let message = "a table of key columns only has no condition that a row is there without deleting it; leave the operations on this key out of the batch";
+                    let message = "a table whose rows have no columns of their own has no condition that a row is there without deleting it; leave the operations on this key out of the batch";
                     return Err(Error::new(ErrorKind::Unsupported, message));
                 }
             }

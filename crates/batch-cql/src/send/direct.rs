@@ -213,7 +213,7 @@ impl CqlBackend {
             Way::Condition | Way::Conditions => return Ok(false),
         };
         // The pause after a condition is made on the long way.
-        if chunk.may_repeat() || self.follows_condition(chunk) {
+        if chunk.may_repeat() || (kind != Kind::Counter && self.follows_condition(chunk)) {
             return Ok(false);
         }
         fetch((0..chunk.len()).filter_map(|place| chunk.kept(place)));
@@ -261,12 +261,14 @@ impl CqlBackend {
                 (native.statement(), native.writes_lists())
             }
         };
-        let timestamp = chunk.timestamp(0).saturating_add(super::later(chunk, has_lists)?);
-        let far = timestamp.saturating_sub(self.clock.now()) > self.clock.guard_micros();
-        self.guard.plain_rows(keys(chunk), timestamp, far);
+        if kind != Kind::Counter {
+            let timestamp = chunk.timestamp(0).saturating_add(super::later(chunk, has_lists)?);
+            let far = timestamp.saturating_sub(self.clock.now()) > self.clock.guard_micros();
+            self.guard.plain_rows(keys(chunk), timestamp, far);
+            request.timestamp = Some(timestamp);
+        }
         let id = (number, shape as u8);
         request.statements = self.repeated.take(id, statement, rows.len());
-        request.timestamp = (kind != Kind::Counter).then_some(timestamp);
         let (result, list) = self.execute_rows(request, &rows, chunk, answers).await;
         self.repeated.give_back(id, list);
         result?;
