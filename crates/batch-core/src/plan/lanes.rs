@@ -304,7 +304,7 @@ async fn add_lane(
 ) {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
     let Generations { of_each: generations, last, mixed } =
-        generations(routes, bonds, &places).await;
+        generations(routes, bonds, marks, &places).await;
     // By generation, each in program order: counted first, so that no sort runs over everything.
     let mut ends = vec![0_u32; last as usize + 1];
     for (at, generation) in (0..all).zip(&generations) {
@@ -338,7 +338,7 @@ async fn add_lane(
         let Some(generation) = order.get_mut(start as usize..end as usize) else { continue };
         // What is bound has a time of its own, later than the commit's, and what follows the others on
         // their keys has the commit's: they share no chunk.
-        if mixed || !marks.is_empty() {
+        if mixed {
             generation.sort_by_key(|place| (route(place), marks.has(*place)));
         }
         let mut bound = None;
@@ -373,11 +373,12 @@ async fn add_lane(
 struct Generations {
     of_each: Vec<u32>,
     last: u32,
-    /// Whether they differ in mechanism or group, so that chunks are cut where these change.
+    /// Whether they differ in mechanism or group, or only some are bound, so that chunks are cut where
+    /// these change.
     mixed: bool,
 }
 
-async fn generations(routes: &Routes, bonds: &Bonds, places: &[u32]) -> Generations {
+async fn generations(routes: &Routes, bonds: &Bonds, marks: &Bound, places: &[u32]) -> Generations {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
     let mut latest: ShardedMap<(u32, MechanismId, u64)> = ShardedMap::with_room(places.len());
     let mut latest_shared: ShardedMap<(u32, MechanismId, u64)> =
@@ -386,7 +387,7 @@ async fn generations(routes: &Routes, bonds: &Bonds, places: &[u32]) -> Generati
     let (mut last, mut mixed, mut first) = (0, false, None);
     for (at, place) in (0..all).zip(places) {
         let route = routes.routes.get(*place as usize);
-        let travels = route.map(|route| (route.mechanism, route.group));
+        let travels = route.map(|route| (route.mechanism, route.group, marks.has(*place)));
         mixed |= *first.get_or_insert(travels) != travels;
         let generation =
             route.and_then(|route| Some((route, route.key?))).map_or(0, |(route, key)| {
