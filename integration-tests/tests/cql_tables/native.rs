@@ -551,19 +551,19 @@ async fn what_has_no_whole_key_is_in_order_with_conditions_under_ordered(
 }
 
 async fn statements_on_a_key_keep_their_order_beside_others(world: Arc<World>) -> Result<()> {
-    let place = place(&world, "beside").await?;
+    let place = place(&world, "beside_others").await?;
     let mut wrong = 0;
     for round in 0..60 {
         let p = format!("p{round}");
         let ordered = Guarantee::Ordered { on_error: batch_core::OnError::Continue };
         let operations = [
-            cql("INSERT INTO beside (p, c, n) VALUES (?, ?, ?)", json!([p, 2, 991])),
-            cql("UPDATE beside SET n = ? WHERE p = ? AND c = ?", json!([990, p, 2])),
-            cql("INSERT INTO beside (p, c, n) VALUES (?, ?, ?)", json!([p, 0, 989])),
+            cql("INSERT INTO beside_others (p, c, n) VALUES (?, ?, ?)", json!([p, 2, 991])),
+            cql("UPDATE beside_others SET n = ? WHERE p = ? AND c = ?", json!([990, p, 2])),
+            cql("INSERT INTO beside_others (p, c, n) VALUES (?, ?, ?)", json!([p, 0, 989])),
         ];
         let done = place.commit(BatchOptions::new().guarantee(ordered), operations).await?;
         same("ends", "applied applied applied", &*done.ends().join(" "))?;
-        let rows = place.rows(&format!("n FROM k.beside WHERE p = '{p}'")).await?;
+        let rows = place.rows(&format!("n FROM k.beside_others WHERE p = '{p}'")).await?;
         wrong += usize::from(rows != [json!({"n": 989}), json!({"n": 990})]);
     }
     same("wrong", &0, &wrong)

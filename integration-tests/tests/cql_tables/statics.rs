@@ -39,10 +39,15 @@ async fn rows_without_columns_of_their_own_are_inserted_and_deleted_but_not_upda
     world: Arc<World>,
 ) -> Result<()> {
     let place = world
-        .place(&["CREATE TABLE k.bare (p int, c int, s int static, PRIMARY KEY (p, c))"])
+        .place(&["CREATE TABLE k.bare_rows (p int, c int, s int static, PRIMARY KEY (p, c))"])
         .await?;
     let on = |op: &str, p: i32, s: i32| {
-        of(op, "bare", json!({"p": p, "c": 1}), (op != "delete_existing").then(|| json!({"s": s})))
+        of(
+            op,
+            "bare_rows",
+            json!({"p": p, "c": 1}),
+            (op != "delete_existing").then(|| json!({"s": s})),
+        )
     };
     let mut wrongs = Wrongs::default();
     for op in ["update", "replace"] {
@@ -78,7 +83,7 @@ async fn rows_without_columns_of_their_own_are_inserted_and_deleted_but_not_upda
         let part = format!("{first}, {second} where it is there: {there}");
         wrongs.note(&part, same("ends", ends, &*told));
         let expected = if ends.starts_with("Unsupported") { 0 } else { 2 };
-        let rows = place.rows(&format!("s FROM k.bare WHERE p = {p}")).await?;
+        let rows = place.rows(&format!("s FROM k.bare_rows WHERE p = {p}")).await?;
         wrongs.note(&part, same("rows", &vec![json!({"s": expected})], &rows));
     }
     wrongs.into_result()
