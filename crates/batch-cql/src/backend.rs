@@ -278,21 +278,16 @@ impl CqlBackend {
         if let Ok(native) = &native {
             numbers.insert(native.number, Arc::clone(native));
         }
-        let mut gone = |native: Result<Arc<Native>>| {
-            if let Ok(native) = native {
-                numbers.remove(&native.number);
-            }
-        };
         match as_json(statement) {
             Some(json) => {
                 let former = texts.insert(json.text().into(), (Instant::now(), native));
-                former.into_iter().for_each(|(_, native)| gone(native));
+                former.into_iter().for_each(|(_, native)| gone(numbers, &native));
             }
             None => {
                 let dead = typed.extract_if(|_, (alive, _)| alive.strong_count() == 0);
-                dead.for_each(|(_, (_, native))| gone(native));
+                dead.for_each(|(_, (_, native))| gone(numbers, &native));
                 let former = typed.insert(address(statement), (Arc::downgrade(statement), native));
-                former.into_iter().for_each(|(_, native)| gone(native));
+                former.into_iter().for_each(|(_, native)| gone(numbers, &native));
             }
         }
         Ok(())
@@ -358,12 +353,16 @@ impl CqlBackend {
         let of = |count: usize| uses.get(count.saturating_sub(1)).copied();
         let recent = Instant::now().checked_sub(IN_USE);
         let oldest = of(kept).min(recent).max(of(KEPT_IN_USE.max(own)));
-        for (_, (_, native)) in texts.extract_if(|_, (used, _)| Some(*used) < oldest) {
-            if let Ok(native) = native {
-                numbers.remove(&native.number);
-            }
-        }
+        let old = texts.extract_if(|_, (used, _)| Some(*used) < oldest);
+        old.for_each(|(_, (_, native))| gone(numbers, &native));
         *looked_at = texts.len();
+    }
+}
+
+/// A statement that is not kept any more has no number either.
+fn gone(numbers: &mut HashMap<u32, Arc<Native>, FixedState>, native: &Result<Arc<Native>>) {
+    if let Ok(native) = native {
+        numbers.remove(&native.number);
     }
 }
 
@@ -480,16 +479,13 @@ impl Backend for CqlBackend {
     }
 
     async fn resolve(&self, operations: View<'_>, stale: bool) -> Result<()> {
-        let asked = self.uses_types(operations);
+        let types = self.uses_types(operations);
         if stale {
             self.refresh().await?;
-        } else {
-            let now = asked;
-            if now || self.watch.is_due() {
-                // Seldom needed, so not a part of every commit's future.
-                let question = self.asking.schema_version();
-                Box::pin(self.watch.look(&self.session, question, now, self.refresh())).await?;
-            }
+        } else if types || self.watch.is_due() {
+            // Seldom needed, so not a part of every commit's future.
+            let question = self.asking.schema_version();
+            Box::pin(self.watch.look(&self.session, question, types, self.refresh())).await?;
         }
         self.clock.keep(&self.session, || self.asking.time()).await?;
         let mut state = self.session.get_cluster_state();
@@ -518,7 +514,7 @@ impl Backend for CqlBackend {
             }
         }
         self.forget_natives(natives);
-        if !stale && !asked && self.uses_types(operations) {
+        if !stale && !types && self.uses_types(operations) {
             // Met for the first time, by metadata that nobody has looked at since they were read.
             return Box::pin(self.resolve(operations, false)).await;
         }

@@ -74,7 +74,7 @@ impl Guard {
             self.plain_of_any.fetch_max(timestamp, Ordering::SeqCst);
         }
         if far || self.any_conditional() {
-            keys.for_each(|key| self.plain(key, timestamp));
+            keys.for_each(|key| note(&self.plain, key, timestamp));
         }
     }
 

@@ -182,7 +182,7 @@ impl CqlBackend {
             let natives = units.iter().filter(|unit| entries.is_native(unit));
             natives.map(|unit| stamp(entries, unit)).max()
         };
-        if !entries.has_counters() {
+        if !entries.has_counters {
             request.timestamp = of_request.map(|stamp| stamp.saturating_add(later));
         }
         for unit in units {
@@ -191,7 +191,7 @@ impl CqlBackend {
                 for at in unit {
                     let Some(entry) = entries.list.get(*at) else { continue };
                     if entry.is_conditional() || !entry.can_be_stamped() {
-                        return Err(not_one_write(entries, chunk, *at));
+                        return Err(not_one_write(entries, chunk, std::slice::from_ref(at)));
                     }
                     let stamp = chunk.timestamp(entry.place).saturating_add(later);
                     self.write_entry(entries, *at, Some(stamp), request).await?;
@@ -325,7 +325,7 @@ impl CqlBackend {
 
     /// Lets time pass until a plain write comes after the conditions on its key that ended before.
     async fn guard_plain(&self, chunk: &Chunk<'_>, entries: &Entries) {
-        if chunk.has_left() || entries.has_counters() {
+        if chunk.has_left() || entries.has_counters {
             return;
         }
         let unstamped = entries.list.iter().filter(|entry| entry.timestamp.is_none());
@@ -346,7 +346,7 @@ impl CqlBackend {
 
     /// Remembers the timestamps of plain writes.
     fn note_plain(&self, chunk: &Chunk<'_>, entries: &Entries) {
-        if entries.has_counters() {
+        if entries.has_counters {
             return;
         }
         for entry in entries.list.iter().filter(|entry| entry.timestamp.is_none()) {
@@ -377,7 +377,7 @@ fn later(chunk: &Chunk<'_>, has_lists: bool) -> Result<i64> {
 
 /// When the operations of a unit are written, by its last one.
 fn stamp_of(chunk: &Chunk<'_>, entries: &Entries, unit: &Unit) -> i64 {
-    if entries.has_counters() {
+    if entries.has_counters {
         // The server's, so that none is needed.
         return i64::MIN;
     }
@@ -410,16 +410,21 @@ fn by_stamp<'u>(chunk: &Chunk<'_>, entries: &Entries, units: &'u [Unit]) -> Vec<
     requests.into_iter().map(Cow::Owned).collect()
 }
 
-/// Names an operation that stands in a request with another on its key.
-fn not_one_write(entries: &Entries, chunk: &Chunk<'_>, at: usize) -> Error {
-    let operation = entries.place(at).and_then(|place| chunk.operation(place));
-    let number = operation.map_or(0, |operation| operation.index + 1);
+/// Names the last operation of those on a key that cannot be made one write of.
+fn not_one_write(entries: &Entries, chunk: &Chunk<'_>, unit: &[usize]) -> Error {
+    let place = unit.last().and_then(|at| entries.place(*at));
+    let number = place.map_or(0, |place| number_of(chunk, place));
     Error::new(
         ErrorKind::Unsupported,
         format!(
             "operation {number} meets another one on its key in this batch, and the two cannot be made one write; commit them one after another"
         ),
     )
+}
+
+/// The number of the operation at a place, as users count.
+fn number_of(chunk: &Chunk<'_>, place: usize) -> u32 {
+    chunk.operation(place).map_or(0, |operation| operation.index + 1)
 }
 
 fn entry_place(entries: &Entries, at: usize) -> usize {

@@ -12,7 +12,7 @@ use scylla::response::query_result::QueryResult;
 use super::{
     Unit, derived,
     entry::{Entries, Entry, Source},
-    not_one_write,
+    not_one_write, number_of,
     reply::{Found, Reply},
     request::{Kind, Request},
     shared::leave_to_last,
@@ -67,11 +67,7 @@ impl CqlBackend {
         if let Source::Native { native, cells } = &first.source {
             let (native, cells) = (Arc::clone(native), cells.clone());
             let [at] = unit else {
-                return Err(not_one_write(
-                    entries,
-                    chunk,
-                    unit.last().copied().unwrap_or_default(),
-                ));
+                return Err(not_one_write(entries, chunk, unit));
             };
             self.guard_conditional(entries, unit).await;
             let mut request = Request::new(Kind::Conditional, 1);
@@ -107,11 +103,7 @@ impl CqlBackend {
             let step = step(&known, exists, walk);
             if matches!(step, Step::Impossible) {
                 // The condition that was sent did not hold, so nothing was written.
-                return Err(not_one_write(
-                    entries,
-                    chunk,
-                    unit.last().copied().unwrap_or_default(),
-                ));
+                return Err(not_one_write(entries, chunk, unit));
             }
             let Step::Send(form) = step else {
                 if sent {
@@ -182,15 +174,11 @@ impl CqlBackend {
         for unit in plain {
             let foldable = |at: &usize| entries.list.get(*at).is_some_and(Entry::is_foldable);
             if unit.len() > 1 && !unit.iter().all(foldable) {
-                return Err(not_one_write(
-                    entries,
-                    chunk,
-                    unit.last().copied().unwrap_or_default(),
-                ));
+                return Err(not_one_write(entries, chunk, unit));
             }
         }
         if let Some(entry) = entries.list.iter().find(|entry| entry.has_own_time()) {
-            let number = chunk.operation(entry.place).map_or(0, |operation| operation.index + 1);
+            let number = number_of(chunk, entry.place);
             let message = format!(
                 "operation {number} has a timestamp of its own, and a batch with a condition is written at the server's time; leave the timestamp out, or commit it in a batch of its own"
             );
@@ -204,11 +192,7 @@ impl CqlBackend {
             let Some(first) = entries.first(unit) else { continue };
             if let Source::Native { native, cells } = &first.source {
                 if unit.len() > 1 {
-                    return Err(not_one_write(
-                        entries,
-                        chunk,
-                        unit.last().copied().unwrap_or_default(),
-                    ));
+                    return Err(not_one_write(entries, chunk, unit));
                 }
                 request.add_native(native, cells.clone());
                 expected.push((unit, None));
@@ -217,11 +201,7 @@ impl CqlBackend {
             if !unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable))
                 && unit.len() > 1
             {
-                return Err(not_one_write(
-                    entries,
-                    chunk,
-                    unit.last().copied().unwrap_or_default(),
-                ));
+                return Err(not_one_write(entries, chunk, unit));
             }
             // The one state in which the first operation succeeds, and so may the batch.
             let exists = first.verb != batch_core::Verb::Insert;

@@ -247,16 +247,14 @@ impl CqlBackend {
             }
             // Stamped by the server, like what is counted.
             Destination::Native(native) if native.deletes_counters() => return Ok(false),
-            Destination::Native(native) if native.is_unkeyed() => {
-                let lately = self.guard.before_any_plain();
-                if lately.is_some_and(|ended| self.clock.is_too_soon(chunk.timestamp(0), ended)) {
-                    return Ok(false);
-                }
-                self.guard.plain_unkeyed(chunk.timestamp(0));
-                request.spreads = native.may_spread();
-                (native.statement(), native.writes_lists())
-            }
             Destination::Native(native) => {
+                if native.is_unkeyed() {
+                    let (lately, stamp) = (self.guard.before_any_plain(), chunk.timestamp(0));
+                    if lately.is_some_and(|ended| self.clock.is_too_soon(stamp, ended)) {
+                        return Ok(false);
+                    }
+                    self.guard.plain_unkeyed(stamp);
+                }
                 request.spreads = native.may_spread();
                 (native.statement(), native.writes_lists())
             }

@@ -98,6 +98,8 @@ impl Entry {
 pub(crate) struct Entries {
     pub(crate) list: Vec<Entry>,
     pub(crate) bytes: Vec<u8>,
+    /// Whether one of them counts: counters take no timestamps.
+    pub(super) has_counters: bool,
     row: Row,
     recent: Recent<Target>,
 }
@@ -143,7 +145,9 @@ impl Entries {
                 let values = self.bytes.get(cells.clone()).unwrap_or_default();
                 let (_, key) = native.ids_of(values);
                 // What counts commutes, and what ends that is a request of its own.
-                let key = key.filter(|_| !native.prepared.facts.counter);
+                let counts = native.prepared.facts.counter;
+                self.has_counters |= counts;
+                let key = key.filter(|_| !counts);
                 (key, None, Source::Native { native, cells })
             }
         };
@@ -217,14 +221,6 @@ impl Entries {
     /// Whether a unit is a statement of the user's own text.
     pub(super) fn is_native(&self, unit: &[usize]) -> bool {
         self.first(unit).is_some_and(|entry| matches!(entry.source, Source::Native { .. }))
-    }
-
-    /// Whether it counts: counters take no timestamps.
-    pub(super) fn has_counters(&self) -> bool {
-        self.list.iter().any(|entry| match &entry.source {
-            Source::Row { .. } => false,
-            Source::Native { native, .. } => native.prepared.facts.counter,
-        })
     }
 
     /// Whether some table has a list that is doubled if it is written twice at one time.
