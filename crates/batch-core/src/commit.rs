@@ -75,7 +75,7 @@ struct Commit {
 impl Commit {
     fn new(work: Arc<Work>, mut planned: Planned) -> Self {
         let cut = &mut planned.cut;
-        work.set_order(std::mem::take(&mut cut.repeated), std::mem::take(&mut cut.bound));
+        work.set_order(std::mem::take(&mut cut.repeated), std::mem::take(&mut cut.own_times));
         work.ledger().warnings = std::mem::take(&mut planned.routes.warnings);
         let mechanisms = planned.routes.mechanisms.iter().map(|_| OnceLock::new()).collect();
         let kept = Arc::new(std::mem::take(&mut planned.routes.kept));

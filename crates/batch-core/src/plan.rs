@@ -16,6 +16,7 @@ mod bonds;
 mod cut;
 mod free;
 mod lanes;
+mod marks;
 mod neighbours;
 mod pile;
 mod seen;
@@ -24,12 +25,12 @@ mod steps;
 
 use std::{collections::HashSet, fmt};
 
-pub(crate) use bonds::Bound;
 pub(crate) use cut::{
     ChunkSpec, Cut, InOrder, Limits, alone, cut_whole, oversized, refuse_oversized, refused_with,
     skipped_after, too_large_as_a_whole,
 };
 pub(crate) use lanes::Repeated;
+pub(crate) use marks::Marks;
 use neighbours::Positions;
 pub(crate) use sharded::ShardedMap;
 pub(crate) use steps::free as free_list;

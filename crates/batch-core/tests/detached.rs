@@ -99,13 +99,13 @@ fn on(verb: Verb, key: &str) -> Operation {
     Operation::on(verb, "t").at(key).doc(&json!({}))
 }
 
-/// A commit of two requests, whose future was dropped when the first had left.
-async fn dropped(store: &Engine, backend: &Held, verb: Verb) -> Vec<Job> {
-    let mut batch = store.batch(BatchOptions::new().guarantee(ORDERED)).unwrap();
+/// A commit of two requests, whose future was dropped when the first had left, or both under best effort.
+async fn dropped(store: &Engine, backend: &Held, verb: Verb, guarantee: Guarantee) -> Vec<Job> {
+    let mut batch = store.batch(BatchOptions::new().guarantee(guarantee)).unwrap();
     let jobs = batch.queue_all([on(verb, "sent"), on(verb, "queued")]).unwrap();
     tokio::select! {
         _ = batch.commit() => panic!("it is held"),
-        () = backend.reached(1) => {}
+        () = backend.reached(if guarantee == ORDERED { 1 } else { 2 }) => {}
     }
     assert_eq!(batch.state(), BatchState::Committing);
     jobs
@@ -116,9 +116,10 @@ async fn waits(store: &Engine, backend: &Held, operation: Operation) -> bool {
     let options = BatchOptions::new().deadline(Duration::from_secs(1));
     let mut batch = store.batch(options).unwrap();
     let job = batch.queue(operation).unwrap();
+    let (before, _) = *backend.requests.borrow();
     tokio::select! {
         biased;
-        () = backend.reached(2) => return false,
+        () = backend.reached(before + 1) => return false,
         ended = batch.commit() => {
             let error = ended.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -133,23 +134,29 @@ async fn waits(store: &Engine, backend: &Held, operation: Operation) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_waits_only_for_what_may_come_to_the_store_after_it() {
-    for (first, second, key, shares, expected) in [
+    for (guarantee, first, second, key, shares, expected) in [
         // Their timestamps decide, once they have one.
-        (Verb::Put, Verb::Put, "sent", false, false),
-        (Verb::Put, Verb::Put, "queued", false, true),
-        (Verb::Put, Verb::Insert, "sent", false, true),
-        (Verb::Insert, Verb::Put, "sent", false, true),
-        (Verb::Insert, Verb::Insert, "queued", false, true),
-        (Verb::Put, Verb::Put, "other", false, false),
-        (Verb::Insert, Verb::Insert, "other", false, false),
+        (Guarantee::BestEffort, Verb::Put, Verb::Put, "sent", false, false),
+        (Guarantee::BestEffort, Verb::Put, Verb::Insert, "sent", false, true),
+        // Its chunk may be cut, and a piece gets a later one.
+        (ORDERED, Verb::Put, Verb::Put, "sent", false, true),
+        (ORDERED, Verb::Put, Verb::Put, "queued", false, true),
+        (ORDERED, Verb::Put, Verb::Insert, "sent", false, true),
+        (ORDERED, Verb::Insert, Verb::Put, "sent", false, true),
+        (ORDERED, Verb::Insert, Verb::Insert, "queued", false, true),
+        (ORDERED, Verb::Put, Verb::Put, "other", false, false),
+        (ORDERED, Verb::Insert, Verb::Insert, "other", false, false),
         // What the keys share is as good as a key.
-        (Verb::Insert, Verb::Insert, "other", true, true),
+        (ORDERED, Verb::Insert, Verb::Insert, "other", true, true),
     ] {
         let backend = Arc::new(Held { shares, ..Held::default() });
         let store = Engine::new(Arc::<Held>::clone(&backend), StoreOptions::new());
-        let jobs = dropped(&store, &backend, first).await;
+        let jobs = dropped(&store, &backend, first, guarantee).await;
         let waits = waits(&store, &backend, on(second, key)).await;
-        assert_eq!(waits, expected, "{second} `{key}` after {first}, shares: {shares}");
+        assert_eq!(
+            waits, expected,
+            "{guarantee}: {second} `{key}` after {first}, shares: {shares}"
+        );
         backend.let_go();
         for job in jobs {
             assert!(matches!(job.await, JobStatus::Applied(_)));
@@ -161,7 +168,7 @@ async fn a_commit_waits_only_for_what_may_come_to_the_store_after_it() {
 async fn a_commit_goes_on_once_the_dropped_one_has_ended() {
     let backend = Arc::new(Held::default());
     let store = Engine::new(Arc::<Held>::clone(&backend), StoreOptions::new());
-    let jobs = dropped(&store, &backend, Verb::Insert).await;
+    let jobs = dropped(&store, &backend, Verb::Insert, ORDERED).await;
     let mut batch = store.batch(BatchOptions::new()).unwrap();
     batch.queue(on(Verb::Replace, "queued")).unwrap();
     let (report, ()) = tokio::join!(batch.commit(), async {
@@ -202,7 +209,7 @@ async fn a_callback_of_a_dropped_commit_may_write_its_keys_again() {
 async fn a_dropped_commit_whose_keys_cannot_be_told_is_waited_for() {
     let backend = Arc::new(Held::default());
     let store = Engine::new(Arc::<Held>::clone(&backend), StoreOptions::new());
-    let _jobs = dropped(&store, &backend, Verb::Put).await;
+    let _jobs = dropped(&store, &backend, Verb::Put, ORDERED).await;
     backend.breaks.store(true, Ordering::SeqCst);
     assert!(waits(&store, &backend, on(Verb::Put, "other")).await);
 }

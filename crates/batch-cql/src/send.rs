@@ -7,7 +7,7 @@ mod reply;
 mod request;
 mod shared;
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
 use batch_core::{
     Error, ErrorKind, Guarantee, Result, Verb,
@@ -96,7 +96,7 @@ impl CqlBackend {
         Ok(())
     }
 
-    /// Plain writes, in one request, or in several if they need several times.
+    /// Plain writes, in one request.
     async fn send_plain(
         &self,
         way: Way,
@@ -113,36 +113,6 @@ impl CqlBackend {
             Way::Spread => Kind::Spread,
             _ => Kind::Partition,
         };
-        let mut requests = by_stamp(chunk, entries, units).into_iter();
-        while let Some(units) = requests.next() {
-            let sent = self.send_units(kind, chunk, entries, &units, answers).await;
-            if let Err(error) = &sent {
-                // What was not sent is not in doubt.
-                let unsent = || {
-                    let message =
-                        format!("not sent, because of what went before it: {}", error.message());
-                    Error::new(error.kind(), message).transient()
-                };
-                for place in
-                    requests.flat_map(|units| units.concat()).filter_map(|at| entries.place(at))
-                {
-                    answers.set(place, Err(unsent()));
-                }
-                return sent;
-            }
-        }
-        Ok(())
-    }
-
-    /// Plain writes, in one request.
-    async fn send_units(
-        &self,
-        kind: Kind,
-        chunk: &Chunk<'_>,
-        entries: &mut Entries,
-        units: &[Unit],
-        answers: &mut Answers,
-    ) -> Result<()> {
         let mut outcomes = Vec::with_capacity(chunk.len());
         let mut request = Request::new(kind, units.len());
         self.write_plain(chunk, entries, units, &mut request, &mut outcomes).await?;
@@ -165,7 +135,8 @@ impl CqlBackend {
         outcomes: &mut Vec<Outcome>,
     ) -> Result<()> {
         // One timestamp for all of them is the batch's; else each statement has its own, but for
-        // those of the user's texts: theirs is the batch's then.
+        // those of the user's texts: theirs is the batch's then. They differ only in a whole batch, after
+        // which nothing of its commit comes.
         let stamp = |entries: &Entries, unit: &Unit| stamp_of(chunk, entries, unit);
         let foldable = |entries: &Entries, unit: &Unit| {
             unit.len() == 1
@@ -383,31 +354,6 @@ fn stamp_of(chunk: &Chunk<'_>, entries: &Entries, unit: &Unit) -> i64 {
     }
     let last = unit.last().and_then(|at| entries.place(*at));
     last.map_or(i64::MIN, |place| chunk.timestamp(place))
-}
-
-/// Plain units, in as many requests as needed: statements of the user's texts take the request's one
-/// timestamp, so those of several go one after another. A whole batch is one request all the same: nothing of
-/// its commit comes after it.
-fn by_stamp<'u>(chunk: &Chunk<'_>, entries: &Entries, units: &'u [Unit]) -> Vec<Cow<'u, [Unit]>> {
-    let whole = matches!(chunk.terms().guarantee, Guarantee::AllOrNothing { .. });
-    let natives = units.iter().filter(|unit| entries.is_native(unit));
-    let mut stamps: Vec<i64> = natives.map(|unit| stamp_of(chunk, entries, unit)).collect();
-    stamps.sort_unstable();
-    stamps.dedup();
-    if whole || stamps.len() < 2 {
-        return vec![Cow::Borrowed(units)];
-    }
-    let mut requests = vec![Vec::new(); stamps.len()];
-    for unit in units {
-        let place = match entries.is_native(unit) {
-            true => stamps.binary_search(&stamp_of(chunk, entries, unit)).unwrap_or_default(),
-            false => 0,
-        };
-        if let Some(request) = requests.get_mut(place) {
-            request.push(unit.clone());
-        }
-    }
-    requests.into_iter().map(Cow::Owned).collect()
 }
 
 /// Names the last operation of those on a key that cannot be made one write of.

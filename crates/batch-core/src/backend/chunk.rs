@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Kept, Mechanism, Repeats, Terms};
+use super::{Kept, Mechanism, Terms};
 use crate::{Error, Fate, OperationRef, Result, commit::Work};
 
 /// How many timestamps a write has before the next one on its key: a backend may take one higher
@@ -124,10 +124,11 @@ impl<'a> Chunk<'a> {
     /// The write timestamp of the operation at a place, in microseconds: its own if it has one,
     /// else one that is fixed for all attempts. The n-th write to a key in a commit gets the
     /// commit's base + n × [`ROOM_FOR_ATTEMPTS`] (not base + place, which would put the millionth
-    /// operation seconds into the future), and bases increase strictly per store. Each chunk of an
-    /// ordered batch, of operations that [share](super::Routes::share) something with others, and of those of
-    /// which one write is made ([`Repeats::Folded`]) has a base of its own, later than all timestamps of the one
-    /// before. There n counts within it, and folded operations on a key have one timestamp.
+    /// operation seconds into the future), and bases increase strictly per store. Chunks that follow one
+    /// another have bases of their own, later than all timestamps of the one before: those of an ordered batch,
+    /// of operations that [share](super::Routes::share) something with others, and of those on keys that occur
+    /// several times, unless timestamps alone keep them in order ([`Repeats::Stamped`]). There n counts within the
+    /// chunk, and what has one write to each key ([`Repeats::Folded`], [`Repeats::Apart`]) has one timestamp.
     #[must_use]
     pub fn timestamp(&self, place: usize) -> i64 {
         let Some(index) = self.operations.get(place) else {
@@ -146,8 +147,8 @@ impl<'a> Chunk<'a> {
     }
 
     fn own_ranks(&self) -> Option<&[u32]> {
-        let folds = self.mechanism.repeats == Repeats::Folded;
-        let ranks = self.own_ranks.get_or_init(|| self.work.own_ranks(self.operations, folds));
+        let repeats = self.mechanism.repeats;
+        let ranks = self.own_ranks.get_or_init(|| self.work.own_ranks(self.operations, repeats));
         ranks.as_deref()
     }
 
@@ -170,7 +171,8 @@ impl<'a> Chunk<'a> {
     /// Not for a backend that leaves the order on a key to timestamps ([`Repeats::Stamped`](super::Repeats::Stamped)): a
     /// former write may be lifted over a later one that is under way.
     pub fn lift_timestamps(&self) {
-        self.base_timestamp.fetch_max(self.work.lift_timestamps(), Ordering::AcqRel);
+        let writes = self.own_ranks().map_or(0, <[u32]>::len);
+        self.base_timestamp.fetch_max(self.work.lift_timestamps(writes), Ordering::AcqRel);
     }
 
     /// Whether some key occurs more than once in the commit.

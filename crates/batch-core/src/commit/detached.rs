@@ -135,10 +135,10 @@ impl DetachedCommit {
         ids.operations(id).any(|operation| match self.work.table.status(operation.index) {
             // It may yet get a later timestamp than the one that follows.
             Status::Queued => true,
-            // And so may one that is bound to others, if its chunk is cut.
+            // And so may one whose chunk is cut, if pieces have times of their own.
             Status::Sent => {
-                let is_bound = || self.work.is_any_bound(&[operation.index]);
-                !(operation.is_stamped && follower_is_stamped) || is_bound()
+                !(operation.is_stamped && follower_is_stamped)
+                    || self.work.has_own_times(&[operation.index])
             }
             Status::Applied | Status::NotApplied | Status::Accepted | Status::Unknown => false,
         })

@@ -84,10 +84,10 @@ impl Commit {
         self.ready.push_front(lane);
     }
 
-    /// What the timestamps of a piece of a unit are counted from and by: as those of the unit, but
-    /// what is bound to a piece before comes later than that.
+    /// What the timestamps of a piece of a unit are counted from and by: as those of the unit, or from
+    /// later than the piece before.
     fn stamps_of_piece(&self, unit: &Unit, place: usize, operations: &[u32]) -> (i64, OwnRanks) {
-        if place > 0 && self.work.is_any_bound(operations) {
+        if place > 0 && self.work.has_own_times(operations) {
             return (i64::MIN, OwnRanks::new());
         }
         (unit.base_timestamp, unit.own_ranks.clone())
@@ -201,7 +201,7 @@ impl Commit {
             }
         }
         let is_best_effort = self.work.terms.guarantee == Guarantee::BestEffort;
-        let keeps_order = self.work.repeated().is_some() || self.work.is_any_bound(&order);
+        let keeps_order = self.work.repeated().is_some() || self.work.has_own_times(&order);
         if is_best_effort && !keeps_order {
             // No order to keep: operations of one group come together.
             order.sort_by_key(|index| {

@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use super::unit::Unit;
 use crate::{
     BatchOptions, Error, Jobs, Report,
-    backend::{Mechanism, ROOM_FOR_ATTEMPTS, Terms},
+    backend::{Mechanism, ROOM_FOR_ATTEMPTS, Repeats, Terms},
     callback::Callbacks,
     engine::Shared,
-    plan::{Bound, Repeated, SLICE},
+    plan::{Marks, Repeated, SLICE},
     queue::Queue,
     report::{MechanismUse, ReportInner, Tally},
     table::{JobTable, Place, Status, Verdict},
@@ -37,7 +37,7 @@ pub(crate) struct Work {
     settling: AtomicBool,
     ended: AtomicBool,
     repeated: OnceLock<Repeated>,
-    bound: OnceLock<Bound>,
+    own_times: OnceLock<Marks>,
     /// `i64::MIN` until the first is needed.
     base_timestamp: AtomicI64,
     ledger: Mutex<Ledger>,
@@ -114,7 +114,7 @@ impl Work {
             settling: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             repeated: OnceLock::new(),
-            bound: OnceLock::new(),
+            own_times: OnceLock::new(),
             base_timestamp: AtomicI64::new(i64::MIN),
             ledger: Mutex::default(),
             callbacks: Mutex::new(callbacks),
@@ -168,16 +168,18 @@ impl Work {
         self.shared.detached.end(self);
     }
 
-    pub(crate) fn set_order(&self, repeated: Repeated, bound: Bound) {
+    pub(crate) fn set_order(&self, repeated: Repeated, own_times: Marks) {
         // Set once: a commit plans once.
         let _ = self.repeated.set(repeated);
-        let _ = self.bound.set(bound);
+        let _ = self.own_times.set(own_times);
     }
 
-    /// Whether some of these operations share something with those on other keys.
-    pub(crate) fn is_any_bound(&self, operations: &[u32]) -> bool {
-        let bound = self.bound.get().filter(|bound| !bound.is_empty());
-        bound.is_some_and(|bound| operations.iter().any(|index| bound.has(*index)))
+    /// Whether a chunk of these operations has timestamps of its own, later than those of the chunks that
+    /// were sent before: where chunks follow one another, and the next one is not to be stamped ahead.
+    pub(crate) fn has_own_times(&self, operations: &[u32]) -> bool {
+        let own = self.own_times.get().filter(|own| !own.is_empty());
+        self.terms.guarantee.is_ordered()
+            || own.is_some_and(|own| operations.iter().any(|index| own.has(*index)))
     }
 
     pub(crate) fn repeated(&self) -> Option<&Repeated> {
@@ -200,21 +202,24 @@ impl Work {
         }
     }
 
-    /// Gives the commit a later base, which is returned. Of several chunks that do so at once, the
-    /// latest counts.
-    pub(crate) fn lift_timestamps(&self) -> i64 {
-        let base = self.reserve_timestamps(self.most_on_a_key());
+    /// Gives the commit a later base, with room for so many writes to a key of the chunk that asks,
+    /// which is returned. Of several chunks that do so at once, the latest counts.
+    pub(crate) fn lift_timestamps(&self, writes: usize) -> i64 {
+        let base = self.reserve_timestamps(self.most_on_a_key().max(further(writes)));
         self.base_timestamp.fetch_max(base, Ordering::AcqRel).max(base)
     }
 
     /// How many operations on a key come before these, in ascending order and each number once; if
-    /// their chunk comes after the one before by its timestamps, and not by its keys alone.
-    pub(crate) fn own_ranks(&self, operations: &[u32], folds: bool) -> Option<Arc<[u32]>> {
-        if !self.terms.guarantee.is_ordered() && !self.is_any_bound(operations) {
+    /// their chunk has timestamps of its own. Empty where the chunk has one write to each key, so that
+    /// all of it has one timestamp.
+    pub(crate) fn own_ranks(&self, operations: &[u32], repeats: Repeats) -> Option<Arc<[u32]>> {
+        if !self.has_own_times(operations) {
             return None;
         }
-        // One write to each key.
-        let Some(repeated) = self.repeated().filter(|_| !folds) else { return Some([].into()) };
+        let may_repeat = !matches!(repeats, Repeats::Folded | Repeats::Apart);
+        let Some(repeated) = self.repeated().filter(|_| may_repeat) else {
+            return Some([].into());
+        };
         let mut ranks: Vec<u32> = operations.iter().map(|index| repeated.earlier(*index)).collect();
         ranks.sort_unstable();
         ranks.dedup();
@@ -223,8 +228,7 @@ impl Work {
 
     /// A base above all timestamps that the store has given so far, for so many writes to a key.
     pub(crate) fn own_base_timestamp(&self, writes: usize) -> i64 {
-        let further = u32::try_from(writes.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.reserve_timestamps(further)
+        self.reserve_timestamps(further(writes))
     }
 
     /// Room for so many further writes on a key after the first.
@@ -433,6 +437,11 @@ impl std::fmt::Debug for Work {
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }
+}
+
+/// Writes to a key after the first.
+fn further(writes: usize) -> u32 {
+    u32::try_from(writes.saturating_sub(1)).unwrap_or(u32::MAX)
 }
 
 impl Ledger {

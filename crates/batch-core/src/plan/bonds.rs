@@ -59,7 +59,7 @@ impl Bonds {
     }
 
     /// Without what one chunk would have to take.
-    pub(super) async fn of_keys(routes: &Routes) -> Self {
+    async fn of_keys(routes: &Routes) -> Self {
         Self { of_key: bound_keys(routes).await, groups: ShardedMap::default() }
     }
 
@@ -120,33 +120,4 @@ async fn bound_keys(routes: &Routes) -> ShardedMap<KeyId> {
     }
     writers.free().await;
     of_key
-}
-
-/// Marks operations of a commit: those that [`Bonds`] bind.
-#[derive(Debug, Default)]
-pub(crate) struct Bound {
-    /// A bit for each operation; none until one is marked.
-    words: Vec<u64>,
-}
-
-impl Bound {
-    /// Marks one of so many operations.
-    pub(super) fn mark(&mut self, place: u32, all: u32) {
-        if self.words.is_empty() {
-            // Costs no page until it is written.
-            self.words = vec![0; all.div_ceil(u64::BITS) as usize];
-        }
-        if let Some(word) = self.words.get_mut((place / u64::BITS) as usize) {
-            *word |= 1 << (place % u64::BITS);
-        }
-    }
-
-    pub(crate) fn has(&self, place: u32) -> bool {
-        let word = self.words.get((place / u64::BITS) as usize);
-        word.is_some_and(|word| word & 1 << (place % u64::BITS) != 0)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.words.is_empty()
-    }
 }

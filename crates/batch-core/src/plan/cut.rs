@@ -8,13 +8,7 @@ use crate::{
     Error, ErrorKind, Result,
     backend::{KeyId, Mechanism, MechanismId, REFUSED, Repeats, Route, Routes},
     engine::learned::Learned,
-    plan::{
-        bonds::{Bonds, Bound},
-        lanes::Repeated,
-        mechanism_of,
-        pile::Pile,
-        sharded::ShardedMap,
-    },
+    plan::{lanes::Repeated, marks::Marks, mechanism_of, pile::Pile, sharded::ShardedMap},
 };
 
 /// What bounds a chunk besides its mechanism.
@@ -79,8 +73,8 @@ pub(crate) struct Cut {
     /// The other lanes, as ranges of the chunks.
     pub(super) lanes: Vec<Range<usize>>,
     pub(crate) repeated: Repeated,
-    /// The operations that follow those on other keys.
-    pub(crate) bound: Bound,
+    /// The operations whose chunks have timestamps of their own, each later than those that were sent before.
+    pub(crate) own_times: Marks,
 }
 
 impl Cut {
@@ -241,8 +235,8 @@ pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
     chunks.push(ChunkSpec { start: 0, end: all, mechanism: first.mechanism, bytes });
     let order = (0..all).collect();
     // In one chunk there is none before another.
-    let bound = Bound::default();
-    Ok(Cut { order, chunks, bytes, free: 0, lanes: vec![0..1; 1], repeated, bound })
+    let own_times = Marks::default();
+    Ok(Cut { order, chunks, bytes, free: 0, lanes: vec![0..1; 1], repeated, own_times })
 }
 
 /// Why an all-or-nothing batch over a ceiling is refused.
@@ -284,7 +278,6 @@ pub(super) async fn cut_ordered(
     let end = stopped.unwrap_or(all);
     let mut cut = Cut { repeated: Repeated::among(routes.routes.len()), ..Cut::default() };
     let mut keys = ShardedMap::with_room(routes.routes.len());
-    let bonds = Bonds::of_keys(routes).await;
     let mut in_order = InOrder::new(routes, stop, limits);
     cut.order.reserve_exact(end as usize);
     for (place, route) in (0..end).zip(&routes.routes) {
@@ -293,9 +286,6 @@ pub(super) async fn cut_ordered(
                 && keys.insert(key.get(), ()).is_some()
             {
                 cut.repeated.note(place, key);
-            }
-            if bonds.of(route).is_some() {
-                cut.bound.mark(place, all);
             }
             in_order.add(place);
             cut.order.push(place);
@@ -306,7 +296,6 @@ pub(super) async fn cut_ordered(
     cut.bytes = in_order.bytes;
     cut.chunks = in_order.chunks;
     keys.free().await;
-    bonds.free().await;
     if cut.chunks.len() > 0 {
         cut.lanes.push(0..cut.chunks.len());
     }

@@ -7,9 +7,9 @@ use foldhash::fast::FixedState;
 
 use super::{
     SCRAMBLE,
-    bonds::Bound,
     cut::{ChunkSpec, Cut, Limits},
     lanes::Repeated,
+    marks::Marks,
     pile::Pile,
     seen::SeenBits,
     sharded::ShardedMap,
@@ -364,7 +364,7 @@ impl<'a> FreeChunks<'a> {
             bytes,
             lanes: Vec::new(),
             repeated: Repeated::default(),
-            bound: Bound::default(),
+            own_times: Marks::default(),
         }
     }
 }

@@ -13,9 +13,10 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use super::{
-    bonds::{Bonds, Bound},
+    bonds::Bonds,
     cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized},
     free::{FreeChunks, Together},
+    marks::Marks,
     neighbours::{self, LargeGroups, Positions},
     pile::Pile,
     seen::SeenBits,
@@ -40,7 +41,9 @@ pub(crate) struct Repeated {
 /// What keeps the operations on a key in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeptBy {
-    /// Each carries a timestamp that decides, or they commute.
+    /// Nothing: they commute.
+    Nothing,
+    /// Each carries a timestamp that decides.
     Timestamps,
     /// They are made one write of.
     Folding,
@@ -51,10 +54,16 @@ enum KeptBy {
 impl KeptBy {
     const fn of(repeats: Repeats) -> Self {
         match repeats {
-            Repeats::Stamped | Repeats::Commuting => Self::Timestamps,
+            Repeats::Commuting => Self::Nothing,
+            Repeats::Stamped => Self::Timestamps,
             Repeats::Folded => Self::Folding,
             Repeats::Together | Repeats::Apart => Self::Turns,
         }
+    }
+
+    /// Whether the store takes them in any order.
+    const fn is_free(self) -> bool {
+        matches!(self, Self::Nothing | Self::Timestamps)
     }
 
     /// For operations of which one is kept by this and one by another.
@@ -80,13 +89,18 @@ impl Repeated {
     /// Counts a further operation on a key that occurred before.
     pub(super) fn note(&mut self, place: u32, key: KeyId) {
         self.note_as(place, key, KeptBy::Turns);
+        self.stamp(place);
+    }
+
+    /// Makes room for the timestamp of an operation that is counted from the commit's base.
+    fn stamp(&mut self, place: u32) {
+        self.most = self.most.max(self.earlier(place));
     }
 
     fn note_as(&mut self, place: u32, key: KeyId, kept_by: KeptBy) {
         let before = self.counts.get(key.get()).map_or(0, |on_key| on_key.further);
         let count = before + 1;
         self.counts.insert(key.get(), OnKey { further: count, kept_by });
-        self.most = self.most.max(count);
         if self.earlier.is_empty() {
             // Costs no page until it is written.
             self.earlier = vec![0; self.operations];
@@ -109,7 +123,7 @@ impl Repeated {
     /// Whether it matters which of the operations on this key, of which there are several, comes
     /// to the store first.
     pub(crate) fn needs_order(&self, key: KeyId) -> bool {
-        self.counts.get(key.get()).is_some_and(|on_key| on_key.kept_by != KeptBy::Timestamps)
+        self.counts.get(key.get()).is_some_and(|on_key| !on_key.kept_by.is_free())
     }
 
     /// How many operations on the same key come before this one.
@@ -117,22 +131,7 @@ impl Repeated {
         self.earlier.get(place as usize).copied().unwrap_or(0)
     }
 
-    /// Leaves operations out of what timestamps are needed for: those whose chunks have their own.
-    async fn leave_out(&mut self, bound: &Bound) {
-        if bound.is_empty() {
-            return;
-        }
-        self.most = 0;
-        let all = u32::try_from(self.earlier.len()).unwrap_or(u32::MAX);
-        for (place, earlier) in (0..all).zip(&self.earlier) {
-            if !bound.has(place) {
-                self.most = self.most.max(*earlier);
-            }
-            give_way!(place, all);
-        }
-    }
-
-    /// The most operations on one key, less one.
+    /// The most operations on one key that come before one whose timestamp is counted from the commit's base.
     pub(crate) fn most(&self) -> u32 {
         self.most
     }
@@ -157,27 +156,30 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
     let bonds = Bonds::among(routes, &repeated).await;
     let large = LargeGroups::of(routes).await;
     let mut scattered = Pile::default();
-    let mut marks = Bound::default();
+    let mut own_times = Marks::default();
     let mut free = FreeChunks::new(routes, limits).await;
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let lanes = u64::try_from(limits.places).unwrap_or(u64::MAX).max(1);
     let mut bound: HashMap<u64, Pile<u32>, FixedState> = HashMap::default();
     for (place, route) in (0..all).zip(&routes.routes) {
         if let Some(shared) = bonds.of(route) {
-            marks.mark(place, all);
+            own_times.mark(place, all);
             let together = bonds.together(shared);
             if !together.is_some_and(|together| free.add_to(place, route, shared, together)) {
                 bound.entry(shared.get() % lanes).or_default().push(place);
             }
         } else if route.mechanism != REFUSED {
             let on_key = route.key.and_then(|key| Some((key, repeated.counts.get(key.get())?)));
-            let in_lane = match on_key.map(|(key, on_key)| (key, on_key.kept_by)) {
-                None | Some((_, KeptBy::Timestamps)) if free.is_in_turn(route) => Some(route.group),
-                None | Some((_, KeptBy::Timestamps)) => {
-                    if on_key.is_some() && commutes(routes, place) {
-                        // No room for timestamps is needed.
-                        marks.mark(place, all);
-                    }
+            let on_key = on_key.map(|(key, on_key)| (key, on_key.kept_by));
+            match on_key {
+                Some((_, KeptBy::Timestamps)) => repeated.stamp(place),
+                // However many there are, they are not stamped ahead of the clock.
+                Some((_, KeptBy::Folding | KeptBy::Turns)) => own_times.mark(place, all),
+                Some((_, KeptBy::Nothing)) | None => {}
+            }
+            let in_lane = match on_key.filter(|(_, kept_by)| !kept_by.is_free()) {
+                None if free.is_in_turn(route) => Some(route.group),
+                None => {
                     match &large {
                         Some(large) if large.has(route) => scattered.push(place),
                         _ => free.add(place, route),
@@ -185,13 +187,11 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
                     None
                 }
                 Some((key, KeptBy::Folding)) => {
-                    // Each chunk has a time of its own, however many operations it makes one write of.
-                    marks.mark(place, all);
                     let bytes = folded_bytes.get(key.get()).copied().unwrap_or(u64::MAX);
                     let folded = Together { counted: 1, bytes };
                     (!free.add_to(place, route, key, folded)).then_some(key.get())
                 }
-                Some((key, KeptBy::Turns)) => Some(key.get()),
+                Some((key, _)) => Some(key.get()),
             };
             if let Some(lane) = in_lane {
                 bound.entry(lane % lanes).or_default().push(place);
@@ -216,7 +216,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
     let mut bound: Vec<_> = bound.into_iter().collect();
     bound.sort_by_key(|(lane, _)| *lane);
     for (_, places) in bound {
-        add_lane(&mut cut, routes, &bonds, &marks, places.into_vec().await, limits).await;
+        add_lane(&mut cut, routes, &bonds, &own_times, places.into_vec().await, limits).await;
     }
     bonds.free().await;
     let travels = |route: &&Route| route.mechanism != REFUSED;
@@ -225,13 +225,8 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
         routes.routes.iter().filter(travels).count(),
         "every operation is in a chunk"
     );
-    repeated.leave_out(&marks).await;
-    (cut.repeated, cut.bound) = (repeated, marks);
+    (cut.repeated, cut.own_times) = (repeated, own_times);
     cut
-}
-
-fn commutes(routes: &Routes, place: u32) -> bool {
-    mechanism_of(routes, place as usize).is_some_and(|m| m.repeats == Repeats::Commuting)
 }
 
 /// The one chunk of one operation: what all the rest comes to, without the tables for many.
@@ -298,13 +293,13 @@ async fn add_lane(
     cut: &mut Cut,
     routes: &Routes,
     bonds: &Bonds,
-    marks: &Bound,
+    own_times: &Marks,
     places: Vec<u32>,
     limits: &Limits<'_>,
 ) {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
     let Generations { of_each: generations, last, mixed } =
-        generations(routes, bonds, marks, &places).await;
+        generations(routes, bonds, own_times, &places).await;
     // By generation, each in program order: counted first, so that no sort runs over everything.
     let mut ends = vec![0_u32; last as usize + 1];
     for (at, generation) in (0..all).zip(&generations) {
@@ -336,14 +331,14 @@ async fn add_lane(
     let mut start = 0;
     for end in ends {
         let Some(generation) = order.get_mut(start as usize..end as usize) else { continue };
-        // What is bound has a time of its own, later than the commit's, and what follows the others on
-        // their keys has the commit's: they share no chunk.
+        // What has times of its own shares no chunk with what has the commit's.
         if mixed {
-            generation.sort_by_key(|place| (route(place), marks.has(*place)));
+            generation.sort_by_key(|place| (route(place), own_times.has(*place)));
         }
-        let mut bound = None;
+        let mut former = None;
         for (at, place) in (start..).zip(&*generation) {
-            if bound.replace(marks.has(*place)).is_some_and(|bound| bound != marks.has(*place)) {
+            let own = own_times.has(*place);
+            if former.replace(own).is_some_and(|former| former != own) {
                 in_order.break_off();
             }
             in_order.add(*place);
@@ -373,12 +368,17 @@ async fn add_lane(
 struct Generations {
     of_each: Vec<u32>,
     last: u32,
-    /// Whether they differ in mechanism or group, or only some are bound, so that chunks are cut where
-    /// these change.
+    /// Whether they differ in mechanism or group, or only some have times of their own, so that chunks are
+    /// cut where these change.
     mixed: bool,
 }
 
-async fn generations(routes: &Routes, bonds: &Bonds, marks: &Bound, places: &[u32]) -> Generations {
+async fn generations(
+    routes: &Routes,
+    bonds: &Bonds,
+    own_times: &Marks,
+    places: &[u32],
+) -> Generations {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
     let mut latest: ShardedMap<(u32, MechanismId, u64)> = ShardedMap::with_room(places.len());
     let mut latest_shared: ShardedMap<(u32, MechanismId, u64)> =
@@ -387,7 +387,7 @@ async fn generations(routes: &Routes, bonds: &Bonds, marks: &Bound, places: &[u3
     let (mut last, mut mixed, mut first) = (0, false, None);
     for (at, place) in (0..all).zip(places) {
         let route = routes.routes.get(*place as usize);
-        let travels = route.map(|route| (route.mechanism, route.group, marks.has(*place)));
+        let travels = route.map(|route| (route.mechanism, route.group, own_times.has(*place)));
         mixed |= *first.get_or_insert(travels) != travels;
         let generation =
             route.and_then(|route| Some((route, route.key?))).map_or(0, |(route, key)| {

@@ -19,7 +19,11 @@ use crate::{
 const ROOM: i64 = ROOM_FOR_ATTEMPTS as i64;
 
 fn plain() -> Routed {
-    Routed::new(|routes, _| vec![routes.mechanism(mechanism("plain", Repeats::Together, 99, 1000))])
+    which(Repeats::Together)
+}
+
+fn which(repeats: Repeats) -> Routed {
+    Routed::new(move |routes, _| vec![routes.mechanism(mechanism("plain", repeats, 99, 1000))])
 }
 
 fn stamps(sent: &[Sent]) -> Vec<i64> {
@@ -35,7 +39,8 @@ async fn next(backend: &Routed, store: &Engine) -> i64 {
 
 #[tokio::test]
 async fn the_nth_write_to_a_key_is_so_far_above_the_base_and_bases_increase() {
-    let (backend, store) = plain().open(StoreOptions::new().clock(Stands::at(1_000)));
+    let options = StoreOptions::new().clock(Stands::at(1_000));
+    let (backend, store) = which(Repeats::Stamped).open(options);
     let mut base = 1_000;
     // One that stops has a chunk for each, and each chunk its own base.
     for guarantee in &Guarantee::ALL[..2] {
@@ -80,6 +85,69 @@ async fn what_is_folded_takes_the_room_of_one_write() {
         assert!(ahead <= 4 * chunks * (ROOM + 1), "{ahead} ahead by {chunks} chunks");
     }
     assert!(next(&backend, &store).await < 1_000 + 100 * (ROOM + 1));
+}
+
+/// Nor is what comes beside operations that take turns, or are made one write of.
+#[tokio::test(start_paused = true)]
+async fn a_commit_beside_a_hot_key_is_not_stamped_ahead_of_the_clock() {
+    for repeats in [Repeats::Together, Repeats::Folded, Repeats::Apart] {
+        let options = StoreOptions::new().clock(Stands::at(1_000));
+        let (backend, store) = which(repeats).slow(1).open(options);
+        let hot = std::iter::repeat_with(|| put("hot").bytes(300)).take(100);
+        let mut first = queued(&store, Guarantee::BestEffort, hot);
+        let beside = async {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            let mut second = queued(&store, Guarantee::BestEffort, ["beside", "other"].map(put));
+            assert!(second.commit().await.unwrap().is_success());
+        };
+        let (report, ()) = tokio::join!(first.commit(), beside);
+        assert!(report.unwrap().is_success());
+        let sent = backend.sent();
+        let stamp = sent.iter().find(|sent| sent.jobs == [1, 2]).unwrap().stamps[0];
+        // The hot key was the first.
+        assert!(stamp > 1_000 && stamp <= 1_000 + 10 * (ROOM + 1), "{repeats:?}: {stamp}");
+    }
+}
+
+/// What a store refuses as a whole goes on in pieces, and pieces of an ordered chunk follow one another.
+#[tokio::test(start_paused = true)]
+async fn pieces_of_an_ordered_chunk_rise_on_a_key() {
+    let errors: [fn() -> Error; 3] = [
+        || Error::new(ErrorKind::Unauthorized, "not this one").of_some(),
+        || Error::new(ErrorKind::TooLarge, "too large"),
+        || Error::new(ErrorKind::Stale, "made again"),
+    ];
+    for (repeats, error) in [Repeats::Folded, Repeats::Together, Repeats::Stamped]
+        .into_iter()
+        .flat_map(|repeats| errors.map(|error| (repeats, error)))
+    {
+        let backend = Routed::new(move |routes, again| {
+            // Routed anew, three no longer fit a chunk.
+            let most = if again > 0 { 400 } else { 1000 };
+            vec![routes.mechanism(mechanism("plain", repeats, 99, most))]
+        });
+        let backend = backend.sending(move |chunk, answers| {
+            if chunk.len() > 2 || (chunk.len() > 1 && error().kind() != ErrorKind::Stale) {
+                return Err(error());
+            }
+            answers.all_applied();
+            Ok(())
+        });
+        let (backend, store) = backend.open(StoreOptions::new().clock(Stands::at(1_000)));
+        let keys = ["a", "b", "a", "c", "a"].map(|key| put(key).bytes(190));
+        let mut batch = queued(&store, Guarantee::ALL[1], keys);
+        assert!(batch.commit().await.unwrap().is_success());
+        let sent = backend.sent();
+        let stamp = |job: u32| {
+            let of = |sent: &Sent| Some(sent.stamps[sent.jobs.iter().position(|own| *own == job)?]);
+            sent.iter().rev().find_map(of).unwrap()
+        };
+        let on_key = [1, 3, 5].map(stamp);
+        let rises = on_key.is_sorted_by(|one, other| one < other);
+        assert!(rises, "{repeats:?}: {:?}: {sent:?}", error());
+    }
 }
 
 /// A lane may have keys of both sorts: those of which writes are made have times of their own, later than the
@@ -177,8 +245,8 @@ async fn a_chunk_that_was_begun_keeps_its_timestamps_in_all_attempts() {
             assert!(sent.stamps.iter().all(|stamp| *stamp == 1_000), "{sent:?}");
         }
         // The one that lifts, and what is begun later, are above.
-        let lifted = 1_000 + 2 * ROOM + 1;
-        assert_eq!(stamps(&sent[..2]), [lifted, lifted + ROOM]);
+        let lifted = 1_000 + 2 * (ROOM + 1);
+        assert_eq!(stamps(&sent[..2]), [lifted, lifted + ROOM + 1]);
     }
 }
 
