@@ -4,7 +4,7 @@
 mod chunk;
 mod route;
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -91,10 +91,18 @@ impl<'a> View<'a> {
         range.chain(list.iter().copied()).map(move |index| self.queue.get(index))
     }
 
-    /// What the queue's operations are about, each combination once: all that metadata needs,
-    /// however many operations there are.
+    /// What the operations are about, each combination once: all that metadata needs, however many
+    /// operations there are. Of a slice of the queue it is what the whole queue is about.
     pub fn shapes(self) -> impl Iterator<Item = Shape<'a>> {
-        self.queue.shapes()
+        let used: Option<HashSet<u32>> = match self.places {
+            Places::Range(..) => None,
+            Places::List(list) => {
+                Some(list.iter().map(|index| self.queue.get(*index).shape).collect())
+            }
+        };
+        let is_used =
+            move |shape: &Shape<'a>| used.as_ref().is_none_or(|all| all.contains(&shape.id));
+        self.queue.shapes().filter(is_used)
     }
 }
 

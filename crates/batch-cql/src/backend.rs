@@ -1,11 +1,9 @@
 //! The backend: what core asks of a CQL store.
 
 use std::{
-    any::Any,
-    collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -13,17 +11,15 @@ use std::{
 
 use async_trait::async_trait;
 use batch_core::{
-    BatchType, Capabilities, Error, ErrorKind, JsonStatement, Key, NativeStatement, OperationRef,
-    Result, Server, Verb,
+    BatchType, Capabilities, Error, ErrorKind, Key, NativeStatement, OperationRef, Result, Server,
+    Verb,
     seam::{Answers, Backend, Chunk, Routes, Terms, View},
 };
 use bytes::Bytes;
-use foldhash::fast::FixedState;
 use scylla::{
     client::{execution_profile::ExecutionProfileHandle, session::Session},
     statement::prepared::PreparedStatement,
 };
-use tokio::time::Instant;
 
 use crate::{
     clock::ServerClock,
@@ -31,23 +27,18 @@ use crate::{
     errors,
     guard::Guard,
     native::Native,
+    natives::{Natives, as_json, as_typed},
     position,
     replicas::KnownReplicas,
     route::{Router, Target},
     schema::{Known, Preparing, Schema},
     send::direct::Repeated,
     server::{Refusals, ServerFacts},
-    statement::{CqlStatement, Prepared, Text, Typed},
+    statement::{CqlStatement, Prepared, Text},
     watch::SchemaWatch,
     way::Way,
 };
 
-/// Native statements that stay prepared. A batch with more keeps all of its own.
-const KEPT_STATEMENTS: usize = 1000;
-/// For so long after its last use a statement may be one of a commit that runs, and stays too.
-const IN_USE: Duration = Duration::from_secs(30);
-/// The most that stay for that.
-const KEPT_IN_USE: usize = 20_000;
 /// The longest time to live: 20 years, which is the server's limit.
 const MAX_TTL: Duration = Duration::from_secs(630_720_000);
 
@@ -67,24 +58,11 @@ pub(crate) struct CqlBackend {
     schema: Schema,
     watch: SchemaWatch,
     replicas: KnownReplicas,
-    natives: Mutex<Natives>,
+    natives: Natives,
     /// Whether something was met that has a user-defined type: most stores never see one.
     met_types: AtomicBool,
     /// Whether a statement was met that deletes counters, likewise.
     met_uncounting: AtomicBool,
-}
-
-/// Prepared native statements.
-#[derive(Debug, Default)]
-struct Natives {
-    /// With their last use.
-    texts: HashMap<Box<str>, (Instant, Result<Arc<Native>>), FixedState>,
-    /// Those that are prepared, by their numbers.
-    numbers: HashMap<u32, Arc<Native>, FixedState>,
-    /// How many texts there were when it was last looked which of them are to go.
-    looked_at: usize,
-    /// By their address, which stays theirs as long as the weak handle is there.
-    typed: HashMap<usize, (Weak<dyn NativeStatement>, Result<Arc<Native>>), FixedState>,
 }
 
 impl fmt::Debug for CqlBackend {
@@ -124,7 +102,7 @@ impl CqlBackend {
             refusals,
             schema: Schema::default(),
             replicas: KnownReplicas::default(),
-            natives: Mutex::default(),
+            natives: Natives::default(),
             met_types: AtomicBool::new(false),
             met_uncounting: AtomicBool::new(false),
         }
@@ -146,13 +124,17 @@ impl CqlBackend {
     }
 
     /// What the operations of one shape are about, as far as it was resolved.
-    pub(crate) fn target_of(&self, operation: &OperationRef<'_>) -> Target {
-        match operation.statement {
-            None => match self.schema.table(operation.collection) {
+    pub(crate) fn target_of(
+        &self,
+        collection: &str,
+        statement: Option<&Arc<dyn NativeStatement>>,
+    ) -> Target {
+        match statement {
+            None => match self.schema.table(collection) {
                 Some(known) => Target::Table(known),
-                None => Target::Unusable(self.unknown_table(operation.collection)),
+                None => Target::Unusable(self.unknown_table(collection)),
             },
-            Some(statement) => match self.known_native(statement) {
+            Some(statement) => match self.natives.of(statement) {
                 Some(Ok(native)) => Target::Statement(native),
                 Some(Err(error)) => Target::Unusable(error),
                 None => Target::Unusable(Error::new(
@@ -165,15 +147,15 @@ impl CqlBackend {
 
     /// A collection's table; the driver's metadata is read again if it does not know it.
     pub(crate) async fn table(&self, collection: &str) -> Result<Arc<Known>> {
-        let look_up = || {
-            let state = self.session.get_cluster_state();
-            self.schema.look_up(collection, self.keyspace.as_deref(), &state)
-        };
-        if let Some(known) = look_up() {
+        if let Some(known) = self.look_up(collection) {
             return Ok(known);
         }
         self.refresh().await?;
-        look_up().ok_or_else(|| self.unknown_table(collection))
+        self.look_up(collection).ok_or_else(|| self.unknown_table(collection))
+    }
+
+    fn look_up(&self, collection: &str) -> Option<Arc<Known>> {
+        self.schema.look_up(collection, self.keyspace.as_deref(), &self.session)
     }
 
     fn unknown_table(&self, collection: &str) -> Error {
@@ -191,10 +173,6 @@ impl CqlBackend {
         Error::new(ErrorKind::NotFound, message)
     }
 
-    fn natives(&self) -> std::sync::MutexGuard<'_, Natives> {
-        self.natives.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The table that has this number, if it is still what it was.
     pub(crate) fn table_by_number(&self, number: u32) -> Option<Arc<Known>> {
         self.schema.by_number(number)
@@ -202,22 +180,7 @@ impl CqlBackend {
 
     /// The native statement that has this number, if it is still prepared.
     pub(crate) fn native_by_number(&self, number: u32) -> Option<Arc<Native>> {
-        self.natives().numbers.get(&number).map(Arc::clone)
-    }
-
-    fn known_native(&self, statement: &Arc<dyn NativeStatement>) -> Option<Result<Arc<Native>>> {
-        let mut natives = self.natives();
-        match as_json(statement) {
-            Some(json) => {
-                let (used, native) = natives.texts.get_mut(json.text())?;
-                *used = Instant::now();
-                Some(native.clone())
-            }
-            None => {
-                let (_, native) = natives.typed.get(&address(statement))?;
-                Some(native.clone())
-            }
-        }
+        self.natives.by_number(number)
     }
 
     /// Whether user-defined types are written, of which statements say no more than the name.
@@ -227,7 +190,7 @@ impl CqlBackend {
         }
         operations.shapes().any(|shape| match shape.statement {
             None => self.schema.table(shape.collection).is_some_and(|known| known.has_types),
-            Some(statement) => match self.known_native(statement) {
+            Some(statement) => match self.natives.of(statement) {
                 Some(Ok(native)) => native.has_types(),
                 _ => false,
             },
@@ -241,10 +204,9 @@ impl CqlBackend {
         statement: &Arc<dyn NativeStatement>,
         stale: bool,
     ) -> Result<()> {
-        let state = self.session.get_cluster_state();
         if !stale
-            && let Some(Ok(native)) = self.known_native(statement)
-            && native.is_current(|name| self.schema.look_up(name, None, &state))
+            && let Some(Ok(native)) = self.natives.of(statement)
+            && native.is_current(|name| self.schema.look_up(name, None, &self.session))
         {
             return Ok(());
         }
@@ -273,23 +235,7 @@ impl CqlBackend {
             self.met_types.fetch_or(native.has_types(), Ordering::Relaxed);
             self.met_uncounting.fetch_or(native.deletes_counters(), Ordering::Relaxed);
         }
-        let mut natives = self.natives();
-        let Natives { texts, numbers, typed, .. } = &mut *natives;
-        if let Ok(native) = &native {
-            numbers.insert(native.number, Arc::clone(native));
-        }
-        match as_json(statement) {
-            Some(json) => {
-                let former = texts.insert(json.text().into(), (Instant::now(), native));
-                former.into_iter().for_each(|(_, native)| gone(numbers, &native));
-            }
-            None => {
-                let dead = typed.extract_if(|_, (alive, _)| alive.strong_count() == 0);
-                dead.for_each(|(_, (_, native))| gone(numbers, &native));
-                let former = typed.insert(address(statement), (Arc::downgrade(statement), native));
-                former.into_iter().for_each(|(_, native)| gone(numbers, &native));
-            }
-        }
+        self.natives.keep(statement, native);
         Ok(())
     }
 
@@ -338,52 +284,12 @@ impl CqlBackend {
             (typed, _) => typed,
         }
     }
-
-    /// Forgets the texts that were used longest ago, but for `own`, which a batch needs now.
-    fn forget_natives(&self, own: usize) {
-        let mut natives = self.natives();
-        let kept = KEPT_STATEMENTS.max(own);
-        let Natives { texts, numbers, looked_at, .. } = &mut *natives;
-        // Most of them may have to stay: the next look is worth it once there are some more.
-        if texts.len() <= kept || texts.len() < *looked_at + *looked_at / 8 {
-            return;
-        }
-        let mut uses: Vec<Instant> = texts.values().map(|(used, _)| *used).collect();
-        uses.sort_unstable_by(|one, other| other.cmp(one));
-        let of = |count: usize| uses.get(count.saturating_sub(1)).copied();
-        let recent = Instant::now().checked_sub(IN_USE);
-        let oldest = of(kept).min(recent).max(of(KEPT_IN_USE.max(own)));
-        let old = texts.extract_if(|_, (used, _)| Some(*used) < oldest);
-        old.for_each(|(_, (_, native))| gone(numbers, &native));
-        *looked_at = texts.len();
-    }
-}
-
-/// A statement that is not kept any more has no number either.
-fn gone(numbers: &mut HashMap<u32, Arc<Native>, FixedState>, native: &Result<Arc<Native>>) {
-    if let Ok(native) = native {
-        numbers.remove(&native.number);
-    }
-}
-
-fn as_json(statement: &Arc<dyn NativeStatement>) -> Option<&JsonStatement> {
-    let any: &dyn Any = &**statement;
-    any.downcast_ref()
-}
-
-fn as_typed(statement: &Arc<dyn NativeStatement>) -> Option<&Typed> {
-    let any: &dyn Any = &**statement;
-    any.downcast_ref()
 }
 
 fn has_same_markers(one: &PreparedStatement, other: &PreparedStatement) -> bool {
     let [one, other] = [one, other].map(PreparedStatement::get_variable_col_specs);
     one.len() == other.len()
         && one.iter().zip(other.iter()).all(|(one, other)| one.typ() == other.typ())
-}
-
-fn address(statement: &Arc<dyn NativeStatement>) -> usize {
-    Arc::as_ptr(statement).addr()
 }
 
 fn strange_statement() -> Error {
@@ -466,10 +372,7 @@ impl Backend for CqlBackend {
                 Ok(())
             }
             None if matches!(verb, Verb::Update | Verb::Replace) => {
-                let state = self.session.get_cluster_state();
-                let known =
-                    self.schema.look_up(operation.collection, self.keyspace.as_deref(), &state);
-                match known {
+                match self.look_up(operation.collection) {
                     Some(known) if known.is_key_only() => Err(key_only(verb, &known)),
                     _ => Ok(()),
                 }
@@ -488,11 +391,9 @@ impl Backend for CqlBackend {
             Box::pin(self.watch.look(&self.session, question, types, self.refresh())).await?;
         }
         self.clock.keep(&self.session, || self.asking.time()).await?;
-        let mut state = self.session.get_cluster_state();
         let mut refreshed = stale;
         let mut natives = 0;
         for shape in operations.shapes() {
-            let keyspace = self.keyspace.as_deref();
             if let Some(statement) = shape.statement {
                 natives += 1;
                 self.resolve_native(statement, stale).await?;
@@ -500,20 +401,20 @@ impl Backend for CqlBackend {
             }
             if stale {
                 // The server says that something is not as it was: others may still use what they have.
-                self.schema.renew(shape.collection, keyspace, &state);
+                self.schema.renew(shape.collection, self.keyspace.as_deref(), &self.session);
             }
-            let mut known = self.schema.look_up(shape.collection, keyspace, &state);
+            let mut known = self.look_up(shape.collection);
             if known.is_none() && !refreshed {
                 // Somebody else may have made it a moment ago.
                 self.refresh().await?;
-                (state, refreshed) = (self.session.get_cluster_state(), true);
-                known = self.schema.look_up(shape.collection, keyspace, &state);
+                refreshed = true;
+                known = self.look_up(shape.collection);
             }
             if known.is_some_and(|known| known.has_types) {
                 self.met_types.store(true, Ordering::Relaxed);
             }
         }
-        self.forget_natives(natives);
+        self.natives.forget(natives);
         if !stale && !types && self.uses_types(operations) {
             // Met for the first time, by metadata that nobody has looked at since they were read.
             return Box::pin(self.resolve(operations, false)).await;
@@ -530,7 +431,9 @@ impl Backend for CqlBackend {
             replicas: &replicas,
             deletes_counters: self.met_uncounting.load(Ordering::Relaxed),
         };
-        router.route(operations, terms, routes, |operation| self.target_of(operation))
+        router.route(operations, terms, routes, |collection, statement| {
+            self.target_of(collection, statement)
+        })
     }
 
     fn positions(&self, operations: View<'_>, routes: &Routes, positions: &mut Vec<u128>) {

@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use batch_core::{Clock, Error, ErrorKind, Result};
+use batch_core::{Clock, Result};
 use scylla::{client::session::Session, statement::Statement, value::CqlTimeuuid};
 
 use crate::errors;
@@ -32,6 +32,8 @@ const MOST_SAMPLES: usize = 20;
 /// After this time the fewest samples are enough. Where the way is long its delays decide, and a
 /// commit waits for the measurement now and then.
 const LONG: Duration = Duration::from_millis(20);
+/// After this time those that there are.
+const VERY_LONG: Duration = Duration::from_millis(500);
 /// Bounds that are no further apart than this and the quickest round trip are near enough.
 const NEAR: i64 = MILLISECOND / 5;
 /// What Cassandra tells is the millisecond, and a count of those that were told within it.
@@ -202,9 +204,10 @@ impl ServerClock {
         let mut samples = Vec::with_capacity(MOST_SAMPLES);
         while samples.len() < MOST_SAMPLES {
             samples.push(self.sample(session, question).await?);
-            if samples.len() >= FEWEST_SAMPLES
-                && (at.elapsed() >= LONG
-                    || Bounds::of(&samples).is_some_and(|bounds| bounds.are_near(&samples)))
+            let passed = at.elapsed();
+            let are_near = || Bounds::of(&samples).is_some_and(|bounds| bounds.are_near(&samples));
+            if passed >= VERY_LONG
+                || (samples.len() >= FEWEST_SAMPLES && (passed >= LONG || are_near()))
             {
                 break;
             }
@@ -218,7 +221,8 @@ impl ServerClock {
     /// since. One caller at a time; what goes wrong leaves the former measure as it is.
     ///
     /// # Errors
-    /// If nothing is known of the server's time, because this machine's clock was set or the machine slept.
+    /// What the server says, if nothing is known of its time because this machine's clock was set or the
+    /// machine slept. Then there is no limit but the caller's time.
     pub(crate) async fn keep(
         &self,
         session: &Session,
@@ -235,13 +239,11 @@ impl ServerClock {
         let question = question();
         // Seldom needed, so not a part of every commit's future.
         let measuring = Box::pin(self.measure(session, &question));
+        if due == Due::Parted {
+            return measuring.await;
+        }
         match tokio::time::timeout(PATIENCE, measuring).await {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) if due == Due::Parted => return Err(error),
-            Err(_) if due == Due::Parted => {
-                let message = "this machine's clock was set or the machine slept, and the server is slow to tell its time; commit again";
-                return Err(Error::new(ErrorKind::Timeout, message).transient());
-            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the server's time cannot be read; the former difference stays");
             }

@@ -217,6 +217,7 @@ mod fold;
 mod guard;
 mod key;
 mod native;
+mod natives;
 #[cfg(test)]
 mod on_server;
 mod position;

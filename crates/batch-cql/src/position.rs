@@ -28,7 +28,9 @@ pub(crate) fn positions(
     positions.extend(operations.iter().map(|operation| {
         let kept = routes.kept(operation.index);
         let kept = kept.and_then(|kept| Kept::read(kept, || Some(operation)));
-        let target = recent.of(&operation, |operation| backend.target_of(operation));
+        let target = recent.of(&operation, |operation| {
+            backend.target_of(operation.collection, operation.statement)
+        });
         let in_partition = match target {
             Target::Table(known) => {
                 let table = &known.table;

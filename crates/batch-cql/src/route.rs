@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use batch_core::{
-    BatchType, Error, ErrorKind, Guarantee, OperationRef, Result, Verb,
+    BatchType, Error, ErrorKind, Guarantee, NativeStatement, OperationRef, Result, Verb,
     seam::{KeyId, MechanismId, Route, Routes, Terms, View},
 };
 use foldhash::fast::FixedState;
@@ -56,6 +56,7 @@ impl<T> Recent<T> {
 struct Routed {
     ride: Ride,
     group: u64,
+    /// The replica set; under all-or-nothing 1 if the table is another one than that of the first operation.
     pool: u16,
     key: Option<KeyId>,
     bytes: u32,
@@ -85,7 +86,7 @@ impl Router<'_> {
         operations: View<'_>,
         terms: Terms,
         routes: &mut Routes,
-        target: impl Fn(&OperationRef<'_>) -> Target,
+        target: impl Fn(&str, Option<&Arc<dyn NativeStatement>>) -> Target,
     ) -> Result<()> {
         let logged = terms.batch_type == Some(BatchType::Logged);
         let all = matches!(terms.guarantee, Guarantee::AllOrNothing { .. });
@@ -102,10 +103,16 @@ impl Router<'_> {
             }
         }
         let (mut row, mut cells, mut kept) = (Row::default(), Vec::new(), Vec::new());
+        // The operations of a slice come after those that have the first shape.
+        let table_of_first = operations
+            .shapes()
+            .next()
+            .filter(|_| all)
+            .and_then(|first| table_hash(&target(first.collection, first.statement)));
         let mut recent = Recent::<(Target, bool)>::default();
         for operation in operations.iter() {
             let (target, differ) = recent.of(&operation, |operation| {
-                let target = target(operation);
+                let target = target(operation.collection, operation.statement);
                 let differ = matches!(&target, Target::Table(known) if self.replicas.differ(&known.table.keyspace));
                 (target, differ)
             });
@@ -130,7 +137,10 @@ impl Router<'_> {
                 Target::Unusable(error) => Err(error.clone()),
             };
             match routed {
-                Ok(routed) => {
+                Ok(mut routed) => {
+                    if all {
+                        routed.pool = u16::from(table_hash(target) != table_of_first);
+                    }
                     let mut route = routed.by(ways.of(routed.ride, routes));
                     if all && !counted.insert(route.group) {
                         route.bytes = route.bytes.saturating_sub(PER_PARTITION);
@@ -278,7 +288,7 @@ fn portable(
     // All-or-nothing looks at partitions and tables afterwards.
     if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
         let ride = if verb.is_conditional() { Ride::Condition } else { Ride::Plain };
-        return Ok(Routed { ride, group: partition, pool: table_number(known.hash), key, bytes });
+        return Ok(Routed { ride, group: partition, pool: 0, key, bytes });
     }
     let pool = match replicas {
         Some(replicas) if matches!(ride, Ride::Plain | Ride::Apart) => replicas.of_row(known, row),
@@ -324,12 +334,6 @@ fn route_native(
     cells.clear();
     native.write_cells(operation, cells)?;
     let facts = &native.prepared.facts;
-    let options = operation.options;
-    if options.ttl.is_some() || options.timestamp.is_some() {
-        return Err(invalid(
-            "a statement of its own text takes no option `ttl` or `timestamp`; write `USING TTL ? AND TIMESTAMP ?` into it".to_owned(),
-        ));
-    }
     let (partition, key) = native.ids_of(cells);
     // What counts commutes.
     let key = key.filter(|_| !facts.counter || deletes_counters);
@@ -360,7 +364,7 @@ fn route_native(
             _ => Ride::Apart,
         };
         let group = partition.unwrap_or_else(own);
-        return Ok(Routed { ride, group, pool: table_number(native.table_hash()), key, bytes });
+        return Ok(Routed { ride, group, pool: 0, key, bytes });
     }
     let (ride, group) = match partition {
         _ if facts.conditional => (Ride::NativeCondition, partition.unwrap_or_else(own)),
@@ -381,9 +385,13 @@ fn route_native(
 /// What the server counts for a partition, however many rows of it are written.
 const PER_PARTITION: u32 = 29;
 
-/// Tells tables apart; a collision only lets the server refuse what would be refused here.
-fn table_number(hash: u64) -> u16 {
-    u16::try_from(hash & 0xFFFF).unwrap_or(0)
+/// Tells tables apart.
+fn table_hash(target: &Target) -> Option<u64> {
+    match target {
+        Target::Table(known) => Some(known.hash),
+        Target::Statement(native) => Some(native.table_hash()),
+        Target::Unusable(_) => None,
+    }
 }
 
 /// Gives no value to what a row that is written whole leaves out: the server counts that as well.

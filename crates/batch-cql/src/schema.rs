@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     sync::{
-        Arc, PoisonError, RwLock, Weak,
+        Arc, PoisonError, RwLock, RwLockWriteGuard, Weak,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -330,31 +330,31 @@ impl Schema {
         &self,
         collection: &str,
         keyspace: Option<&str>,
-        state: &Arc<ClusterState>,
+        session: &Session,
     ) -> Option<Arc<Known>> {
-        self.compare(state);
+        self.compare(session);
         if let Some(known) = self.table(collection) {
             return Some(known);
         }
         let (keyspace, name) =
             collection.split_once('.').or_else(|| Some((keyspace?, collection)))?;
-        let known = Arc::new(Known::new(keyspace, name, state)?);
-        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(tables.entry(collection.into()).or_insert(known)))
+        let mut tables = self.tables_to_write();
+        if let Some(known) = tables.get(collection) {
+            return Some(Arc::clone(known));
+        }
+        let known = Arc::new(Known::new(keyspace, name, &session.get_cluster_state())?);
+        tables.insert(collection.into(), Arc::clone(&known));
+        Some(known)
     }
 
     /// Looks a collection up as if it had not been known, with statements that are prepared anew. Others
     /// that use the table get what it is now. No I/O.
-    pub(crate) fn renew(
-        &self,
-        collection: &str,
-        keyspace: Option<&str>,
-        state: &Arc<ClusterState>,
-    ) {
-        self.compare(state);
+    pub(crate) fn renew(&self, collection: &str, keyspace: Option<&str>, session: &Session) {
+        self.compare(session);
         let names = collection.split_once('.').or_else(|| Some((keyspace?, collection)));
-        let fresh = names.and_then(|(keyspace, name)| Known::new(keyspace, name, state));
-        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.tables_to_write();
+        let state = session.get_cluster_state();
+        let fresh = names.and_then(|(keyspace, name)| Known::new(keyspace, name, &state));
         match fresh {
             Some(fresh) => tables.insert(collection.into(), Arc::new(fresh)),
             None => tables.remove(collection),
@@ -362,21 +362,28 @@ impl Schema {
     }
 
     /// Takes tables for what they are now, and forgets those that are gone.
-    fn compare(&self, state: &Arc<ClusterState>) {
-        let now = Arc::downgrade(state);
+    fn compare(&self, session: &Session) {
+        let now = Arc::downgrade(&session.get_cluster_state());
         if self.compared.read().unwrap_or_else(PoisonError::into_inner).ptr_eq(&now) {
             return;
         }
-        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.tables_to_write();
+        let state = session.get_cluster_state();
         tables.retain(|_, known| {
-            let fresh = Known::new(&known.table.keyspace, &known.table.name, state);
+            let fresh = Known::new(&known.table.keyspace, &known.table.name, &state);
             let Some(fresh) = fresh else { return false };
             if !known.has_same_columns(&fresh) {
                 *known = Arc::new(fresh);
             }
             true
         });
-        *self.compared.write().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.compared.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&state);
+    }
+
+    /// The metadata are to be taken once this is held: those of before would put back what somebody else has
+    /// renewed meanwhile.
+    fn tables_to_write(&self) -> RwLockWriteGuard<'_, HashMap<Box<str>, Arc<Known>, FixedState>> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,7 +6,8 @@
 //! makes that a second and the time of the question.
 //!
 //! Nor does a server say anything of a user-defined type that was made again with other fields: statements
-//! name it, and have its bytes. Before a commit that writes such types a node is asked each time.
+//! name it, and have its bytes. Before a commit that writes such types a node is asked each time, and nothing is
+//! sent without its answer.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -61,10 +62,11 @@ impl SchemaWatch {
     }
 
     /// Asks a node, and has the metadata read again if its version is another one. An answer that does
-    /// not come leaves what is known as it is. `now`: even if it was asked a moment ago, or is being asked.
+    /// not come soon leaves what is known as it is. `now`: even if it was asked a moment ago, or is being asked,
+    /// and however long it takes; the caller's time is the limit.
     ///
     /// # Errors
-    /// Of reading the metadata; the next commit tries it again.
+    /// Of reading the metadata, and with `now` of asking; the next commit tries it again.
     pub(crate) async fn look(
         &self,
         session: &Session,
@@ -81,9 +83,14 @@ impl SchemaWatch {
         let is_due = |seen: &Seen| if now { seen.at < begun } else { seen.is_due() };
         let Some(before) = self.seen().filter(is_due) else { return Ok(()) };
         let at = Instant::now();
-        let asked = tokio::time::timeout(PATIENCE, version(session, question)).await;
-        let told = match asked {
+        let asking = version(session, question);
+        let told = match if now {
+            Ok(asking.await)
+        } else {
+            tokio::time::timeout(PATIENCE, asking).await
+        } {
             Ok(Ok(version)) => Some(version),
+            Ok(Err(error)) if now => return Err(error),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the version of the schema cannot be read; what is known of it stays");
                 None

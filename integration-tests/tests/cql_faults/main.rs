@@ -1,6 +1,7 @@
 //! What a node and the way to it do wrong, and what the jobs say of it: afterwards the store is read
 //! behind its back, and no answer contradicts what is there.
 
+mod far;
 mod node;
 mod outcomes;
 mod shapes;
@@ -31,6 +32,24 @@ const KEYSPACE: &str = "faults";
 const BROKEN: &str = "broken";
 /// The longest that a session may take to find a node again that was away.
 const LONGEST_MENDING: Duration = Duration::from_secs(300);
+
+/// The tests of a module: functions of the [`World`].
+macro_rules! trials {
+    ($area:literal: $($name:ident),+ $(,)?) => {
+        pub(crate) fn names() -> Vec<String> {
+            vec![$(concat!($area, "::", stringify!($name)).to_owned()),+]
+        }
+
+        pub(crate) fn trials(world: &std::sync::Arc<World>) -> Vec<libtest_mimic::Trial> {
+            vec![$({
+                let world = std::sync::Arc::clone(world);
+                let name = concat!($area, "::", stringify!($name));
+                integration_tests::trial(name, async move { $name(&world).await })
+            }),+]
+        }
+    };
+}
+pub(crate) use trials;
 
 /// What the tests share. They run one after another.
 #[derive(Debug)]
@@ -77,7 +96,7 @@ impl World {
 
 fn main() -> ExitCode {
     let all_ignored = |why: &str| -> Vec<Trial> {
-        let names = outcomes::names().into_iter().chain(node::names());
+        let names = outcomes::names().into_iter().chain(node::names()).chain(far::names());
         names.map(|name| ignored(&name, why)).collect()
     };
     if is_listing() {
@@ -87,6 +106,6 @@ fn main() -> ExitCode {
         Ok(world) => Arc::new(world),
         Err(error) => return conclude_serially(missing("faults", &error.to_string(), all_ignored)),
     };
-    let trials = outcomes::trials(&world).into_iter().chain(node::trials(&world)).collect();
-    conclude_serially(trials)
+    let trials = outcomes::trials(&world).into_iter().chain(node::trials(&world));
+    conclude_serially(trials.chain(far::trials(&world)).collect())
 }

@@ -10,28 +10,12 @@ use batch_core::{
     Store as _, StoreOptions, Verb,
 };
 use batch_cql::CqlStore;
-use integration_tests::{Result, Write, execute, trial};
-use libtest_mimic::Trial;
+use integration_tests::{Result, Write, execute};
 use scylla::statement::Consistency;
 
-use crate::{KEYSPACE, LONGEST_MENDING, World, outcomes::check, shapes::Shape};
+use crate::{KEYSPACE, LONGEST_MENDING, World, outcomes::check, shapes::Shape, trials};
 
-macro_rules! trials {
-    ($($name:ident),+ $(,)?) => {
-        pub(crate) fn names() -> Vec<String> {
-            vec![$(concat!("node::", stringify!($name)).to_owned()),+]
-        }
-
-        pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
-            vec![$({
-                let world = Arc::clone(world);
-                trial(concat!("node::", stringify!($name)), async move { $name(&world).await })
-            }),+]
-        }
-    };
-}
-
-trials![
+trials!["node":
     a_stopped_node_leaves_it_unknown_and_no_answer_is_wrong,
     a_dropped_commit_to_a_stopped_node_is_unknown,
     a_stopped_node_is_not_connected_to_for_ever,

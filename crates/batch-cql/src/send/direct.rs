@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use batch_core::{
@@ -151,23 +151,32 @@ enum Destination {
 
 /// Lists of one statement many times, to be used again: the driver wants it once for each row.
 #[derive(Default)]
-pub(crate) struct Repeated {
-    lists: Mutex<HashMap<(u32, u8), Vec<Vec<BatchStatement>>, FixedState>>,
+pub(crate) struct Repeated(Mutex<Lists>);
+
+#[derive(Default)]
+struct Lists {
+    of_each: HashMap<(u32, u8), Vec<Vec<BatchStatement>>, FixedState>,
+    /// The statements in all of them.
+    kept: usize,
 }
 
-/// Statements whose lists are kept, and lists of each.
-const STATEMENTS: usize = 64;
-const LISTS: usize = 64;
+/// The most statements in the lists that are kept: some 10 MB. As many chunks may be in flight.
+const KEPT: usize = 65_536;
 
 impl Repeated {
+    fn lock(&self) -> MutexGuard<'_, Lists> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(
         &self,
         id: (u32, u8),
         statement: &PreparedStatement,
         count: usize,
     ) -> Vec<BatchStatement> {
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut list = lists.get_mut(&id).and_then(Vec::pop).unwrap_or_default();
+        let mut lists = self.lock();
+        let mut list = lists.of_each.get_mut(&id).and_then(Vec::pop).unwrap_or_default();
+        lists.kept -= list.len();
         drop(lists);
         list.truncate(count);
         let more = count - list.len();
@@ -177,14 +186,17 @@ impl Repeated {
     }
 
     fn give_back(&self, id: (u32, u8), list: Vec<BatchStatement>) {
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        if lists.len() >= STATEMENTS && !lists.contains_key(&id) {
-            lists.clear();
+        let mut lists = self.lock();
+        if lists.kept + list.len() > KEPT {
+            // Those of another statement make room: it may not be used any more.
+            let other = lists.of_each.keys().find(|other| **other != id).copied();
+            let others = other.and_then(|other| lists.of_each.remove(&other)).unwrap_or_default();
+            lists.kept -= others.iter().map(Vec::len).sum::<usize>();
+            drop(lists);
+            return;
         }
-        let known = lists.entry(id).or_default();
-        if known.len() < LISTS {
-            known.push(list);
-        }
+        lists.kept += list.len();
+        lists.of_each.entry(id).or_default().push(list);
     }
 }
 

@@ -114,7 +114,9 @@ impl Entries {
         let options = operation.options;
         let ttl = options.ttl.map(|ttl| i32::try_from(ttl.as_secs()).unwrap_or(i32::MAX));
         let timestamp = options.timestamp;
-        let target = self.recent.of(operation, |operation| backend.target_of(operation));
+        let target = self.recent.of(operation, |operation| {
+            backend.target_of(operation.collection, operation.statement)
+        });
         let (key, shared, source) = match target.clone() {
             Target::Unusable(error) => return Err(error),
             Target::Table(known) => {
