@@ -70,7 +70,15 @@ struct Commit {
     /// what comes before it is sent.
     stops_at: Option<Held>,
     seeds: u64,
+    /// How many chunks in doubt were sent in halves since one of those came through.
+    fruitless: u32,
 }
+
+/// So many chunks in doubt are sent in halves to find the operations at fault, before it is taken that
+/// whatever is sent fails.
+const MOST_FRUITLESS: u32 = 64;
+/// So often a chunk is routed anew because something was gone, before it is taken that it stays so.
+const MOST_REROUTES: u32 = 10;
 
 impl Commit {
     fn new(work: Arc<Work>, mut planned: Planned) -> Self {
@@ -91,6 +99,7 @@ impl Commit {
             stopped: None,
             stops_at: None,
             seeds: 0,
+            fruitless: 0,
         }
     }
 
@@ -213,6 +222,7 @@ impl Commit {
             again: false,
             stale: false,
             pauses: 0,
+            reroutes: 0,
             base_timestamp: i64::MIN,
             own_ranks: OnceLock::new(),
         })
@@ -350,6 +360,9 @@ impl Commit {
         }
         let learned = &self.work.shared.learned;
         if answers.all_applied && answers.surplus == 0 {
+            if unit.doubts > 0 {
+                self.fruitless = 0;
+            }
             learned.taken(&unit.mechanism.name, unit.bytes);
             span.record("applied", unit.operations.len());
             for slice in unit.operations.chunks(SLICE as usize) {
@@ -376,7 +389,12 @@ impl Commit {
         sent: bool,
         was_begun: bool,
     ) -> Result<()> {
-        let Judgement { settle, cut, mut retry, stale, divisible, of_chunk } = judgement;
+        let Judgement { mut settle, cut, mut retry, mut stale, divisible, of_chunk } = judgement;
+        if unit.reroutes >= MOST_REROUTES {
+            let stays =
+                |(index, error): (u32, Error)| (index, Verdict::NotApplied(error.certain()));
+            settle.extend(stale.drain(..).map(stays));
+        }
         let learned = &self.work.shared.learned;
         let too_large = divisible.as_ref().is_some_and(|error| error.kind() == ErrorKind::TooLarge);
         if too_large {
@@ -409,7 +427,10 @@ impl Commit {
             };
             let operations = indices(&cut);
             let bytes = self.size(&operations, &unit.mechanism);
-            let unit = Unit { operations, bytes, ..unit };
+            let in_doubt = cut.iter().any(|(_, error)| error.fate() != Fate::NotApplied);
+            self.fruitless += u32::from(in_doubt);
+            let doubts = unit.doubts + u32::from(in_doubt);
+            let unit = Unit { operations, bytes, doubts, ..unit };
             self.cut_smaller(lane, &unit, limit, Some(&error));
             return Ok(());
         }
@@ -439,6 +460,7 @@ impl Commit {
             mechanism: &unit.mechanism,
             operations: &unit.operations,
             idempotent: &|index| queue.get(index).is_idempotent(),
+            divides_doubt: self.fruitless < MOST_FRUITLESS,
             repeated_key: &|index| {
                 self.key_of(index).filter(|key| repeated.is_some_and(|all| all.has_key(*key)))
             },
@@ -538,6 +560,7 @@ impl Commit {
             again: true,
             stale,
             pauses: unit.pauses + 1,
+            reroutes: unit.reroutes + u32::from(stale),
             base_timestamp: unit.base_timestamp,
             own_ranks: unit.own_ranks,
         });

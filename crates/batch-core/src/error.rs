@@ -254,9 +254,10 @@ impl Error {
         self.change(|cause| cause.transient = false)
     }
 
-    /// Says that a chunk was refused because of some of its operations, that the store does not tell
-    /// which, and that none was applied. Unless the batch is all-or-nothing, the core sends the
-    /// chunk in halves, until those operations fail alone.
+    /// Says that a chunk failed because of some of its operations, and that the store does not tell
+    /// which. Unless the batch is all-or-nothing, the core sends the chunk in halves, until those
+    /// operations fail alone: if none was applied, and if that is [`unknown`](Self::unknown) and all of them are
+    /// idempotent, as long as halves come through.
     #[must_use]
     pub fn of_some(self) -> Self {
         self.change(|cause| cause.of_some = true)

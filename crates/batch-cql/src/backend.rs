@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -23,8 +23,7 @@ use scylla::{
 
 use crate::{
     clock::ServerClock,
-    connection::{Asking, Connection},
-    errors,
+    connection::{Asking, Connection, unread},
     guard::Guard,
     native::Native,
     natives::{Natives, as_json, as_typed},
@@ -63,6 +62,11 @@ pub(crate) struct CqlBackend {
     met_types: AtomicBool,
     /// Whether a statement was met that deletes counters, likewise.
     met_uncounting: AtomicBool,
+    unread: Mutex<Option<Error>>,
+    /// Whether there is one, which each commit asks.
+    is_unread: AtomicBool,
+    /// Why only the schema of the store's own keyspace is read.
+    narrowed: Option<Error>,
 }
 
 impl fmt::Debug for CqlBackend {
@@ -86,6 +90,7 @@ impl CqlBackend {
             refusals,
             tracing,
             spread,
+            narrowed,
         } = connection;
         Self {
             session,
@@ -105,6 +110,9 @@ impl CqlBackend {
             natives: Natives::default(),
             met_types: AtomicBool::new(false),
             met_uncounting: AtomicBool::new(false),
+            unread: Mutex::default(),
+            is_unread: AtomicBool::new(false),
+            narrowed,
         }
     }
 
@@ -159,6 +167,25 @@ impl CqlBackend {
     }
 
     fn unknown_table(&self, collection: &str) -> Error {
+        let keyspace =
+            collection.split_once('.').map_or(self.keyspace.as_deref(), |(name, _)| Some(name));
+        let name = collection.split_once('.').map_or(collection, |(_, name)| name);
+        let is_own = keyspace == self.keyspace.as_deref();
+        if let Some(error) = self.unread().or(self.narrowed.clone().filter(|_| !is_own)) {
+            let message = format!("the table {collection} is not known, and {}", error.message());
+            return Error::new(error.kind(), message).with_source(error);
+        }
+        let state = self.session.get_cluster_state();
+        let keyspace = keyspace.and_then(|keyspace| state.get_keyspace(keyspace));
+        if let Some(view) = keyspace.and_then(|keyspace| keyspace.views.get(name)) {
+            return Error::new(
+                ErrorKind::InvalidOperation,
+                format!(
+                    "{collection} is a materialized view, which the server writes by itself; write to its table {}",
+                    view.base_table_name
+                ),
+            );
+        }
         let message = match (collection.contains('.'), &self.keyspace) {
             (true, _) => format!(
                 "there is no table {collection}; create it, or write its name as `keyspace.table`, with the case that it has"
@@ -216,8 +243,28 @@ impl CqlBackend {
 
     /// Reads the driver's metadata again.
     async fn refresh(&self) -> Result<()> {
-        let refreshing = Box::pin(self.session.refresh_metadata());
-        refreshing.await.map_err(|error| errors::of_metadata(&error))
+        let refreshed = Box::pin(self.session.refresh_metadata()).await;
+        let refreshed = match refreshed {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Box::pin(unread(&self.session, &self.asking, &error)).await),
+        };
+        let lasting = refreshed.as_ref().err().filter(|error| !error.is_transient());
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = lasting {
+            tracing::warn!(%error, "what was known of the schema stays");
+        }
+        *unread = lasting.cloned();
+        self.is_unread.store(unread.is_some(), Ordering::Relaxed);
+        drop(unread);
+        refreshed
+    }
+
+    /// Why the schema could not be read when it was tried last, if that lasts.
+    fn unread(&self) -> Option<Error> {
+        if !self.is_unread.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn resolve_unknown(&self, statement: &Arc<dyn NativeStatement>) -> Result<()> {
@@ -261,7 +308,12 @@ impl CqlBackend {
             (None, prepared) => prepared?,
             // The values were written by the types of the statement that was given.
             (Some(given), Ok(own)) if has_same_markers(given, &own) => own,
-            (Some(given), _) => given.clone(),
+            (Some(given), Ok(_)) => given.clone(),
+            // It may not say where its table is.
+            (Some(given), Err(error)) if keyspace.is_none() && !error.is_transient() => {
+                given.clone()
+            }
+            (Some(_), Err(error)) => return Err(error),
         };
         let is_typed = given.is_some();
         let prepared = Prepared::of(prepared, &text, known.as_deref().map(|known| &known.table))?;
@@ -406,8 +458,11 @@ impl Backend for CqlBackend {
             let mut known = self.look_up(shape.collection);
             if known.is_none() && !refreshed {
                 // Somebody else may have made it a moment ago.
-                self.refresh().await?;
-                refreshed = true;
+                match self.refresh().await {
+                    Err(error) if error.is_transient() => return Err(error),
+                    // Its own operations are refused.
+                    _ => refreshed = true,
+                }
                 known = self.look_up(shape.collection);
             }
             if known.is_some_and(|known| known.has_types) {
@@ -423,6 +478,12 @@ impl Backend for CqlBackend {
     }
 
     fn route(&self, operations: View<'_>, terms: Terms, routes: &mut Routes) -> Result<()> {
+        if let Some(error) = self.unread().filter(|_| operations.is_last()) {
+            routes.warn(format!(
+                "columns that others add are not known, and keep their values when a row is replaced: {}",
+                error.message()
+            ));
+        }
         let replicas = self.replicas.of(&self.session.get_cluster_state());
         let router = Router {
             limits: &self.server.limits,

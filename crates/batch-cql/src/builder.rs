@@ -309,16 +309,28 @@ impl CqlBuilder {
             // The port of a node's shards is not behind the same mapping.
             builder = builder.address_translator(translator).disallow_shard_aware_port(true);
         }
-        let session = builder.build().await;
-        let session =
-            session.map_err(|error| errors::not_connected(&point::list(&points), &error))?;
-        if let Some(name) = &self.local_datacenter {
-            find_datacenter(&session, name)?;
+        let keyspace = self.keyspace.as_deref();
+        let connect = async |builder: &SessionBuilder| {
+            let session = builder.build().await;
+            let session =
+                session.map_err(|error| errors::not_connected(&point::list(&points), &error))?;
+            if let Some(name) = &self.local_datacenter {
+                find_datacenter(&session, name)?;
+            }
+            find_connected(&session, self.translate)?;
+            let (profile, clock) = (profile.clone(), self.options.shared_clock());
+            Connection::new(Arc::new(session), keyspace, profile, clock, self.ways).await
+        };
+        match (connect(&builder).await, keyspace) {
+            // What stands in the way is likely in another keyspace, which the driver reads as well.
+            (Err(error), Some(own)) if error.kind() == ErrorKind::Unsupported => {
+                let narrow = builder.keyspaces_to_fetch([own]);
+                let Ok(connection) = connect(&narrow).await else { return Err(error) };
+                tracing::warn!(%error, keyspace = own, "only the store's own keyspace is known");
+                Ok(Connection { narrowed: Some(error), ..connection })
+            }
+            (connected, _) => connected,
         }
-        find_connected(&session, self.translate)?;
-        let clock = self.options.shared_clock();
-        Connection::new(Arc::new(session), self.keyspace.as_deref(), profile, clock, self.ways)
-            .await
     }
 }
 

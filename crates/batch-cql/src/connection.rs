@@ -9,6 +9,7 @@ use scylla::{
         execution_profile::{ExecutionProfile, ExecutionProfileBuilder, ExecutionProfileHandle},
         session::Session,
     },
+    errors::MetadataError,
     policies::retry::FallthroughRetryPolicy,
     statement::{Consistency, Statement},
 };
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) tracing: bool,
     /// Whether rows that are alone in their partition may share a batch.
     pub(crate) spread: bool,
+    /// Why only the schema of the store's own keyspace is read.
+    pub(crate) narrowed: Option<Error>,
 }
 
 /// Habits of a store that are no settings of the driver.
@@ -81,6 +84,7 @@ impl Connection {
             refusals: Refusals::default(),
             tracing: ways.tracing,
             spread: ways.spread,
+            narrowed: None,
         })
     }
 }
@@ -123,7 +127,7 @@ impl Asking {
 
     /// The question for a node's time.
     pub(crate) fn time(&self) -> Statement {
-        self.statement("SELECT now() FROM system.local")
+        self.statement("SELECT now() FROM system.local WHERE key = 'local'")
     }
 
     /// The question for the version of a node's schema.
@@ -144,7 +148,10 @@ async fn find_keyspace(session: &Session, asking: &Asking, name: &str) -> Result
     let names: Vec<String> = rows.flatten().map(|(name,)| name).collect();
     if names.iter().any(|known| known == name) {
         // The driver could not read the schema when it connected.
-        return session.refresh_metadata().await.map_err(|error| errors::of_metadata(&error));
+        return match session.refresh_metadata().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(unread(session, asking, &error).await),
+        };
     }
     let mut own: Vec<&str> =
         names.iter().map(String::as_str).filter(|name| !name.starts_with("system")).collect();
@@ -159,6 +166,25 @@ async fn find_keyspace(session: &Session, asking: &Asking, name: &str) -> Result
             "there is no keyspace `{name}`, {own}: make it with CREATE KEYSPACE, or correct the name"
         ),
     ))
+}
+
+/// Why the schema could not be read, with the column that is at fault.
+pub(crate) async fn unread(session: &Session, asking: &Asking, error: &MetadataError) -> Error {
+    const WHAT: &str = "its columns";
+    let Some(typ) = errors::unknown_type(error) else { return errors::of_metadata(error) };
+    let text = "SELECT keyspace_name, table_name, column_name, type FROM system_schema.columns";
+    let rows = ask(session, asking.statement(text), WHAT).await.ok();
+    let rows = rows.as_ref().and_then(|rows| rows.rows::<(&str, &str, &str, &str)>().ok());
+    let mut columns = rows.into_iter().flatten().flatten();
+    let place = columns.find(|(.., own)| own.contains(typ));
+    match place {
+        Some((keyspace, table, column, _)) => {
+            let error = errors::of_metadata(error);
+            let message = format!("{} (the column {keyspace}.{table}.{column})", error.message());
+            Error::new(error.kind(), message).with_source(error)
+        }
+        None => errors::of_metadata(error),
+    }
 }
 
 /// The consistency of reads, where that of writes can only be one of writes.

@@ -12,7 +12,10 @@ mod tests;
 use std::{borrow::Cow, error::Error as StdError, fmt::Display};
 
 use batch_core::{Error, ErrorKind, Fate};
-use scylla::errors::{BadQuery, ExecutionError, MetadataError, PrepareError, RequestAttemptError};
+use scylla::errors::{
+    BadQuery, DbError, ExecutionError, MetadataError, PrepareError, RequestAttemptError,
+    TablesMetadataError, UdtMetadataError,
+};
 
 pub(crate) use self::{
     attempt::{Refusal, refusal},
@@ -184,14 +187,35 @@ fn of_prepare(error: &PrepareError) -> Verdict {
 pub(crate) fn of_metadata(error: &MetadataError) -> Error {
     let verdict = connect::of_metadata(error);
     let message = format!("the schema cannot be read: {}", verdict.message).into();
-    let advice = if verdict.transient { "try again later" } else { "" };
+    let advice = match unknown_type(error) {
+        Some(_) => {
+            "have the driver read the keyspaces alone that are written, by a session built with `keyspaces_to_fetch`"
+        }
+        None if verdict.transient => "try again later",
+        None => "",
+    };
     Verdict { message, ..verdict }.into_error(advice, error.clone())
+}
+
+/// A type somewhere in the schema that the driver cannot read. It reads nothing then.
+pub(crate) fn unknown_type(error: &MetadataError) -> Option<&str> {
+    match error {
+        MetadataError::Tables(TablesMetadataError::InvalidCqlType { typ, .. })
+        | MetadataError::Udts(UdtMetadataError::InvalidCqlType { typ, .. }) => Some(typ),
+        _ => None,
+    }
 }
 
 /// What an answer that is not as it should be says of the server.
 pub(crate) fn unreadable(what: &str, error: impl StdError + Send + Sync + 'static) -> Error {
     let message = format!("the server's answer to {what} cannot be read ({})", line(&error));
     Error::new(ErrorKind::Protocol, message).with_source(error)
+}
+
+/// Whether replicas failed to write.
+pub(crate) fn is_write_failure(error: &ExecutionError) -> bool {
+    use RequestAttemptError::DbError as Answer;
+    matches!(error, ExecutionError::LastAttemptError(Answer(DbError::WriteFailure { .. }, _)))
 }
 
 /// Whether the server has read the request, and said no.

@@ -109,8 +109,14 @@ impl SchemaWatch {
         // A node that has not heard of it would give the metadata of before.
         let agreeing = tokio::time::timeout(MOST_AGREEING, session.await_schema_agreement());
         let agreed = agreeing.await.ok().and_then(std::result::Result::ok);
-        refresh.await?;
-        tracing::debug!(version = ?agreed, "the schema was changed, and is read again");
+        match refresh.await {
+            Ok(()) => {
+                tracing::debug!(version = ?agreed, "the schema was changed, and is read again")
+            }
+            Err(error) if now || error.is_transient() => return Err(error),
+            // As long as it is what it is now, trying again would fail likewise; each report says so.
+            Err(_) => {}
+        }
         self.note(Seen { version: agreed, at });
         Ok(())
     }

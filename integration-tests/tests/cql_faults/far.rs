@@ -33,7 +33,7 @@ fn slow(text: &str, time: Duration) -> RequestRule {
 async fn end(store: &CqlStore, operation: Operation) -> Result<JobStatus> {
     let mut batch = store.batch(BatchOptions::new().deadline(Duration::from_secs(10)))?;
     let job = batch.queue(operation)?;
-    batch.commit().await?;
+    let _ = batch.commit().await?;
     Ok(job.status())
 }
 
@@ -55,11 +55,11 @@ async fn a_type_is_asked_for_however_long_the_answer_takes(world: &World) -> Res
     let mut proxy = FaultyNode::before(world.address).await?;
     let store = proxy.store(KEYSPACE, StoreOptions::new()).await?;
     let put = || Operation::put("far").at([("id", 1)]).doc(&json!({"u": {"x": 1, "y": 2}}));
-    let before = end(&store, put().into()).await?;
+    let before = end(&store, put()).await?;
     assert!(matches!(before, JobStatus::Applied(_)), "{before:?}");
     proxy.on_requests(&[slow("SELECT schema_version", Duration::from_millis(600))]);
     make("x text, y int").await?;
-    let after = end(&store, put().into()).await?;
+    let after = end(&store, put()).await?;
     assert!(matches!(after, JobStatus::NotApplied(_)), "{after:?}");
     Ok(())
 }

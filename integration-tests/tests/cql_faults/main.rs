@@ -2,6 +2,7 @@
 //! behind its back, and no answer contradicts what is there.
 
 mod far;
+mod faulty_part;
 mod node;
 mod outcomes;
 mod shapes;
@@ -97,6 +98,7 @@ impl World {
 fn main() -> ExitCode {
     let all_ignored = |why: &str| -> Vec<Trial> {
         let names = outcomes::names().into_iter().chain(node::names()).chain(far::names());
+        let names = names.chain(faulty_part::names());
         names.map(|name| ignored(&name, why)).collect()
     };
     if is_listing() {
@@ -107,5 +109,6 @@ fn main() -> ExitCode {
         Err(error) => return conclude_serially(missing("faults", &error.to_string(), all_ignored)),
     };
     let trials = outcomes::trials(&world).into_iter().chain(node::trials(&world));
-    conclude_serially(trials.chain(far::trials(&world)).collect())
+    let trials = trials.chain(far::trials(&world)).chain(faulty_part::trials(&world));
+    conclude_serially(trials.collect())
 }

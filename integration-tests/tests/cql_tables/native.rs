@@ -31,6 +31,7 @@ tests!["native":
     a_statement_and_a_document_on_one_key_are_not_one_whole,
     a_statements_condition_rolls_its_batch_back,
     the_servers_own_json_is_a_statement,
+    a_statement_whose_table_or_column_is_gone_says_so_at_once,
 ];
 
 async fn place(world: &World, name: &str) -> Result<Place> {
@@ -779,4 +780,38 @@ async fn the_servers_own_json_is_a_statement(world: Arc<World>) -> Result<()> {
     same("ends", "applied InvalidOperation applied", &*done.ends().join(" "))?;
     let rows = place.rows("c, v FROM k.own_json").await?;
     same("rows", &vec![json!({"c": 1, "v": "json"}), json!({"c": 2, "v": "document"})], &rows)
+}
+
+/// The server refuses to prepare it, for good.
+async fn a_statement_whose_table_or_column_is_gone_says_so_at_once(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = place(&world, "gone").await?;
+    let texts = [
+        "INSERT INTO gone (p, c, n) VALUES (?, ?, ?)",
+        "UPDATE gone SET v = 'v', n = ? WHERE p = 'p' AND c = ?",
+    ];
+    let store = &place.store;
+    let insert = store.prepare(texts[0]).await?;
+    let update = store.prepare(texts[1]).await?;
+    let operations =
+        || [insert.bind(&("p", 1, 1)), update.bind(&(1, 2)), Operation::cql(texts[1], [1, 3])];
+    let done = commit(store, BatchOptions::new(), operations()).await?;
+    same("before", &vec!["applied".to_owned(); 3], &done.ends())?;
+    for (change, left) in [("ALTER TABLE k.gone DROP v", 1), ("DROP TABLE k.gone", 0)] {
+        place.run(change).await?;
+        let mut batch = store.batch(BatchOptions::new())?;
+        let jobs = batch.queue_all(operations())?;
+        let report = batch.commit().await?;
+        for job in &jobs[left..] {
+            let error = refusal(job)?;
+            assert!(
+                matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidOperation),
+                "{change}: {error}"
+            );
+        }
+        assert!(report.attempts() < 8, "{change}: {report}");
+        assert!(report.elapsed().as_secs() < 10, "{change}: {report}");
+    }
+    Ok(())
 }

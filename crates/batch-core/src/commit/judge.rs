@@ -16,6 +16,8 @@ pub(super) struct Sent<'a> {
     pub(super) mechanism: &'a Mechanism,
     pub(super) operations: &'a [u32],
     pub(super) idempotent: &'a dyn Fn(u32) -> bool,
+    /// Whether it may be sent in smaller ones though it is in doubt.
+    pub(super) divides_doubt: bool,
     /// The key of an operation, if other operations of the commit have it too.
     pub(super) repeated_key: &'a dyn Fn(u32) -> Option<KeyId>,
 }
@@ -74,16 +76,16 @@ fn protocol(message: &'static str) -> Error {
 /// surplus is unknown.
 pub(super) fn judge(chunk: &Sent<'_>, answers: Answers, result: Result<(), Error>) -> Judgement {
     // What smaller chunks may not be refused for.
-    let divisible = match &result {
-        Err(error)
-            if (error.kind() == ErrorKind::TooLarge || error.is_of_some())
-                && error.fate() == Fate::NotApplied
-                && answers.surplus == 0 =>
-        {
-            Some(error.clone())
+    let may_be_divided = |error: &&Error| match error.fate() {
+        Fate::NotApplied => error.kind() == ErrorKind::TooLarge || error.is_of_some(),
+        Fate::Unknown => {
+            let mut all = chunk.operations.iter();
+            chunk.divides_doubt && error.is_of_some() && all.all(|index| (chunk.idempotent)(*index))
         }
-        _ => None,
+        Fate::Accepted => false,
     };
+    let divisible = result.as_ref().err().filter(|_| answers.surplus == 0);
+    let divisible = divisible.filter(may_be_divided).cloned();
     let whole_error = result.as_ref().err().cloned();
     let outcomes = outcomes(chunk, answers, result);
     let is_divisible = |error: &Error| divisible.as_ref().is_some_and(|it| it.is_same(error));
@@ -283,6 +285,7 @@ mod tests {
             mechanism,
             operations: &[0, 1, 2],
             idempotent: &|_| true,
+            divides_doubt: true,
             repeated_key: &key,
         };
         let judgement = judge(&chunk, answers, result);

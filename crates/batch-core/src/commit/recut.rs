@@ -77,6 +77,7 @@ impl Commit {
                 again: false,
                 stale: false,
                 pauses: 0,
+                reroutes: unit.reroutes,
                 base_timestamp,
                 own_ranks,
             });
@@ -163,6 +164,7 @@ impl Commit {
                 again: false,
                 stale: false,
                 pauses: unit.pauses,
+                reroutes: unit.reroutes,
                 base_timestamp,
                 own_ranks,
             });

@@ -29,6 +29,8 @@ pub(super) struct Unit {
     pub(super) stale: bool,
     /// How many backoffs its operations have waited out.
     pub(super) pauses: u32,
+    /// How often they were routed anew because something was gone.
+    pub(super) reroutes: u32,
     /// What its timestamps are counted from in all attempts; `i64::MIN` until one was needed.
     pub(super) base_timestamp: i64,
     /// What they are counted by, likewise: [`Chunk::own_ranks`](crate::seam::Chunk).

@@ -70,7 +70,8 @@ async fn node_at(point: &ContactPoint, session: &SessionBuilder) -> Result<Uuid>
         .fetch_schema_metadata(false);
     let session = builder.build().await;
     let session = session.map_err(|error| errors::not_connected(&point.to_string(), &error))?;
-    let answer = session.query_unpaged("SELECT host_id FROM system.local", ()).await;
+    let answer =
+        session.query_unpaged("SELECT host_id FROM system.local WHERE key = 'local'", ()).await;
     let rows = answer.map_err(|error| errors::of_read(&error))?.into_rows_result();
     let rows = rows.map_err(|error| errors::unreadable("who it is", error))?;
     let row = rows.single_row::<(Uuid,)>();

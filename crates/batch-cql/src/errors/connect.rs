@@ -8,7 +8,7 @@ use scylla::errors::{
     ConnectionSetupRequestErrorKind, DbError, MetadataError, NewSessionError,
 };
 
-use super::{Verdict, line};
+use super::{Verdict, line, unknown_type};
 
 /// Why no session could be made with any of the contact points.
 pub(crate) fn not_connected(points: &str, error: &NewSessionError) -> Error {
@@ -26,7 +26,13 @@ pub(crate) fn not_connected(points: &str, error: &NewSessionError) -> Error {
 pub(super) fn of_metadata(error: &MetadataError) -> Verdict {
     match error {
         MetadataError::ConnectionPoolError(error) => of_pool(error),
-        other => Verdict::later(ErrorKind::Protocol, line(other)),
+        other => match unknown_type(other) {
+            Some(typ) => Verdict::refused(
+                ErrorKind::Unsupported,
+                format!("the driver knows no type `{}`, which something in it has", line(typ)),
+            ),
+            None => Verdict::later(ErrorKind::Protocol, line(other)),
+        },
     }
 }
 

@@ -181,10 +181,12 @@ impl CqlBackend {
                     conditional,
                     counter: request.kind == Kind::Counter,
                 };
+                let failed = errors::is_write_failure(&error);
                 let error = self.learn(errors::verdict(&error, asked));
                 let refused = error.fate() == Fate::NotApplied && !error.is_transient();
-                let may_be_of_some = refused && !conditional && error.kind() != ErrorKind::Stale;
-                // One statement is enough for the server to refuse all of them.
+                let may_be_of_some = (refused || (failed && !asked.counter)) && !conditional;
+                let may_be_of_some = may_be_of_some && error.kind() != ErrorKind::Stale;
+                // One statement is enough for the server to refuse all of them, or for a replica to fail.
                 Err(if may_be_of_some && rows.len() > 1 { error.of_some() } else { error })
             }
         };
