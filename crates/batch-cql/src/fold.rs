@@ -38,6 +38,9 @@ pub(crate) enum Effect {
 pub(crate) struct Walk {
     exists: bool,
     pub(crate) effect: Effect,
+    /// Whether the row is there by itself in the end, and not by its columns alone: the last thing that made it
+    /// sure of that was an `INSERT`, which also ends what time that row had to live.
+    pub(crate) is_marked: bool,
     /// The columns that [`Effect::Merge`] and [`Effect::Whole`] write.
     pub(crate) row: Row,
     /// One for each operation.
@@ -49,7 +52,7 @@ impl Walk {
     pub(crate) fn from(exists: bool, columns: usize) -> Self {
         let mut row = Row::default();
         row.clear(columns);
-        Self { exists, effect: Effect::Nothing, row, fates: Vec::new() }
+        Self { exists, effect: Effect::Nothing, is_marked: false, row, fates: Vec::new() }
     }
 
     /// The next operation, with the columns that it gives. Those that the partition's rows share
@@ -81,6 +84,13 @@ impl Walk {
                 Fate::Applied
             }
         };
+        if fate == Fate::Applied {
+            self.is_marked = match verb {
+                Verb::Insert | Verb::Put | Verb::Upsert => true,
+                Verb::Delete | Verb::DeleteExisting => false,
+                _ => self.is_marked,
+            };
+        }
         self.fates.push(fate);
     }
 

@@ -158,7 +158,8 @@
 //! | `Unavailable`, `Overloaded`, a rate limit, a node that starts | `NotApplied`; `Unknown` where a part may have been written | yes; if it is idempotent |
 //! | `WriteTimeout` of type `BATCH`, of a logged batch | `Accepted`: the server will write it | no |
 //! | any other `WriteTimeout`, `BATCH_LOG` too; `ReadTimeout` of a condition | `Unknown` | if it is idempotent; a counter never |
-//! | `WriteFailure`, `ReadFailure`, `ServerError`; an answer that cannot be read | `Unknown` | no |
+//! | `WriteFailure` | `Unknown` | a batch in halves, if it is idempotent and as long as halves come through |
+//! | `ReadFailure`, `ServerError`; an answer that cannot be read | `Unknown` | no |
 //! | `Batch too large`, an oversized request or mutation | `NotApplied(TooLarge)` if it cannot be cut smaller | in parts |
 //! | the server says that the schema is another one | the table is read and the operation routed anew | yes |
 //! | a condition that does not hold | `NotApplied`: `AlreadyExists`, `NotFound`, `ConditionFailed` | no |
@@ -185,6 +186,9 @@
 //!   some ten of them. [`CqlBuilder::batch_across_partitions`] switches such batches off.
 //! - On ScyllaDB the driver learns from single statements alone where a tablet is. A batch may take
 //!   one hop more there.
+//! - The driver reads the schema of all keyspaces, and none of it if one column anywhere has a type that it does
+//!   not know, such as `CompositeType`. A store that has a keyspace then connects for that one alone; a store that
+//!   is connected goes on with what it knows, and each report says so.
 //! - A service that speaks CQL and has no batch log or no conditions is found out by its first
 //!   refusal; then they are no longer among the [capabilities](batch_core::Store::capabilities).
 //!

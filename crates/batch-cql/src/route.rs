@@ -1,9 +1,14 @@
 //! Routing: which way each operation travels, and with which others.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use batch_core::{
-    BatchType, Error, ErrorKind, Guarantee, NativeStatement, OperationRef, Result, Verb,
+    BatchType, Error, ErrorKind, Guarantee, NativeStatement, OperationOptions, OperationRef,
+    Result, Verb,
     seam::{KeyId, MechanismId, Route, Routes, Terms, View},
 };
 use foldhash::fast::FixedState;
@@ -56,7 +61,7 @@ impl<T> Recent<T> {
 struct Routed {
     ride: Ride,
     group: u64,
-    /// The replica set; under all-or-nothing 1 if the table is another one than that of the first operation.
+    /// The replica set; under all-or-nothing what [`together`](Router::together) has to know.
     pool: u16,
     key: Option<KeyId>,
     bytes: u32,
@@ -66,6 +71,18 @@ impl Routed {
     fn by(&self, mechanism: MechanismId) -> Route {
         Route::new(mechanism, self.group, self.key, self.bytes).in_pool(self.pool)
     }
+}
+
+/// What an operation is like, as to whether it can be one whole with others.
+mod like {
+    /// Its table is another one than that of the first operation.
+    pub(super) const OTHER_TABLE: u16 = 1;
+    /// A statement, which is never made one write with others on its key.
+    pub(super) const STATEMENT: u16 = 2;
+    /// Has a time to live or a timestamp, and is not made one write where a condition is.
+    pub(super) const OWN_OPTIONS: u16 = 4;
+    /// Has a timestamp.
+    pub(super) const OWN_TIME: u16 = 8;
 }
 
 /// What routing reads besides the operations.
@@ -139,7 +156,7 @@ impl Router<'_> {
             match routed {
                 Ok(mut routed) => {
                     if all {
-                        routed.pool = u16::from(table_hash(target) != table_of_first);
+                        routed.pool = likeness(target, table_of_first, operation.options);
                     }
                     let mut route = routed.by(ways.of(routed.ride, routes));
                     if all && !counted.insert(route.group) {
@@ -179,8 +196,8 @@ impl Router<'_> {
         let first = *first;
         let other_partition = routes.iter().find(|(_, route)| route.group != first.group);
         let other_partition = other_partition.map(|(place, _)| place);
-        let other_table = routes.iter().find(|(_, route)| route.pool != first.pool);
-        let other_table = other_table.map(|(place, _)| place);
+        let is = |what: u16| routes.iter().find(|(_, route)| route.pool & what != 0);
+        let other_table = is(like::OTHER_TABLE).map(|(place, _)| place);
         let count = routes.iter().count();
         if let Some((place, _)) = routes.iter().find(|(_, route)| Some(route.mechanism) == counter)
         {
@@ -197,6 +214,12 @@ impl Router<'_> {
                 return refuse(
                     place,
                     "conditions and writes of one batch are on one partition; put those on others into a batch of their own",
+                );
+            }
+            if let Some((place, _)) = is(like::OWN_TIME) {
+                return refuse(
+                    place,
+                    "it has a timestamp of its own, and a batch with a condition is written at the server's time; leave the timestamp out, or commit it in a batch of its own",
                 );
             }
             if count == 1 { Way::Condition } else { Way::Conditions }
@@ -232,6 +255,18 @@ impl Router<'_> {
             }
             Way::Logged
         };
+        let unfit = match way {
+            Way::Condition | Way::Conditions => like::STATEMENT | like::OWN_OPTIONS,
+            _ => like::STATEMENT,
+        };
+        if is(unfit).is_some()
+            && let Some(place) = not_one_write(routes, unfit)
+        {
+            return refuse(
+                place,
+                "it meets another one on its key in this batch, and the two cannot be made one write; commit them one after another",
+            );
+        }
         if terms.batch_type == Some(BatchType::Counter) {
             return refuse(0, "a counter batch is not applied as a whole; use another guarantee");
         }
@@ -240,6 +275,13 @@ impl Router<'_> {
         mechanism.stamped = !matches!(way, Way::Condition | Way::Conditions)
             && routes.iter().all(|(_, route)| Some(route.mechanism) != statements);
         mechanism.why = why_whole(way, other_partition, other_table);
+        let bytes: u64 = routes.iter().map(|(_, route)| u64::from(route.bytes)).sum();
+        if way == Way::Logged && bytes > u64::try_from(self.limits.warn_bytes).unwrap_or(u64::MAX) {
+            let warn = self.limits.warn_bytes;
+            routes.warn(format!(
+                "the logged batch has {bytes} bytes, and the server warns of more than {warn}: such batches are a load on it"
+            ));
+        }
         let mechanism = routes.mechanism(mechanism);
         routes.join(mechanism);
         Ok(())
@@ -384,6 +426,32 @@ fn route_native(
 
 /// What the server counts for a partition, however many rows of it are written.
 const PER_PARTITION: u32 = 29;
+
+fn likeness(target: &Target, table_of_first: Option<u64>, options: &OperationOptions) -> u16 {
+    let facts = match target {
+        Target::Statement(native) => Some(&native.prepared.facts),
+        Target::Table(_) | Target::Unusable(_) => None,
+    };
+    let own_time = options.timestamp.is_some() || facts.is_some_and(|facts| facts.stamped);
+    [
+        (table_hash(target) != table_of_first, like::OTHER_TABLE),
+        (facts.is_some(), like::STATEMENT),
+        (options.ttl.is_some() || options.timestamp.is_some(), like::OWN_OPTIONS),
+        (own_time, like::OWN_TIME),
+    ]
+    .into_iter()
+    .fold(0, |likeness, (is, what)| likeness | if is { what } else { 0 })
+}
+
+/// The last operation on a key that cannot be made one write of with another, if one is like this.
+fn not_one_write(routes: &Routes, unfit: u16) -> Option<usize> {
+    let mut on_key: HashMap<u64, bool, FixedState> = HashMap::default();
+    routes.iter().find_map(|(place, route)| {
+        let is_unfit = route.pool & unfit != 0;
+        let before = on_key.insert(route.key?.get(), is_unfit);
+        before.filter(|before| *before || is_unfit).map(|_| place)
+    })
+}
 
 /// Tells tables apart.
 fn table_hash(target: &Target) -> Option<u64> {

@@ -102,14 +102,10 @@ impl Known {
                 Some(Column { name: name.as_str().into(), typ: column.typ.clone(), kind })
             })
             .collect();
-        let is_list = |column: &Column| {
-            let ColumnType::Collection { frozen: false, typ } = &column.typ else { return false };
-            matches!(typ, CollectionType::List(_))
-        };
         let partition = meta.partition_key.len();
         let qualified = format!("{keyspace}.{name}");
         Some(Self {
-            has_lists: columns.iter().any(is_list),
+            has_lists: columns.iter().any(Column::is_growing_list),
             has_counters: columns.iter().any(|column| is_counter(&column.typ)),
             has_shared: columns.iter().any(|column| column.kind == ColumnKind::Static),
             has_types: columns.iter().any(|column| holds_type(&column.typ)),

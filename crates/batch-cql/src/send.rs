@@ -10,7 +10,7 @@ mod shared;
 use std::collections::HashMap;
 
 use batch_core::{
-    Error, ErrorKind, Guarantee, Result, Verb,
+    Error, ErrorKind, Fate as Certainty, Guarantee, Result, Verb,
     seam::{Answers, Chunk, KeyId, ROOM_FOR_ATTEMPTS},
 };
 use bytes::Bytes;
@@ -117,8 +117,12 @@ impl CqlBackend {
         let mut request = Request::new(kind, units.len());
         self.write_plain(chunk, entries, units, &mut request, &mut outcomes).await?;
         self.note_plain(chunk, entries);
-        let reply = self.execute(request, &entries.bytes, chunk, answers).await?;
-        drop(reply);
+        let sent = self.execute(request, &entries.bytes, chunk, answers).await;
+        // Its time is given, so it cannot be a later one.
+        let once = entries.sets_lists_at_own_times();
+        sent.map_err(|error| {
+            if once && error.fate() == Certainty::Unknown { error.lasting() } else { error }
+        })?;
         for Outcome { place, fate } in outcomes {
             answers.set(place, derived(fate));
         }
@@ -137,7 +141,14 @@ impl CqlBackend {
         // One timestamp for all of them is the batch's; else each statement has its own, but for
         // those of the user's texts: theirs is the batch's then. They differ only in a whole batch, after
         // which nothing of its commit comes.
-        let stamp = |entries: &Entries, unit: &Unit| stamp_of(chunk, entries, unit);
+        let later = later(chunk, entries.sets_lists())?;
+        // What has a timestamp of its own has that one in all attempts.
+        let own_of =
+            |entries: &Entries, at: usize| entries.list.get(at).and_then(|entry| entry.timestamp);
+        let stamp = |entries: &Entries, unit: &Unit| {
+            let own = unit.last().and_then(|at| own_of(entries, *at));
+            own.unwrap_or_else(|| stamp_of(chunk, entries, unit).saturating_add(later))
+        };
         let foldable = |entries: &Entries, unit: &Unit| {
             unit.len() == 1
                 || unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable))
@@ -146,7 +157,6 @@ impl CqlBackend {
         let common = stamps.next();
         let same = stamps.all(|stamp| Some(stamp) == common)
             && units.iter().all(|unit| foldable(entries, unit));
-        let later = later(chunk, entries.has_lists())?;
         let of_request = if same {
             common
         } else {
@@ -154,17 +164,17 @@ impl CqlBackend {
             natives.map(|unit| stamp(entries, unit)).max()
         };
         if !entries.has_counters {
-            request.timestamp = of_request.map(|stamp| stamp.saturating_add(later));
+            request.timestamp = of_request;
         }
         for unit in units {
-            let own = (!same).then(|| stamp(entries, unit).saturating_add(later));
+            let own = (!same).then(|| stamp(entries, unit));
             if !foldable(entries, unit) {
                 for at in unit {
                     let Some(entry) = entries.list.get(*at) else { continue };
                     if entry.is_conditional() || !entry.can_be_stamped() {
                         return Err(not_one_write(entries, chunk, std::slice::from_ref(at)));
                     }
-                    let stamp = chunk.timestamp(entry.place).saturating_add(later);
+                    let stamp = stamp(entries, &vec![*at]);
                     self.write_entry(entries, *at, Some(stamp), request).await?;
                     outcomes
                         .push(Outcome { place: entry_place(entries, *at), fate: Fate::Applied });
@@ -173,8 +183,7 @@ impl CqlBackend {
             }
             match unit.as_slice() {
                 [at] => {
-                    let given = entries.list.get(*at).and_then(|entry| entry.timestamp);
-                    let own = own.or(given.map(|given| given.saturating_add(later)));
+                    let own = own.or(own_of(entries, *at));
                     self.write_entry(entries, *at, own, request).await?;
                     outcomes
                         .push(Outcome { place: entry_place(entries, *at), fate: Fate::Applied });
@@ -347,7 +356,7 @@ fn later(chunk: &Chunk<'_>, has_lists: bool) -> Result<i64> {
 }
 
 /// When the operations of a unit are written, by its last one.
-fn stamp_of(chunk: &Chunk<'_>, entries: &Entries, unit: &Unit) -> i64 {
+fn stamp_of(chunk: &Chunk<'_>, entries: &Entries, unit: &[usize]) -> i64 {
     if entries.has_counters {
         // The server's, so that none is needed.
         return i64::MIN;

@@ -76,15 +76,20 @@ impl ServerFacts {
             (None, Some(version)) => (Product::Dse, version),
             (None, None) => (Product::Cassandra, release),
         };
-        let limits = Limits::ask(session, asking, product).await;
+        let (limits, told) = Limits::ask(session, asking, product).await;
         let facts = FACTS.iter().filter_map(|(column, name)| {
             let value = local.text(column)?;
             // A partitioner is told by its whole class name.
             let short = value.rsplit('.').next().filter(|_| *column == "partitioner");
             Some((*name, short.map_or_else(|| value.clone(), str::to_owned)))
         });
+        let assumed = (!told).then(|| {
+            let of_product =
+                format!("those that {} comes with; it does not tell its own", product.as_str());
+            ("limits", of_product)
+        });
         let schema = local.uuid("schema_version");
-        Ok(Self { product, version, limits, schema, facts: facts.collect() })
+        Ok(Self { product, version, limits, schema, facts: facts.chain(assumed).collect() })
     }
 
     /// The answer to a ping.

@@ -53,8 +53,8 @@ impl CqlStore {
     ///
     /// Nothing of the session is changed. The store's requests have the consistencies and the load
     /// balancing of the session's default execution profile, as they are now; they are never
-    /// repeated by the driver, nor sent to two nodes. The session has to read the whole schema, as
-    /// it does unless it was built otherwise.
+    /// repeated by the driver, nor sent to two nodes. The session has to read the schema of the
+    /// keyspaces that are written, as it does unless it was built otherwise.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) for a keyspace that is not there,

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use foldhash::fast::FixedState;
-use scylla::cluster::metadata::{ColumnKind, ColumnType};
+use scylla::cluster::metadata::{CollectionType, ColumnKind, ColumnType};
 
 use crate::{encode, row::CellRef};
 
@@ -29,6 +29,14 @@ pub(crate) struct Column {
     pub(crate) name: Box<str>,
     pub(crate) typ: ColumnType<'static>,
     pub(crate) kind: ColumnKind,
+}
+
+impl Column {
+    /// Whether it is a list that grows if it is set twice at one time.
+    pub(crate) fn is_growing_list(&self) -> bool {
+        let ColumnType::Collection { frozen: false, typ } = &self.typ else { return false };
+        matches!(typ, CollectionType::List(_))
+    }
 }
 
 impl Table {

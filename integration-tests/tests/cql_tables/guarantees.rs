@@ -346,9 +346,11 @@ async fn what_a_condition_would_take_from_its_batch_is_refused(world: Arc<World>
         for form in operations {
             batch.queue(operation(form)?)?;
         }
+        let planned = batch.plan().await.err().ok_or_else(|| format!("{name}: it is planned"))?;
         let error = batch.commit().await.err().ok_or_else(|| format!("{name}: it is sent"))?;
-        let named = format!("operation {number} ");
+        let named = format!("operation {number}: ");
         wrongs.note(name, says(&error, ErrorKind::Unsupported, &[&named]));
+        wrongs.note(name, same("plan", error.message(), planned.message()));
         wrongs.note(name, same("state", &BatchState::Open, &batch.state()));
         batch.discard();
         wrongs.note(name, same("rows", &rows, &left(&place, "takes").await?));

@@ -17,6 +17,8 @@ tests!["options":
     a_time_to_live_is_of_one_write_alone,
     a_timestamp_of_ones_own_is_the_servers,
     timestamps_decide_and_not_the_order_of_queueing,
+    a_row_that_is_put_behind_a_condition_is_there_by_itself,
+    a_row_without_columns_that_is_put_behind_a_condition_outlives_the_former_one,
     a_condition_takes_no_timestamp,
     a_write_without_a_timestamp_has_the_time_of_the_server,
     a_later_write_has_a_later_timestamp,
@@ -147,9 +149,18 @@ async fn a_list_is_not_doubled_by_a_second_attempt(world: Arc<World>) -> Result<
     let mut node = FaultyNode::before(world.server().address()).await?;
     let store = node.store(&place.keyspace, StoreOptions::new()).await?;
     let mut wrongs = Wrongs::default();
-    for (name, options) in [("own", json!({"timestamp": 1_000_000})), ("given", json!({}))] {
-        let upsert =
-            |p: &str| operation(of("upsert", "doubled", p, json!({"l": [1, 2]}), options.clone()));
+    // What has a time of its own keeps it, and so a list that is set then cannot be set again.
+    for (name, doc, options, end) in [
+        ("list", json!({"l": [1, 2]}), json!({}), "applied"),
+        (
+            "list at its time",
+            json!({"l": [1, 2]}),
+            json!({"timestamp": 1_000_000}),
+            "unknown Connection",
+        ),
+        ("text at its time", json!({"v": "v"}), json!({"timestamp": 1_000_000}), "applied"),
+    ] {
+        let upsert = |p: &str| operation(of("upsert", "doubled", p, doc.clone(), options.clone()));
         // The answer that is lost may be one to a question of the driver's.
         for round in 0.. {
             let p = format!("{name} {round}");
@@ -165,15 +176,104 @@ async fn a_list_is_not_doubled_by_a_second_attempt(world: Arc<World>) -> Result<
             let lost = ResponseReaction::drop_frame();
             node.on_requests(&[RequestRule(Condition::all([executes, once()]), cut)]);
             node.on_answers(&[ResponseRule(Condition::all([answers, once()]), lost)]);
-            let report = commit(&store, BatchOptions::new(), [upsert(&p)?]).await?.report;
-            wrongs.note(&p, same("applied", &1, &report.applied()));
-            let rows = place.rows(&format!("l FROM k.doubled WHERE p = '{p}'")).await?;
-            wrongs.note(&p, same("the list", &vec![json!({"l": [1, 2]})], &rows));
-            if report.retries() > 0 {
+            let done = commit(&store, BatchOptions::new(), [upsert(&p)?]).await?;
+            let report = &done.report;
+            let again =
+                if end.starts_with("unknown") { report.unknown() } else { report.retries() } > 0;
+            let expected = if again { end } else { "applied" };
+            wrongs.note(&p, same("end", &expected.to_owned(), &done.ends().concat()));
+            let rows = place.rows(&format!("l, v FROM k.doubled WHERE p = '{p}'")).await?;
+            wrongs.note(&p, same("the row", &vec![doc.clone()], &rows));
+            if end == "applied" && options != json!({}) {
+                let select = format!("writetime(v) AS t FROM k.doubled WHERE p = '{p}'");
+                let rows = place.rows(&select).await?;
+                wrongs.note(&p, same("the time", &vec![json!({"t": 1_000_000})], &rows));
+            }
+            if again {
                 break;
             }
             same("rounds without a second attempt", &true, &(round < 20))?;
         }
+    }
+    wrongs.into_result()
+}
+
+/// A row that an `UPDATE` made is there by its columns alone, and one that has a time to live for that long:
+/// `put` and `upsert` end both, whatever they stand behind.
+async fn a_row_that_is_put_behind_a_condition_is_there_by_itself(world: Arc<World>) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "marked")]).await?;
+    let mut wrongs = Wrongs::default();
+    let step = |op: &str, p: &str, doc: Value| of(op, "marked", p, doc, json!({}));
+    for guarantee in [batch_core::Guarantee::BestEffort, crate::support::WHOLE] {
+        for (name, first, then, is_there) in [
+            ("put", "update", ("put", json!({})), true),
+            ("put with columns", "update", ("put", json!({"w": 3})), true),
+            ("upsert", "update", ("upsert", json!({"v": null})), true),
+            ("replaced before", "replace", ("put", json!({})), true),
+            ("deleted before", "delete_existing", ("put", json!({"w": 3})), true),
+            ("inserted before", "insert", ("put", json!({})), true),
+            ("no put", "update", ("update", json!({"v": null})), false),
+        ] {
+            if first == "insert" && guarantee == crate::support::WHOLE {
+                // The row is there, so nothing is written.
+                continue;
+            }
+            let p = format!("{name} {guarantee}");
+            place.run(&format!("UPDATE k.marked SET w = 1 WHERE p = '{p}' AND c = 1")).await?;
+            let operations = [step(first, &p, json!({"w": 2})), step(then.0, &p, then.1)];
+            let done = place.commit(BatchOptions::new().guarantee(guarantee), operations).await?;
+            wrongs.note(&p, same("last", &Some("applied".to_owned()), &done.ends().pop()));
+            place
+                .run(&format!(
+                    "UPDATE k.marked SET v = null, w = null, l = null WHERE p = '{p}' AND c = 1"
+                ))
+                .await?;
+            let rows = place.rows(&format!("c FROM k.marked WHERE p = '{p}'")).await?;
+            wrongs.note(&p, same("rows", &usize::from(is_there), &rows.len()));
+        }
+    }
+    wrongs.into_result()
+}
+
+async fn a_row_without_columns_that_is_put_behind_a_condition_outlives_the_former_one(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = world
+        .place(&[
+            "CREATE TABLE k.bare (p text, c int, PRIMARY KEY (p, c))",
+            "CREATE TABLE k.bare_s (p text, c int, s text static, PRIMARY KEY (p, c))",
+        ])
+        .await?;
+    let mut wrongs = Wrongs::default();
+    let step = |op: &str, table: &str, p: &str, options: Value| {
+        let doc = if table == "bare_s" { json!({"s": op}) } else { json!({}) };
+        of(op, table, p, doc, options)
+    };
+    let (tables, firsts) = (["bare", "bare_s"], ["delete_existing", "insert"]);
+    let each = || tables.into_iter().flat_map(|table| firsts.map(|first| (table, first)));
+    for (table, first) in each() {
+        for p in [first, "sentinel"] {
+            let end = place.end(step("put", table, p, json!({"ttl": 2}))).await?;
+            wrongs.note(first, same("end", &"applied".to_owned(), &end));
+        }
+        for then in ["put", "upsert"] {
+            let operations = [first, then].map(|op| step(op, table, first, json!({})));
+            let done = place.best_effort(operations).await?;
+            wrongs.note(first, same("put", &Some("applied".to_owned()), &done.ends().pop()));
+            if table == "bare_s" {
+                let rows = place.rows(&format!("s FROM k.{table} WHERE p = '{first}'")).await?;
+                wrongs.note(first, same("shared", &vec![json!({"s": then})], &rows));
+            }
+        }
+    }
+    for (table, first) in each() {
+        // What was written together with it is gone.
+        let begun = std::time::Instant::now();
+        while !place.rows(&format!("c FROM k.{table} WHERE p = 'sentinel'")).await?.is_empty() {
+            same("gone in time", &true, &(begun.elapsed() < Duration::from_secs(60)))?;
+        }
+        let rows = place.rows(&format!("c FROM k.{table} WHERE p = '{first}'")).await?;
+        wrongs.note(format!("{table}, {first}"), same("rows", &1, &rows.len()));
     }
     wrongs.into_result()
 }

@@ -12,11 +12,11 @@ use scylla::response::query_result::QueryResult;
 use super::{
     Unit, derived,
     entry::{Entries, Entry, Source},
-    not_one_write, number_of,
+    later, not_one_write, number_of,
     reply::{Found, Reply},
     request::{Kind, Request},
     shared::leave_to_last,
-    walk,
+    stamp_of, walk,
 };
 use crate::{
     backend::CqlBackend,
@@ -33,9 +33,9 @@ enum Step {
     Send(Form),
     /// Nothing has to be written: that the other state's condition did not hold proves this one.
     Nothing,
-    /// What the partition shares has to be written if a row is there that has no columns of its own to be
-    /// looked at: there is no such statement.
-    Impossible,
+    /// What has to be written if a row is there that has no columns of its own to be looked at: there is no
+    /// statement with such a condition. That the other state's one did not hold proves this one.
+    Plain,
 }
 
 fn step(known: &Known, exists: bool, walk: &Walk) -> Step {
@@ -47,10 +47,8 @@ fn step(known: &Known, exists: bool, walk: &Walk) -> Step {
         (true, Effect::Whole | Effect::Merge) if !known.is_key_only() => {
             Step::Send(Form::UpdateIfPresent)
         }
-        (true, Effect::Whole | Effect::Merge) if walk.writes_shared(known) => Step::Impossible,
-        (false, Effect::Delete) | (true, Effect::Whole | Effect::Merge) | (_, Effect::Nothing) => {
-            Step::Nothing
-        }
+        (true, Effect::Whole | Effect::Merge) => Step::Plain,
+        (false, Effect::Delete) | (_, Effect::Nothing) => Step::Nothing,
     }
 }
 
@@ -101,12 +99,12 @@ impl CqlBackend {
         for _ in 0..MOST_TURNS {
             let walk = &walks[usize::from(exists)];
             let step = step(&known, exists, walk);
-            if matches!(step, Step::Impossible) {
-                // The condition that was sent did not hold, so nothing was written.
-                return Err(not_one_write(entries, chunk, unit));
-            }
             let Step::Send(form) = step else {
                 if sent {
+                    if matches!(step, Step::Plain) {
+                        let behind = self.send_behind(chunk, entries, unit, walk, answers).await;
+                        behind.map_err(|error| only_once(error, unit))?;
+                    }
                     settle(entries, unit, walk, seen.as_ref(), answers);
                     return Ok(());
                 }
@@ -128,6 +126,29 @@ impl CqlBackend {
         }
         let message = "the row came and went between its conditions, because somebody else writes it; commit again";
         Err(Error::new(ErrorKind::Conflict, message).transient())
+    }
+
+    /// The plain write that a walk comes to, behind a condition that did not hold.
+    async fn send_behind(
+        &self,
+        chunk: &Chunk<'_>,
+        entries: &mut Entries,
+        unit: &[usize],
+        walk: &Walk,
+        answers: &mut Answers,
+    ) -> Result<()> {
+        let keys = written(entries, unit);
+        if let Some(ended) = keys.filter_map(|key| self.guard.before_plain(key)).max() {
+            self.clock.pass(ended.saturating_add(self.clock.guard_micros())).await;
+            // In a former attempt it may have been another statement that left.
+            chunk.lift_timestamps();
+        }
+        let mut request = Request::new(Kind::Partition, 1);
+        let stamp = stamp_of(chunk, entries, unit);
+        request.timestamp = Some(stamp.saturating_add(later(chunk, entries.sets_lists())?));
+        self.write_walk(entries, unit, walk, None, &mut request).await?;
+        self.note_plain(chunk, entries);
+        self.execute(request, &entries.bytes, chunk, answers).await.map(drop)
     }
 
     async fn conditional_request(
@@ -156,6 +177,14 @@ impl CqlBackend {
             }
             Form::DeleteIfPresent => {
                 self.write_shared(entries, at, walk, known, None, &mut request).await?;
+            }
+            // An update leaves the row's marker as it is: there by its columns alone, or for as long as it had.
+            Form::UpdateIfPresent if walk.is_marked && entries.insert_form(at) == Form::Insert => {
+                let (form, using) = (Form::Insert, Using::default());
+                let statement = known.statement(form, using, &self.preparing()).await?;
+                let none = Walk::from(true, known.table.columns.len()).row;
+                let cells = entries.cells_of(at, &none, known, form, using, false, None, None);
+                request.add(statement, cells);
             }
             _ => {}
         }
@@ -239,7 +268,7 @@ impl CqlBackend {
                     );
                     request.add(statement, cells);
                 }
-                Step::Nothing | Step::Impossible => {
+                Step::Nothing | Step::Plain => {
                     let message = "a table whose rows have no columns of their own has no condition that a row is there without deleting it; leave the operations on this key out of the batch";
                     return Err(Error::new(ErrorKind::Unsupported, message));
                 }

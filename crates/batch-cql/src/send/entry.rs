@@ -225,12 +225,28 @@ impl Entries {
         self.first(unit).is_some_and(|entry| matches!(entry.source, Source::Native { .. }))
     }
 
-    /// Whether some table has a list that is doubled if it is written twice at one time.
-    pub(crate) fn has_lists(&self) -> bool {
-        self.list.iter().any(|entry| match &entry.source {
-            Source::Row { known, .. } => known.has_lists,
+    /// Whether some operation sets a whole list that is doubled if it is written twice at one time.
+    pub(super) fn sets_lists(&self) -> bool {
+        self.list.iter().any(|entry| self.sets_list(entry))
+    }
+
+    /// Whether one does that whose time is given.
+    pub(super) fn sets_lists_at_own_times(&self) -> bool {
+        self.list.iter().any(|entry| entry.timestamp.is_some() && self.sets_list(entry))
+    }
+
+    fn sets_list(&self, entry: &Entry) -> bool {
+        match &entry.source {
+            Source::Row { known, cells, .. } if known.has_lists => {
+                let cells = Cells::new(self.bytes.get(cells.clone()).unwrap_or_default());
+                let mut columns = known.table.columns.iter().zip(cells);
+                columns.any(|(column, cell)| {
+                    column.is_growing_list() && matches!(cell, CellRef::Value(_))
+                })
+            }
+            Source::Row { .. } => false,
             Source::Native { native, .. } => native.writes_lists(),
-        })
+        }
     }
 
     /// The values for an entry's own statement.

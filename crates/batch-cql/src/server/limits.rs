@@ -61,7 +61,8 @@ impl Limits {
 
     /// Asks a node for what it is configured to. What it does not tell, or not everybody, is
     /// taken from its product.
-    pub(super) async fn ask(session: &Session, asking: &Asking, product: Product) -> Self {
+    /// Also tells whether it says so.
+    pub(super) async fn ask(session: &Session, asking: &Asking, product: Product) -> (Self, bool) {
         const WHAT: &str = "its settings";
         let limits = Self::of(product);
         let names: Vec<String> = SETTINGS.iter().map(|name| format!("'{name}'")).collect();
@@ -77,10 +78,10 @@ impl Limits {
             Ok(settings) => settings,
             Err(error) => {
                 tracing::debug!(%error, "the server does not tell its limits; those of its product are taken");
-                return limits;
+                return (limits, false);
             }
         };
-        limits.configured(|name| settings.get(name).map(String::as_str))
+        (limits.configured(|name| settings.get(name).map(String::as_str)), !settings.is_empty())
     }
 
     /// With what a server's settings say. Their names lost their units with Cassandra 4.1, and
