@@ -270,7 +270,7 @@ pub(crate) async fn route_all(
     routes.routes.reserve_exact(queue.len() as usize);
     let mut start = 0;
     while start < queue.len() {
-        let end = queue.len().min(start + SLICE);
+        let end = queue.slice_from(start);
         routes.kept.begin_slice((end - start) as usize);
         backend.route(View::range(queue, start, end), terms, &mut routes)?;
         check_routes(backend, &routes, start as usize..end as usize)?;

@@ -10,6 +10,7 @@ use crate::{
     key::KeyRef,
     operation::{NativeStatement, operation_name, shared_statement},
     outcome::DocumentAt,
+    plan::SLICE,
     table::{Place, ShapeName},
 };
 
@@ -68,6 +69,20 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Where the slice ends that begins at an operation: so many operations, or bytes, as one poll may take.
+    pub(crate) fn slice_from(&self, start: u32) -> u32 {
+        const MOST_BYTES: u64 = 2 << 20;
+        let end = self.len().min(start.saturating_add(SLICE));
+        let entries = self.entries.get(start as usize..end as usize).unwrap_or_default();
+        let mut bytes = 0;
+        let fit = entries.iter().take_while(|entry| {
+            let fits = bytes < MOST_BYTES;
+            bytes += u64::from(entry.body_len);
+            fits
+        });
+        start + u32::try_from(fit.count()).unwrap_or(SLICE)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -34,6 +34,17 @@ use crate::{
 /// All operations of a chunk on one key, in program order, as places among the entries.
 type Unit = Vec<usize>;
 
+/// As many operations, or bytes, are looked through in one poll.
+const SLICE: usize = 4096;
+const MOST_BYTES: usize = 1 << 20;
+
+/// Lets others run, now and then, where all operations of a chunk are looked through.
+async fn give_way(number: usize) {
+    if number % SLICE == SLICE - 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// What becomes of an operation once the request that holds it has succeeded.
 struct Outcome {
     place: usize,
@@ -55,7 +66,14 @@ impl CqlBackend {
     /// Sends a chunk whose operations are encoded first.
     async fn send_encoded(&self, way: Way, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let mut entries = Entries::default();
-        for (place, operation) in chunk.operations().enumerate() {
+        let mut bytes = 0;
+        for place in 0..chunk.len() {
+            let Some(operation) = chunk.operation(place) else { continue };
+            if entries.bytes.len() - bytes > MOST_BYTES {
+                bytes = entries.bytes.len();
+                tokio::task::yield_now().await;
+            }
+            give_way(place).await;
             if let Err(error) = entries.add(self, place, &operation) {
                 if error.kind() == ErrorKind::Stale {
                     return Err(error);
@@ -67,7 +85,7 @@ impl CqlBackend {
         if entries.list.is_empty() || (whole && entries.list.len() < chunk.len()) {
             return Ok(());
         }
-        let units = units(&entries, chunk);
+        let units = units(&entries, chunk).await;
         let (conditional, plain): (Vec<Unit>, Vec<Unit>) = units
             .into_iter()
             .partition(|unit| entries.first(unit).is_some_and(Entry::is_conditional));
@@ -105,7 +123,7 @@ impl CqlBackend {
         units: &[Unit],
         answers: &mut Answers,
     ) -> Result<()> {
-        leave_to_last(entries, chunk, units)?;
+        leave_to_last(entries, chunk, units.iter().collect()).await?;
         self.guard_plain(chunk, entries).await;
         let kind = match way {
             Way::Counter => Kind::Counter,
@@ -189,7 +207,7 @@ impl CqlBackend {
                         .push(Outcome { place: entry_place(entries, *at), fate: Fate::Applied });
                 }
                 several => {
-                    let walk = walk(entries, chunk, several, true)?;
+                    let walk = walk(entries, chunk, several, true).await?;
                     for (at, fate) in several.iter().zip(&walk.fates) {
                         outcomes.push(Outcome { place: entry_place(entries, *at), fate: *fate });
                     }
@@ -293,7 +311,7 @@ impl CqlBackend {
         let mut failed = false;
         for unit in plain.iter().filter(|unit| unit.len() > 1) {
             if unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable)) {
-                let walk = walk(entries, chunk, unit, true)?;
+                let walk = walk(entries, chunk, unit, true).await?;
                 failed |= set_failed(entries, unit, &walk, answers);
             }
         }
@@ -387,7 +405,7 @@ fn entry_place(entries: &Entries, at: usize) -> usize {
 }
 
 /// Puts the operations on one key together, in the order of the first of each key.
-fn units(entries: &Entries, chunk: &Chunk<'_>) -> Vec<Unit> {
+async fn units(entries: &Entries, chunk: &Chunk<'_>) -> Vec<Unit> {
     if !chunk.may_repeat() {
         return (0..entries.list.len()).map(|at| vec![at]).collect();
     }
@@ -395,6 +413,7 @@ fn units(entries: &Entries, chunk: &Chunk<'_>) -> Vec<Unit> {
     let mut of_key: HashMap<u64, usize, FixedState> = HashMap::default();
     let mut units: Vec<Unit> = Vec::with_capacity(entries.list.len());
     for (at, entry) in entries.list.iter().enumerate() {
+        give_way(at).await;
         let Some(mut id) = entry.key.map(KeyId::get) else {
             units.push(vec![at]);
             continue;
@@ -416,14 +435,15 @@ fn units(entries: &Entries, chunk: &Chunk<'_>) -> Vec<Unit> {
 }
 
 /// Walks through a unit's operations from one state of the row.
-fn walk(entries: &Entries, chunk: &Chunk<'_>, unit: &[usize], exists: bool) -> Result<Walk> {
+async fn walk(entries: &Entries, chunk: &Chunk<'_>, unit: &[usize], exists: bool) -> Result<Walk> {
     let Some(known) = unit.first().and_then(|at| entries.table(*at)) else {
         return Err(Error::new(ErrorKind::Protocol, "a statement cannot be folded; report it"));
     };
     let columns = known.table.columns.len();
     let mut walk = Walk::from(exists, columns);
     let mut row = Row::default();
-    for at in unit {
+    for (number, at) in unit.iter().enumerate() {
+        give_way(number).await;
         let operation = entries.place(*at).and_then(|place| chunk.operation(place));
         let Some(operation) = operation else { continue };
         encode_operation(&known, &operation, &mut row)?;

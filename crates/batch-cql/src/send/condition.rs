@@ -12,7 +12,7 @@ use scylla::response::query_result::QueryResult;
 use super::{
     Unit, derived,
     entry::{Entries, Entry, Source},
-    later, not_one_write, number_of,
+    give_way, later, not_one_write, number_of,
     reply::{Found, Reply},
     request::{Kind, Request},
     shared::leave_to_last,
@@ -91,7 +91,8 @@ impl CqlBackend {
             let message = "operations with a time to live or a timestamp of their own cannot be made one write with others on their key; commit them one after another";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let walks = [walk(entries, chunk, unit, false)?, walk(entries, chunk, unit, true)?];
+        let walks =
+            [walk(entries, chunk, unit, false).await?, walk(entries, chunk, unit, true).await?];
         // The state in which the first operation does something.
         let mut exists = matches!(step(&known, false, &walks[0]), Step::Nothing);
         self.guard_conditional(entries, unit).await;
@@ -105,7 +106,7 @@ impl CqlBackend {
                         let behind = self.send_behind(chunk, entries, unit, walk, answers).await;
                         behind.map_err(|error| only_once(error, unit))?;
                     }
-                    settle(entries, unit, walk, seen.as_ref(), answers);
+                    settle(entries, unit, walk, seen.as_ref(), answers).await;
                     return Ok(());
                 }
                 // Neither state is written to: there is no such sequence.
@@ -118,7 +119,7 @@ impl CqlBackend {
             // Several operations in one: none of them may be sent again alone.
             let mut reply = Reply::read(result.map_err(|error| only_once(error, unit))?)?;
             if reply.applied {
-                settle(entries, unit, walk, seen.as_ref(), answers);
+                settle(entries, unit, walk, seen.as_ref(), answers).await;
                 return Ok(());
             }
             seen = reply.rows.pop().filter(Found::is_there);
@@ -213,7 +214,7 @@ impl CqlBackend {
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        leave_to_last(entries, chunk, plain.iter().chain(conditional))?;
+        leave_to_last(entries, chunk, plain.iter().chain(conditional).collect()).await?;
         let mut request = Request::new(Kind::Conditional, chunk.len());
         let mut expected = Vec::with_capacity(conditional.len());
         let mut failed = false;
@@ -234,7 +235,7 @@ impl CqlBackend {
             }
             // The one state in which the first operation succeeds, and so may the batch.
             let exists = first.verb != batch_core::Verb::Insert;
-            let walk = walk(entries, chunk, unit, exists)?;
+            let walk = walk(entries, chunk, unit, exists).await?;
             failed |= super::set_failed(entries, unit, &walk, answers);
             let Some(known) = unit.first().and_then(|at| entries.table(*at)) else { continue };
             match step(&known, exists, &walk) {
@@ -245,7 +246,7 @@ impl CqlBackend {
                 Step::Nothing if !exists => {
                     // Inserted and deleted: that the key is free is a condition all the same.
                     let first: Vec<usize> = unit.iter().copied().take(1).collect();
-                    let alone = super::walk(entries, chunk, &first, false)?;
+                    let alone = super::walk(entries, chunk, &first, false).await?;
                     let one = self.conditional_request(
                         entries,
                         &first,
@@ -277,7 +278,7 @@ impl CqlBackend {
         }
         for unit in plain.iter().filter(|unit| unit.len() > 1) {
             if unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable)) {
-                let walk = walk(entries, chunk, unit, true)?;
+                let walk = walk(entries, chunk, unit, true).await?;
                 failed |= super::set_failed(entries, unit, &walk, answers);
             }
         }
@@ -407,14 +408,15 @@ fn only_once(error: Error, unit: &[usize]) -> Error {
 }
 
 /// Sets the answers of a walk that is known to be the true one.
-fn settle(
+async fn settle(
     entries: &Entries,
     unit: &[usize],
     walk: &Walk,
     seen: Option<&Found>,
     answers: &mut Answers,
 ) {
-    for (at, fate) in unit.iter().zip(&walk.fates) {
+    for (number, (at, fate)) in unit.iter().zip(&walk.fates).enumerate() {
+        give_way(number).await;
         let Some(place) = entries.place(*at) else { continue };
         let answer = derived(*fate).map_err(|error| match fate {
             Fate::AlreadyExists => with_row(error, seen),

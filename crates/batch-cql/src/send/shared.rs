@@ -16,17 +16,17 @@ use crate::{fold::Fate, row::CellRef, statement::Cells};
 
 /// Takes the value of a static column from all entries of these units but the last one, in program
 /// order, that sets it in its partition.
-pub(super) fn leave_to_last<'u>(
+pub(super) async fn leave_to_last(
     entries: &mut Entries,
     chunk: &Chunk<'_>,
-    units: impl IntoIterator<Item = &'u Unit>,
+    units: Vec<&Unit>,
 ) -> Result<()> {
     if entries.list.iter().filter(|entry| entry.shared.is_some()).nth(1).is_none() {
         return Ok(());
     }
     let mut applied = Vec::with_capacity(entries.list.len());
     for unit in units {
-        applied.extend(applied_of(entries, chunk, unit)?);
+        applied.extend(applied_of(entries, chunk, unit).await?);
     }
     applied.sort_unstable();
     for (at, column) in entries.set_again(&applied) {
@@ -39,13 +39,13 @@ pub(super) fn leave_to_last<'u>(
 }
 
 /// The entries of a unit that do something: what is derived to fail sets nothing.
-fn applied_of(entries: &Entries, chunk: &Chunk<'_>, unit: &Unit) -> Result<Vec<usize>> {
+async fn applied_of(entries: &Entries, chunk: &Chunk<'_>, unit: &Unit) -> Result<Vec<usize>> {
     let is_folded = unit.len() > 1
         && unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable));
     if !is_folded || entries.first(unit).is_some_and(Entry::is_conditional) {
         return Ok(unit.clone());
     }
-    let walk = walk(entries, chunk, unit, true)?;
+    let walk = walk(entries, chunk, unit, true).await?;
     let fates = unit.iter().zip(walk.fates);
     Ok(fates.filter(|(_, fate)| *fate == Fate::Applied).map(|(at, _)| *at).collect())
 }
