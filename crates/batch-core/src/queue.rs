@@ -247,3 +247,33 @@ fn shape_hash(operation: &Operation) -> u64 {
     let statement = operation.statement.as_ref().map(crate::operation::statement_hash);
     FixedState::with_seed(1).hash_one((operation.verb, &*operation.collection, statement))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_ends_by_operations_or_by_bytes_and_takes_one_at_least() {
+        let text = "x".repeat(1 << 20);
+        for (sizes, expected) in [
+            (vec![2; 10_000], vec![4096, 8192, 10_000]),
+            (vec![1 << 20; 7], vec![2, 4, 6, 7]),
+            (vec![2, 1 << 20, 2, 1 << 20, 1 << 20, 2], vec![4, 6]),
+            (vec![], vec![]),
+        ] {
+            let mut queue = Queue::default();
+            for size in &sizes {
+                let operation = Operation::put("t").at("k").doc(&text[..size - 2]);
+                let (shape, _) = queue.shape(&operation);
+                queue.push(operation, shape).map_err(|(_, error)| error).unwrap();
+            }
+            let mut ends = Vec::new();
+            while let start = ends.last().copied().unwrap_or(0)
+                && start < queue.len()
+            {
+                ends.push(queue.slice_from(start));
+            }
+            assert_eq!(ends, expected, "{} operations", sizes.len());
+        }
+    }
+}

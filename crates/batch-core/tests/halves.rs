@@ -1,4 +1,4 @@
-//! A chunk that the store refuses because of some of its operations is sent in halves.
+//! A chunk that fails because of some of its operations is sent in halves.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -14,9 +14,9 @@ use batch_memory::{MemoryBackend, MemoryStore};
 use bytes::Bytes;
 use serde_json::json;
 
-/// A store that refuses a whole chunk for one document in the collection `forbidden`.
+/// A store that fails a whole chunk for one document in the collection `forbidden`.
 #[derive(Debug)]
-struct Strict(Arc<MemoryBackend>);
+struct Strict(Arc<MemoryBackend>, fn() -> Error);
 
 #[async_trait]
 impl Backend for Strict {
@@ -45,7 +45,7 @@ impl Backend for Strict {
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         if chunk.operations().any(|operation| operation.collection == "forbidden") {
             chunk.sent();
-            return Err(Error::new(ErrorKind::Unauthorized, "not for you").of_some());
+            return Err((self.1)());
         }
         self.0.send(chunk, answers).await
     }
@@ -63,13 +63,51 @@ impl Backend for Strict {
     }
 }
 
+fn refused() -> Error {
+    Error::new(ErrorKind::Unauthorized, "not for you").of_some()
+}
+
+fn in_doubt() -> Error {
+    Error::new(ErrorKind::Store, "a replica failed").unknown().of_some()
+}
+
+/// So many operations, of which those at the places are at fault, and how they end in a chunk that is in doubt.
+async fn ends_in_doubt(count: usize, at_fault: &[usize], idempotent: bool) -> (usize, u64) {
+    let memory = MemoryStore::new();
+    let strict = Strict(memory.backend(), in_doubt);
+    let store = Engine::new(Arc::new(strict), StoreOptions::new());
+    let mut batch = store.batch(BatchOptions::new()).unwrap();
+    let puts = (0..count).map(|number| {
+        let collection = if at_fault.contains(&number) { "forbidden" } else { "free" };
+        let put = Operation::put(collection).at(number.to_string()).doc(&json!({}));
+        // The last one alone is enough.
+        put.idempotent(idempotent || number + 1 < count)
+    });
+    let jobs = batch.queue_all(puts).unwrap();
+    let report = batch.commit().await.unwrap();
+    let unknown = jobs.iter().filter(|job| job.status().as_str() == "unknown").count();
+    assert_eq!(memory.documents("free").len(), count - unknown, "{report}");
+    (unknown, report.attempts())
+}
+
+#[tokio::test]
+async fn what_is_in_doubt_is_sent_in_halves_if_it_is_idempotent_and_as_long_as_that_helps() {
+    let (unknown, attempts) = ends_in_doubt(100, &[17, 80], true).await;
+    assert!(unknown == 2 && attempts < 40, "{unknown} unknown, {attempts} attempts");
+    assert_eq!(ends_in_doubt(100, &[17, 80], false).await, (100, 1));
+    let all: Vec<usize> = (0..2_000).collect();
+    let (unknown, attempts) = ends_in_doubt(2_000, &all, true).await;
+    assert!(unknown == 2_000 && attempts < 250, "{unknown} unknown, {attempts} attempts");
+}
+
 #[tokio::test]
 async fn only_the_operations_at_fault_fail_unless_the_batch_is_all_or_nothing() {
     let ordered = Guarantee::Ordered { on_error: OnError::Continue };
     let all = Guarantee::AllOrNothing { isolated: false };
     for (guarantee, fine) in [(Guarantee::BestEffort, 98), (ordered, 98), (all, 0)] {
         let memory = MemoryStore::new();
-        let store = Engine::new(Arc::new(Strict(memory.backend())), StoreOptions::new());
+        let strict = Strict(memory.backend(), refused);
+        let store = Engine::new(Arc::new(strict), StoreOptions::new());
         let mut batch = store.batch(BatchOptions::new().guarantee(guarantee)).unwrap();
         let mut jobs = Vec::new();
         for number in 0..100 {

@@ -442,10 +442,16 @@ async fn walk(entries: &Entries, chunk: &Chunk<'_>, unit: &[usize], exists: bool
     let columns = known.table.columns.len();
     let mut walk = Walk::from(exists, columns);
     let mut row = Row::default();
+    let mut bytes = 0;
     for (number, at) in unit.iter().enumerate() {
         give_way(number).await;
         let operation = entries.place(*at).and_then(|place| chunk.operation(place));
         let Some(operation) = operation else { continue };
+        bytes += operation.body.len();
+        if bytes > MOST_BYTES / 2 {
+            bytes = 0;
+            tokio::task::yield_now().await;
+        }
         encode_operation(&known, &operation, &mut row)?;
         if let Some(entry) = entries.list.get(*at) {
             entry.left_out.iter().for_each(|column| row.unset(*column));

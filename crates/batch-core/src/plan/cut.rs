@@ -363,11 +363,6 @@ impl<'a> InOrder<'a> {
         }
     }
 
-    /// What is added next begins a chunk.
-    pub(super) fn break_off(&mut self) {
-        self.last = None;
-    }
-
     pub(crate) fn add(&mut self, place: u32) {
         let at = self.added;
         self.added += 1;

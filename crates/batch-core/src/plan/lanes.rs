@@ -216,7 +216,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
     let mut bound: Vec<_> = bound.into_iter().collect();
     bound.sort_by_key(|(lane, _)| *lane);
     for (_, places) in bound {
-        add_lane(&mut cut, routes, &bonds, &own_times, places.into_vec().await, limits).await;
+        add_lane(&mut cut, routes, &bonds, places.into_vec().await, limits).await;
     }
     bonds.free().await;
     let travels = |route: &&Route| route.mechanism != REFUSED;
@@ -293,13 +293,12 @@ async fn add_lane(
     cut: &mut Cut,
     routes: &Routes,
     bonds: &Bonds,
-    own_times: &Marks,
     places: Vec<u32>,
     limits: &Limits<'_>,
 ) {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
     let Generations { of_each: generations, last, mixed } =
-        generations(routes, bonds, own_times, &places).await;
+        generations(routes, bonds, &places).await;
     // By generation, each in program order: counted first, so that no sort runs over everything.
     let mut ends = vec![0_u32; last as usize + 1];
     for (at, generation) in (0..all).zip(&generations) {
@@ -331,16 +330,10 @@ async fn add_lane(
     let mut start = 0;
     for end in ends {
         let Some(generation) = order.get_mut(start as usize..end as usize) else { continue };
-        // What has times of its own shares no chunk with what has the commit's.
         if mixed {
-            generation.sort_by_key(|place| (route(place), own_times.has(*place)));
+            generation.sort_by_key(route);
         }
-        let mut former = None;
         for (at, place) in (start..).zip(&*generation) {
-            let own = own_times.has(*place);
-            if former.replace(own).is_some_and(|former| former != own) {
-                in_order.break_off();
-            }
             in_order.add(*place);
             give_way!(at, all);
         }
@@ -368,17 +361,11 @@ async fn add_lane(
 struct Generations {
     of_each: Vec<u32>,
     last: u32,
-    /// Whether they differ in mechanism or group, or only some have times of their own, so that chunks are
-    /// cut where these change.
+    /// Whether they differ in mechanism or group, so that chunks are cut where these change.
     mixed: bool,
 }
 
-async fn generations(
-    routes: &Routes,
-    bonds: &Bonds,
-    own_times: &Marks,
-    places: &[u32],
-) -> Generations {
+async fn generations(routes: &Routes, bonds: &Bonds, places: &[u32]) -> Generations {
     let all = u32::try_from(places.len()).unwrap_or(u32::MAX);
     let mut latest: ShardedMap<(u32, MechanismId, u64)> = ShardedMap::with_room(places.len());
     let mut latest_shared: ShardedMap<(u32, MechanismId, u64)> =
@@ -387,7 +374,7 @@ async fn generations(
     let (mut last, mut mixed, mut first) = (0, false, None);
     for (at, place) in (0..all).zip(places) {
         let route = routes.routes.get(*place as usize);
-        let travels = route.map(|route| (route.mechanism, route.group, own_times.has(*place)));
+        let travels = route.map(|route| (route.mechanism, route.group));
         mixed |= *first.get_or_insert(travels) != travels;
         let generation =
             route.and_then(|route| Some((route, route.key?))).map_or(0, |(route, key)| {
