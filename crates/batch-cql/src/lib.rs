@@ -138,7 +138,9 @@
 //!
 //! A table that is made again with other types never gets the bytes of the old types: statements
 //! are prepared with the types of their markers, so that the server refuses what no longer fits,
-//! and they are prepared anew. A [`CqlStatement`] of the former table is refused. Of a user-defined type
+//! and they are prepared anew. A [`CqlStatement`] of the former table is refused. The server takes anything for a
+//! `blob` and a timestamp for a `bigint`: what is made again as one of these may get the old type's bytes for two
+//! seconds. Of a user-defined type
 //! statements say no more than its name, so before a commit that writes such a type a node is asked
 //! for the version of its schema; what is made again while that commit runs is not noticed. What others add, a
 //! column or a type's field, no server refuses: it is known to commits that begin two seconds later,
@@ -181,7 +183,10 @@
 //! - Sizes are the server's own, where it tells them: a request has at most 16 MiB on a server that
 //!   is not configured otherwise, a logged batch 50 KiB on Cassandra and 1 MiB on ScyllaDB. A
 //!   larger request is never sent: the server would leave others on its connection without an
-//!   answer.
+//!   answer. A role that may not read `system_views.settings` gets the limits that the product comes with, and
+//!   `unibatch check` says so.
+//! - The server does not count the bytes of partition keys, and neither do plans. A request of rows whose keys have
+//!   tens of kilobytes is larger than its plan says, and is cut when it is sent.
 //! - Rows that share an `unlogged batch` share its answer: what becomes `Unknown` becomes so for
 //!   some ten of them. [`CqlBuilder::batch_across_partitions`] switches such batches off.
 //! - On ScyllaDB the driver learns from single statements alone where a tablet is. A batch may take
