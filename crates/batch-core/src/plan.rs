@@ -268,15 +268,14 @@ pub(crate) async fn route_all(
 ) -> Result<Routes> {
     let mut routes = Routes::default();
     routes.routes.reserve_exact(queue.len() as usize);
+    if keeps != Keeps::Nothing {
+        routes.kept = Kept::of(queue.len() as usize);
+    }
     let mut start = 0;
     while start < queue.len() {
         let end = queue.slice_from(start);
-        routes.kept.begin_slice((end - start) as usize);
         backend.route(View::range(queue, start, end), terms, &mut routes)?;
         check_routes(backend, &routes, start as usize..end as usize)?;
-        if keeps == Keeps::Nothing {
-            routes.kept = Kept::default();
-        }
         start = end;
         breathe(start, queue.len()).await;
     }

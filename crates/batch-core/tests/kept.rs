@@ -117,14 +117,23 @@ impl Backend for Keeper {
 
 #[tokio::test]
 async fn each_operation_finds_what_was_kept_for_it_as_long_as_there_was_room() {
-    let small = [1_u32, 2, 4096, 4097, 20_000].map(|count| (count, 4));
-    let large = [(4097, 97), (300, 512 << 10), (40, 4 << 20)];
-    for (count, size) in small.into_iter().chain(large) {
+    let small = [1_u32, 2, 4096, 4097, 20_000].map(|count| (count, 4, 0));
+    let large = [(4097, 97, 0), (300, 512 << 10, 0), (40, 4 << 20, 0)];
+    // Large documents are routed in shorter slices.
+    let documents = [(7000, 4, 1024), (10_000, 20, 700), (9_000, 4, 10_000), (12, 4, 3 << 20)];
+    for (count, size, document) in small.into_iter().chain(large).chain(documents) {
+        let document = "x".repeat(document);
         let backend = Arc::new(Keeper { size, ..Keeper::default() });
         let store = Engine::new(Arc::<Keeper>::clone(&backend), StoreOptions::new());
         let mut batch = store.batch(BatchOptions::new()).unwrap();
         for number in 0..count {
-            batch.queue(Operation::delete("c").at(number.to_string())).unwrap();
+            let operation: Operation = match document.len() {
+                0 => Operation::delete("c").at(number.to_string()),
+                _ => Operation::put("c")
+                    .at(number.to_string())
+                    .doc(&serde_json::json!({"x": document})),
+            };
+            batch.queue(operation).unwrap();
         }
         let report = batch.commit().await.unwrap();
         let refused = (0..count).filter(|index| is_refused(*index)).count();

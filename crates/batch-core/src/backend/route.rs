@@ -229,8 +229,10 @@ pub struct Routes {
 /// What a backend worked out while it routed, to be used when it sends.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    /// One for each slice of the queue.
+    /// One for each [`SLICE`] operations, whatever slices they are routed in.
     blocks: Vec<Block>,
+    /// The operations of the queue; 0 where nothing is to be kept.
+    operations: usize,
     /// The bytes of those operations of which more than [`SMALL`] are kept.
     large: usize,
 }
@@ -251,12 +253,18 @@ struct Block {
 }
 
 impl Kept {
-    /// A further slice of the queue is routed now, of so many operations.
-    pub(crate) fn begin_slice(&mut self, count: usize) {
-        self.blocks.push(Block { count, ..Block::default() });
+    /// For a queue of so many operations.
+    pub(crate) fn of(operations: usize) -> Self {
+        Self { operations, ..Self::default() }
     }
 
     fn push(&mut self, place: usize, mut bytes: &[u8]) {
+        let Some(left) = self.operations.checked_sub(place).filter(|left| *left > 0) else {
+            return;
+        };
+        if place.is_multiple_of(SLICE as usize) {
+            self.blocks.push(Block { count: left.min(SLICE as usize), ..Block::default() });
+        }
         let Some(block) = self.blocks.last_mut() else { return };
         if bytes.len() > SMALL {
             match self.large.saturating_add(bytes.len()) {
