@@ -83,7 +83,7 @@ const MOST_REROUTES: u32 = 10;
 impl Commit {
     fn new(work: Arc<Work>, mut planned: Planned) -> Self {
         let cut = &mut planned.cut;
-        work.set_order(std::mem::take(&mut cut.repeated), std::mem::take(&mut cut.own_times));
+        work.set_order(std::mem::take(&mut cut.repeated), std::mem::take(&mut cut.followers));
         work.ledger().warnings = std::mem::take(&mut planned.routes.warnings);
         let mechanisms = planned.routes.mechanisms.iter().map(|_| OnceLock::new()).collect();
         let kept = Arc::new(std::mem::take(&mut planned.routes.kept));
@@ -383,7 +383,7 @@ impl Commit {
     async fn take_judgement(
         &mut self,
         lane: Lane,
-        unit: Unit,
+        mut unit: Unit,
         judgement: Judgement,
         number: u32,
         sent: bool,
@@ -395,6 +395,11 @@ impl Commit {
                 |(index, error): (u32, Error)| (index, Verdict::NotApplied(error.certain()));
             settle.extend(stale.drain(..).map(stays));
         }
+        let is_applied = |(_, verdict): &(u32, Verdict)| matches!(verdict, Verdict::Applied(_));
+        let any_applied = settle.iter().any(is_applied);
+        if unit.doubts > 0 && any_applied {
+            self.fruitless = 0;
+        }
         let learned = &self.work.shared.learned;
         let too_large = divisible.as_ref().is_some_and(|error| error.kind() == ErrorKind::TooLarge);
         if too_large {
@@ -405,7 +410,7 @@ impl Commit {
                 self.size(&indices(&cut), &unit.mechanism)
             };
             learned.refused(&unit.mechanism.name, size);
-        } else if sent && settle.iter().any(|(_, verdict)| matches!(verdict, Verdict::Applied(_))) {
+        } else if sent && any_applied {
             learned.taken(&unit.mechanism.name, unit.bytes);
         }
         self.settle(number, settle, of_chunk.as_ref()).await?;
@@ -436,6 +441,7 @@ impl Commit {
         }
         let is_stale = !stale.is_empty();
         if is_stale {
+            unit.reroutes += 1;
             if let Some((_, error)) = stale.first() {
                 self.work.ledger().note_reroute(error);
             }
@@ -460,7 +466,9 @@ impl Commit {
             mechanism: &unit.mechanism,
             operations: &unit.operations,
             idempotent: &|index| queue.get(index).is_idempotent(),
-            divides_doubt: self.fruitless < MOST_FRUITLESS,
+            // What was possibly applied is not stamped anew.
+            divides_doubt: self.fruitless < MOST_FRUITLESS
+                && !self.work.is_any_follower(&unit.operations),
             repeated_key: &|index| {
                 self.key_of(index).filter(|key| repeated.is_some_and(|all| all.has_key(*key)))
             },
@@ -560,7 +568,7 @@ impl Commit {
             again: true,
             stale,
             pauses: unit.pauses + 1,
-            reroutes: unit.reroutes + u32::from(stale),
+            reroutes: unit.reroutes,
             base_timestamp: unit.base_timestamp,
             own_ranks: unit.own_ranks,
         });

@@ -248,10 +248,10 @@ impl Error {
     }
 
     /// Says that the same request must not be sent again, whatever the operation says of itself:
-    /// for a request that did more than the operation alone would.
+    /// for a request that did more than the operation alone would. Nor in halves ([`of_some`](Self::of_some)).
     #[must_use]
     pub fn lasting(self) -> Self {
-        self.change(|cause| cause.transient = false)
+        self.change(|cause| (cause.transient, cause.of_some) = (false, false))
     }
 
     /// Says that a chunk failed because of some of its operations, and that the store does not tell

@@ -99,10 +99,17 @@ fn on(verb: Verb, key: &str) -> Operation {
     Operation::on(verb, "t").at(key).doc(&json!({}))
 }
 
-/// A commit of two requests, whose future was dropped when the first had left, or both under best effort.
-async fn dropped(store: &Engine, backend: &Held, verb: Verb, guarantee: Guarantee) -> Vec<Job> {
+/// A commit of several requests, whose future was dropped when the first had left, or two under best effort.
+async fn dropped(
+    store: &Engine,
+    backend: &Held,
+    verb: Verb,
+    guarantee: Guarantee,
+    further: &[&str],
+) -> Vec<Job> {
     let mut batch = store.batch(BatchOptions::new().guarantee(guarantee)).unwrap();
-    let jobs = batch.queue_all([on(verb, "sent"), on(verb, "queued")]).unwrap();
+    let keys = ["sent", "queued"].iter().chain(further);
+    let jobs = batch.queue_all(keys.map(|key| on(verb, key))).unwrap();
     tokio::select! {
         _ = batch.commit() => panic!("it is held"),
         () = backend.reached(if guarantee == ORDERED { 1 } else { 2 }) => {}
@@ -134,24 +141,28 @@ async fn waits(store: &Engine, backend: &Held, operation: Operation) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_waits_only_for_what_may_come_to_the_store_after_it() {
-    for (guarantee, first, second, key, shares, expected) in [
+    const NONE: &[&str] = &[];
+    const AGAIN: &[&str] = &["queued"];
+    for (guarantee, first, second, key, further, shares, expected) in [
         // Their timestamps decide, once they have one.
-        (Guarantee::BestEffort, Verb::Put, Verb::Put, "sent", false, false),
-        (Guarantee::BestEffort, Verb::Put, Verb::Insert, "sent", false, true),
-        // Its chunk may be cut, and a piece gets a later one.
-        (ORDERED, Verb::Put, Verb::Put, "sent", false, true),
-        (ORDERED, Verb::Put, Verb::Put, "queued", false, true),
-        (ORDERED, Verb::Put, Verb::Insert, "sent", false, true),
-        (ORDERED, Verb::Insert, Verb::Put, "sent", false, true),
-        (ORDERED, Verb::Insert, Verb::Insert, "queued", false, true),
-        (ORDERED, Verb::Put, Verb::Put, "other", false, false),
-        (ORDERED, Verb::Insert, Verb::Insert, "other", false, false),
+        (Guarantee::BestEffort, Verb::Put, Verb::Put, "sent", NONE, false, false),
+        (Guarantee::BestEffort, Verb::Put, Verb::Insert, "sent", NONE, false, true),
+        (ORDERED, Verb::Put, Verb::Put, "sent", NONE, false, false),
+        // A key occurs again: the chunk may be cut, and its piece gets a later one.
+        (ORDERED, Verb::Put, Verb::Put, "sent", AGAIN, false, true),
+        (Guarantee::BestEffort, Verb::Put, Verb::Put, "sent", AGAIN, false, true),
+        (ORDERED, Verb::Put, Verb::Put, "queued", NONE, false, true),
+        (ORDERED, Verb::Put, Verb::Insert, "sent", NONE, false, true),
+        (ORDERED, Verb::Insert, Verb::Put, "sent", NONE, false, true),
+        (ORDERED, Verb::Insert, Verb::Insert, "queued", NONE, false, true),
+        (ORDERED, Verb::Put, Verb::Put, "other", NONE, false, false),
+        (ORDERED, Verb::Insert, Verb::Insert, "other", NONE, false, false),
         // What the keys share is as good as a key.
-        (ORDERED, Verb::Insert, Verb::Insert, "other", true, true),
+        (ORDERED, Verb::Insert, Verb::Insert, "other", NONE, true, true),
     ] {
         let backend = Arc::new(Held { shares, ..Held::default() });
         let store = Engine::new(Arc::<Held>::clone(&backend), StoreOptions::new());
-        let jobs = dropped(&store, &backend, first, guarantee).await;
+        let jobs = dropped(&store, &backend, first, guarantee, further).await;
         let waits = waits(&store, &backend, on(second, key)).await;
         assert_eq!(
             waits, expected,
@@ -168,7 +179,7 @@ async fn a_commit_waits_only_for_what_may_come_to_the_store_after_it() {
 async fn a_commit_goes_on_once_the_dropped_one_has_ended() {
     let backend = Arc::new(Held::default());
     let store = Engine::new(Arc::<Held>::clone(&backend), StoreOptions::new());
-    let jobs = dropped(&store, &backend, Verb::Insert, ORDERED).await;
+    let jobs = dropped(&store, &backend, Verb::Insert, ORDERED, &[]).await;
     let mut batch = store.batch(BatchOptions::new()).unwrap();
     batch.queue(on(Verb::Replace, "queued")).unwrap();
     let (report, ()) = tokio::join!(batch.commit(), async {
@@ -209,7 +220,7 @@ async fn a_callback_of_a_dropped_commit_may_write_its_keys_again() {
 async fn a_dropped_commit_whose_keys_cannot_be_told_is_waited_for() {
     let backend = Arc::new(Held::default());
     let store = Engine::new(Arc::<Held>::clone(&backend), StoreOptions::new());
-    let _jobs = dropped(&store, &backend, Verb::Put, ORDERED).await;
+    let _jobs = dropped(&store, &backend, Verb::Put, ORDERED, &[]).await;
     backend.breaks.store(true, Ordering::SeqCst);
     assert!(waits(&store, &backend, on(Verb::Put, "other")).await);
 }

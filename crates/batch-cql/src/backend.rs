@@ -442,6 +442,10 @@ impl Backend for CqlBackend {
             let question = self.asking.schema_version();
             Box::pin(self.watch.look(&self.session, question, types, self.refresh())).await?;
         }
+        if types && let Some(error) = self.unread() {
+            // Another commit may have asked before.
+            return Err(error);
+        }
         self.clock.keep(&self.session, || self.asking.time()).await?;
         let mut refreshed = stale;
         let mut natives = 0;

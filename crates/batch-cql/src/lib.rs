@@ -149,7 +149,7 @@
 //!
 //! A commit whose future was dropped [goes on by itself](batch_core::OnCancel::Detach), and one that follows it
 //! waits for what it has not done yet on the same keys; not where both are plain operations on tables, and the
-//! former one's have left with their timestamps.
+//! former one's have left with their timestamps, unless some key or static column occurs in it several times.
 //!
 //! # Answers
 //!

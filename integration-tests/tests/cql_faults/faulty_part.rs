@@ -112,6 +112,24 @@ async fn a_type_that_the_driver_does_not_know_stops_no_store_on_other_keyspaces(
     let before = open(Some(KEYSPACE)).await?;
     let (end, _) = put(&before, "parts").await?;
     assert!(matches!(end, JobStatus::Applied(_)), "{end:?}");
+    for statement in ["TYPE known (x int)", "TABLE typed (p text PRIMARY KEY, v frozen<known>)"] {
+        let (what, name) = statement.split_once(' ').unwrap_or_default();
+        execute(
+            &session,
+            format!(
+                "CREATE {what} {KEYSPACE}.{}",
+                name.replace("<known", &format!("<{KEYSPACE}.known"))
+            ),
+        )
+        .await?;
+    }
+    let typed = async || {
+        let mut batch = before.batch(BatchOptions::new())?;
+        let doc = json!({"v": {"x": 1}});
+        let _ = batch.queue(Operation::put("typed").at([("p", "a")]).doc(&doc))?;
+        batch.commit().await
+    };
+    assert!(typed().await?.is_success());
     let odd = "'org.apache.cassandra.db.marshal.CompositeType(UTF8Type,Int32Type)'";
     let replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
     execute(&session, format!("CREATE KEYSPACE odd WITH replication = {replication}")).await?;
@@ -128,6 +146,9 @@ async fn a_type_that_the_driver_does_not_know_stops_no_store_on_other_keyspaces(
         }
         assert!(begun.elapsed() < Duration::from_secs(30), "no warning: {report}");
     }
+    // Nothing that has a type is sent: nobody knows whether it is what it was.
+    let error = typed().await.err().ok_or("it is sent")?;
+    assert!(error.message().contains("odd.c.v"), "{error}");
     // One that connects now knows its own keyspace, and says why it knows no more.
     let narrow = open(Some(KEYSPACE)).await?;
     let (end, report) = put(&narrow, "parts").await?;

@@ -165,14 +165,17 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// Lifts the timestamps of this chunk, and of what the commit has not begun to send, above all
-    /// that the store has given so far and above its clock: for a write that must come after one
+    /// Lifts the timestamps of this chunk, and if they are the commit's also of what that has not begun to send, above
+    /// all that the store has given so far and above its clock: for a write that must come after one
     /// whose timestamp the server made. Other chunks that were begun keep theirs in all attempts.
     /// Not for a backend that leaves the order on a key to timestamps ([`Repeats::Stamped`](super::Repeats::Stamped)): a
     /// former write may be lifted over a later one that is under way.
     pub fn lift_timestamps(&self) {
-        let writes = self.own_ranks().map_or(0, <[u32]>::len);
-        self.base_timestamp.fetch_max(self.work.lift_timestamps(writes), Ordering::AcqRel);
+        let base = match self.own_ranks() {
+            Some(ranks) => self.work.own_base_timestamp(ranks.len()),
+            None => self.work.lift_timestamps(),
+        };
+        self.base_timestamp.fetch_max(base, Ordering::AcqRel);
     }
 
     /// Whether some key occurs more than once in the commit.

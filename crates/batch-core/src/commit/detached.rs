@@ -135,10 +135,9 @@ impl DetachedCommit {
         ids.operations(id).any(|operation| match self.work.table.status(operation.index) {
             // It may yet get a later timestamp than the one that follows.
             Status::Queued => true,
-            // And so may one whose chunk is cut, if pieces have times of their own.
+            // And so may one whose chunk is cut.
             Status::Sent => {
-                !(operation.is_stamped && follower_is_stamped)
-                    || self.work.has_own_times(&[operation.index])
+                !(operation.is_stamped && follower_is_stamped) || self.work.may_be_stamped_anew()
             }
             Status::Applied | Status::NotApplied | Status::Accepted | Status::Unknown => false,
         })

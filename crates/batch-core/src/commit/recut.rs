@@ -86,9 +86,9 @@ impl Commit {
     }
 
     /// What the timestamps of a piece of a unit are counted from and by: as those of the unit, or from
-    /// later than the piece before.
+    /// later than the piece before if something in it comes after that one.
     fn stamps_of_piece(&self, unit: &Unit, place: usize, operations: &[u32]) -> (i64, OwnRanks) {
-        if place > 0 && self.work.has_own_times(operations) {
+        if place > 0 && self.work.is_any_follower(operations) {
             return (i64::MIN, OwnRanks::new());
         }
         (unit.base_timestamp, unit.own_ranks.clone())
@@ -203,7 +203,7 @@ impl Commit {
             }
         }
         let is_best_effort = self.work.terms.guarantee == Guarantee::BestEffort;
-        let keeps_order = self.work.repeated().is_some() || self.work.has_own_times(&order);
+        let keeps_order = self.work.repeated().is_some() || self.work.is_any_follower(&order);
         if is_best_effort && !keeps_order {
             // No order to keep: operations of one group come together.
             order.sort_by_key(|index| {

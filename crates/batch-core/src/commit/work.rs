@@ -37,7 +37,7 @@ pub(crate) struct Work {
     settling: AtomicBool,
     ended: AtomicBool,
     repeated: OnceLock<Repeated>,
-    own_times: OnceLock<Marks>,
+    followers: OnceLock<Marks>,
     /// `i64::MIN` until the first is needed.
     base_timestamp: AtomicI64,
     ledger: Mutex<Ledger>,
@@ -114,7 +114,7 @@ impl Work {
             settling: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             repeated: OnceLock::new(),
-            own_times: OnceLock::new(),
+            followers: OnceLock::new(),
             base_timestamp: AtomicI64::new(i64::MIN),
             ledger: Mutex::default(),
             callbacks: Mutex::new(callbacks),
@@ -168,18 +168,32 @@ impl Work {
         self.shared.detached.end(self);
     }
 
-    pub(crate) fn set_order(&self, repeated: Repeated, own_times: Marks) {
+    pub(crate) fn set_order(&self, repeated: Repeated, followers: Marks) {
         // Set once: a commit plans once.
         let _ = self.repeated.set(repeated);
-        let _ = self.own_times.set(own_times);
+        let _ = self.followers.set(followers);
+    }
+
+    fn followers(&self) -> Option<&Marks> {
+        self.followers.get().filter(|followers| !followers.is_empty())
+    }
+
+    /// Whether some operation comes after others on its key, or on what it shares: its chunk may be cut, and
+    /// then its piece gets later timestamps, with all that is in it.
+    pub(crate) fn may_be_stamped_anew(&self) -> bool {
+        self.followers().is_some()
+    }
+
+    /// Whether one of these does.
+    pub(crate) fn is_any_follower(&self, operations: &[u32]) -> bool {
+        let followers = self.followers();
+        followers.is_some_and(|all| operations.iter().any(|index| all.has(*index)))
     }
 
     /// Whether a chunk of these operations has timestamps of its own, later than those of the chunks that
     /// were sent before: where chunks follow one another, and the next one is not to be stamped ahead.
-    pub(crate) fn has_own_times(&self, operations: &[u32]) -> bool {
-        let own = self.own_times.get().filter(|own| !own.is_empty());
-        self.terms.guarantee.is_ordered()
-            || own.is_some_and(|own| operations.iter().any(|index| own.has(*index)))
+    fn has_own_times(&self, operations: &[u32]) -> bool {
+        self.terms.guarantee.is_ordered() || self.is_any_follower(operations)
     }
 
     pub(crate) fn repeated(&self) -> Option<&Repeated> {
@@ -202,10 +216,10 @@ impl Work {
         }
     }
 
-    /// Gives the commit a later base, with room for so many writes to a key of the chunk that asks,
-    /// which is returned. Of several chunks that do so at once, the latest counts.
-    pub(crate) fn lift_timestamps(&self, writes: usize) -> i64 {
-        let base = self.reserve_timestamps(self.most_on_a_key().max(further(writes)));
+    /// Gives the commit a later base, which is returned. Of several chunks that do so at once, the
+    /// latest counts.
+    pub(crate) fn lift_timestamps(&self) -> i64 {
+        let base = self.reserve_timestamps(self.most_on_a_key());
         self.base_timestamp.fetch_max(base, Ordering::AcqRel).max(base)
     }
 
@@ -228,7 +242,8 @@ impl Work {
 
     /// A base above all timestamps that the store has given so far, for so many writes to a key.
     pub(crate) fn own_base_timestamp(&self, writes: usize) -> i64 {
-        self.reserve_timestamps(further(writes))
+        let further = u32::try_from(writes.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.reserve_timestamps(further)
     }
 
     /// Room for so many further writes on a key after the first.
@@ -437,11 +452,6 @@ impl std::fmt::Debug for Work {
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }
-}
-
-/// Writes to a key after the first.
-fn further(writes: usize) -> u32 {
-    u32::try_from(writes.saturating_sub(1)).unwrap_or(u32::MAX)
 }
 
 impl Ledger {

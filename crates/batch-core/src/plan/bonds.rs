@@ -59,7 +59,7 @@ impl Bonds {
     }
 
     /// Without what one chunk would have to take.
-    async fn of_keys(routes: &Routes) -> Self {
+    pub(super) async fn of_keys(routes: &Routes) -> Self {
         Self { of_key: bound_keys(routes).await, groups: ShardedMap::default() }
     }
 

@@ -8,7 +8,9 @@ use crate::{
     Error, ErrorKind, Result,
     backend::{KeyId, Mechanism, MechanismId, REFUSED, Repeats, Route, Routes},
     engine::learned::Learned,
-    plan::{lanes::Repeated, marks::Marks, mechanism_of, pile::Pile, sharded::ShardedMap},
+    plan::{
+        bonds::Bonds, lanes::Repeated, marks::Marks, mechanism_of, pile::Pile, sharded::ShardedMap,
+    },
 };
 
 /// What bounds a chunk besides its mechanism.
@@ -73,8 +75,8 @@ pub(crate) struct Cut {
     /// The other lanes, as ranges of the chunks.
     pub(super) lanes: Vec<Range<usize>>,
     pub(crate) repeated: Repeated,
-    /// The operations whose chunks have timestamps of their own, each later than those that were sent before.
-    pub(crate) own_times: Marks,
+    /// The operations that come after others on their key, or on what they share.
+    pub(crate) followers: Marks,
 }
 
 impl Cut {
@@ -235,8 +237,8 @@ pub(crate) async fn cut_whole(store: &str, routes: &Routes, limits: &Limits<'_>)
     chunks.push(ChunkSpec { start: 0, end: all, mechanism: first.mechanism, bytes });
     let order = (0..all).collect();
     // In one chunk there is none before another.
-    let own_times = Marks::default();
-    Ok(Cut { order, chunks, bytes, free: 0, lanes: vec![0..1; 1], repeated, own_times })
+    let followers = Marks::default();
+    Ok(Cut { order, chunks, bytes, free: 0, lanes: vec![0..1; 1], repeated, followers })
 }
 
 /// Why an all-or-nothing batch over a ceiling is refused.
@@ -278,6 +280,7 @@ pub(super) async fn cut_ordered(
     let end = stopped.unwrap_or(all);
     let mut cut = Cut { repeated: Repeated::among(routes.routes.len()), ..Cut::default() };
     let mut keys = ShardedMap::with_room(routes.routes.len());
+    let bonds = Bonds::of_keys(routes).await;
     let mut in_order = InOrder::new(routes, stop, limits);
     cut.order.reserve_exact(end as usize);
     for (place, route) in (0..end).zip(&routes.routes) {
@@ -286,6 +289,10 @@ pub(super) async fn cut_ordered(
                 && keys.insert(key.get(), ()).is_some()
             {
                 cut.repeated.note(place, key);
+                cut.followers.mark(place, all);
+            }
+            if bonds.of(route).is_some() {
+                cut.followers.mark(place, all);
             }
             in_order.add(place);
             cut.order.push(place);
@@ -296,6 +303,7 @@ pub(super) async fn cut_ordered(
     cut.bytes = in_order.bytes;
     cut.chunks = in_order.chunks;
     keys.free().await;
+    bonds.free().await;
     if cut.chunks.len() > 0 {
         cut.lanes.push(0..cut.chunks.len());
     }

@@ -364,7 +364,7 @@ impl<'a> FreeChunks<'a> {
             bytes,
             lanes: Vec::new(),
             repeated: Repeated::default(),
-            own_times: Marks::default(),
+            followers: Marks::default(),
         }
     }
 }

@@ -156,14 +156,14 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
     let bonds = Bonds::among(routes, &repeated).await;
     let large = LargeGroups::of(routes).await;
     let mut scattered = Pile::default();
-    let mut own_times = Marks::default();
+    let mut followers = Marks::default();
     let mut free = FreeChunks::new(routes, limits).await;
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
     let lanes = u64::try_from(limits.places).unwrap_or(u64::MAX).max(1);
     let mut bound: HashMap<u64, Pile<u32>, FixedState> = HashMap::default();
     for (place, route) in (0..all).zip(&routes.routes) {
         if let Some(shared) = bonds.of(route) {
-            own_times.mark(place, all);
+            followers.mark(place, all);
             let together = bonds.together(shared);
             if !together.is_some_and(|together| free.add_to(place, route, shared, together)) {
                 bound.entry(shared.get() % lanes).or_default().push(place);
@@ -174,7 +174,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
             match on_key {
                 Some((_, KeptBy::Timestamps)) => repeated.stamp(place),
                 // However many there are, they are not stamped ahead of the clock.
-                Some((_, KeptBy::Folding | KeptBy::Turns)) => own_times.mark(place, all),
+                Some((_, KeptBy::Folding | KeptBy::Turns)) => followers.mark(place, all),
                 Some((_, KeptBy::Nothing)) | None => {}
             }
             let in_lane = match on_key.filter(|(_, kept_by)| !kept_by.is_free()) {
@@ -225,7 +225,7 @@ async fn cut_many(routes: &Routes, limits: &Limits<'_>, positions: Positions<'_>
         routes.routes.iter().filter(travels).count(),
         "every operation is in a chunk"
     );
-    (cut.repeated, cut.own_times) = (repeated, own_times);
+    (cut.repeated, cut.followers) = (repeated, followers);
     cut
 }
 
