@@ -240,16 +240,16 @@ async fn a_row_without_columns_that_is_put_behind_a_condition_outlives_the_forme
 ) -> Result<()> {
     let place = world
         .place(&[
-            "CREATE TABLE k.bare (p text, c int, PRIMARY KEY (p, c))",
-            "CREATE TABLE k.bare_s (p text, c int, s text static, PRIMARY KEY (p, c))",
+            "CREATE TABLE k.outlives (p text, c int, PRIMARY KEY (p, c))",
+            "CREATE TABLE k.outlives_s (p text, c int, s text static, PRIMARY KEY (p, c))",
         ])
         .await?;
     let mut wrongs = Wrongs::default();
     let step = |op: &str, table: &str, p: &str, options: Value| {
-        let doc = if table == "bare_s" { json!({"s": op}) } else { json!({}) };
+        let doc = if table == "outlives_s" { json!({"s": op}) } else { json!({}) };
         of(op, table, p, doc, options)
     };
-    let (tables, firsts) = (["bare", "bare_s"], ["delete_existing", "insert"]);
+    let (tables, firsts) = (["outlives", "outlives_s"], ["delete_existing", "insert"]);
     let each = || tables.into_iter().flat_map(|table| firsts.map(|first| (table, first)));
     for (table, first) in each() {
         for p in [first, "sentinel"] {
@@ -260,7 +260,7 @@ async fn a_row_without_columns_that_is_put_behind_a_condition_outlives_the_forme
             let operations = [first, then].map(|op| step(op, table, first, json!({})));
             let done = place.best_effort(operations).await?;
             wrongs.note(first, same("put", &Some("applied".to_owned()), &done.ends().pop()));
-            if table == "bare_s" {
+            if table == "outlives_s" {
                 let rows = place.rows(&format!("s FROM k.{table} WHERE p = '{first}'")).await?;
                 wrongs.note(first, same("shared", &vec![json!({"s": then})], &rows));
             }
