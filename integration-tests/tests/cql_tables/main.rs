@@ -8,6 +8,7 @@ mod guarantees;
 mod keys;
 mod large_partitions;
 mod native;
+mod native_order;
 mod neighbours;
 mod options;
 mod plans;
@@ -36,6 +37,7 @@ const AREAS: &[&[Test]] = &[
     guarantees::TESTS,
     sizes::TESTS,
     native::TESTS,
+    native_order::TESTS,
     neighbours::TESTS,
     plans::TESTS,
     schemas::TESTS,
