@@ -163,7 +163,7 @@ impl CqlBackend {
         // What has a timestamp of its own has that one in all attempts.
         let own_of =
             |entries: &Entries, at: usize| entries.list.get(at).and_then(|entry| entry.timestamp);
-        let stamp = |entries: &Entries, unit: &Unit| {
+        let stamp = |entries: &Entries, unit: &[usize]| {
             let own = unit.last().and_then(|at| own_of(entries, *at));
             own.unwrap_or_else(|| stamp_of(chunk, entries, unit).saturating_add(later))
         };
@@ -192,7 +192,7 @@ impl CqlBackend {
                     if entry.is_conditional() || !entry.can_be_stamped() {
                         return Err(not_one_write(entries, chunk, std::slice::from_ref(at)));
                     }
-                    let stamp = stamp(entries, &vec![*at]);
+                    let stamp = stamp(entries, std::slice::from_ref(at));
                     self.write_entry(entries, *at, Some(stamp), request).await?;
                     outcomes
                         .push(Outcome { place: entry_place(entries, *at), fate: Fate::Applied });

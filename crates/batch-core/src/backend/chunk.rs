@@ -127,8 +127,8 @@ impl<'a> Chunk<'a> {
     /// operation seconds into the future), and bases increase strictly per store. Chunks that follow one
     /// another have bases of their own, later than all timestamps of the one before: those of an ordered batch,
     /// of operations that [share](super::Routes::share) something with others, and of those on keys that occur
-    /// several times, unless timestamps alone keep them in order ([`Repeats::Stamped`]). There n counts within the
-    /// chunk, and what has one write to each key ([`Repeats::Folded`], [`Repeats::Apart`]) has one timestamp.
+    /// several times, unless timestamps alone keep them in order ([`Repeats::Stamped`](super::Repeats::Stamped)). There n counts within the
+    /// chunk, and what has one write to each key ([`Repeats::Folded`](super::Repeats::Folded), [`Repeats::Apart`](super::Repeats::Apart)) has one timestamp.
     #[must_use]
     pub fn timestamp(&self, place: usize) -> i64 {
         let Some(index) = self.operations.get(place) else {
