@@ -1,6 +1,9 @@
 //! Retries: what is sent again, what never is, and what stays in doubt.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use batch_core::{
     BatchExt as _, BatchOptions, Error, ErrorKind, Fate, Guarantee, JobStatus, Operation, Verb,
@@ -356,6 +359,10 @@ async fn an_operation_keeps_one_timestamp_over_all_attempts(context: Context) {
     let in_order = [1, 2, 203].map(|job| of_job[&job][0]);
     // What is made one write of has one.
     assert!(in_order.is_sorted(), "later ones do not lose: {in_order:?}");
-    assert!(in_order[2] - in_order[0] < 100, "and stay near the clock: {in_order:?}");
+    let given: HashSet<i64> = of_job.values().map(|stamps| stamps[0]).collect();
+    assert!(
+        given.len() <= 1 + in_order.len(),
+        "others do not push it ahead of the clock: {given:?}"
+    );
     assert_eq!(context.age("a").await, Some(3));
 }
