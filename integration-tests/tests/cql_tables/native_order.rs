@@ -143,10 +143,11 @@ async fn a_statement_comes_after_what_its_row_had_whatever_it_travels_with(
 async fn deletions_of_counters_are_in_order_with_counting(world: Arc<World>) -> Result<()> {
     let place = place(&world, "uncount").await?;
     let count = |n: i64, p: &str| {
-        cql("UPDATE uncount_n SET n = n + ? WHERE p = ? AND c = 1", json!([n, p]))
+        cql("UPDATE uncount_n SET n = n + ? WHERE p = ? AND c = ?", json!([n, p, 1]))
     };
+    // A key is whole if markers give it.
     let deletes = [
-        ("row", "DELETE FROM uncount_n WHERE p = ? AND c = 1"),
+        ("row", "DELETE FROM uncount_n WHERE p = ? AND c = ?"),
         ("partition", "DELETE FROM uncount_n WHERE p = ?"),
     ];
     let ordered = Guarantee::Ordered { on_error: batch_core::OnError::Continue };
@@ -158,7 +159,8 @@ async fn deletions_of_counters_are_in_order_with_counting(world: Arc<World>) -> 
                 continue;
             }
             let p = format!("{name} {guarantee}");
-            let delete = || cql(delete, json!([p]));
+            let values = if name == "row" { json!([p, 1]) } else { json!([p]) };
+            let delete = || cql(delete, values.clone());
             // What was counted on a row that was deleted is not counted from nothing again, on any server.
             let options = BatchOptions::new().guarantee(guarantee);
             let done = place.commit(options, vec![delete(), count(5, &p), count(2, &p)]).await?;
