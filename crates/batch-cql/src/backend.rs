@@ -23,14 +23,14 @@ use scylla::{
 
 use crate::{
     clock::ServerClock,
-    connection::{Asking, Connection, unread},
+    connection::{self, Asking, Connection},
     guard::Guard,
     native::Native,
     natives::{Natives, as_json, as_typed},
     position,
     replicas::KnownReplicas,
     route::{Router, Target},
-    schema::{Known, Preparing, Schema},
+    schema::{Known, Preparing, Schema, full_name},
     send::direct::Repeated,
     server::{Refusals, ServerFacts},
     statement::{CqlStatement, Prepared, Text},
@@ -167,17 +167,18 @@ impl CqlBackend {
     }
 
     fn unknown_table(&self, collection: &str) -> Error {
-        let keyspace =
-            collection.split_once('.').map_or(self.keyspace.as_deref(), |(name, _)| Some(name));
-        let name = collection.split_once('.').map_or(collection, |(_, name)| name);
-        let is_own = keyspace == self.keyspace.as_deref();
-        if let Some(error) = self.unread().or(self.narrowed.clone().filter(|_| !is_own)) {
+        let own = self.keyspace.as_deref();
+        let full_name = full_name(collection, own);
+        let is_own = full_name.is_none_or(|(keyspace, _)| Some(keyspace) == own);
+        let narrowed = self.narrowed.as_ref().filter(|_| !is_own);
+        if let Some(error) = self.unread().or_else(|| narrowed.cloned()) {
             let message = format!("the table {collection} is not known, and {}", error.message());
             return Error::new(error.kind(), message).with_source(error);
         }
         let state = self.session.get_cluster_state();
-        let keyspace = keyspace.and_then(|keyspace| state.get_keyspace(keyspace));
-        if let Some(view) = keyspace.and_then(|keyspace| keyspace.views.get(name)) {
+        let view =
+            full_name.and_then(|(keyspace, name)| state.get_keyspace(keyspace)?.views.get(name));
+        if let Some(view) = view {
             return Error::new(
                 ErrorKind::InvalidOperation,
                 format!(
@@ -243,11 +244,7 @@ impl CqlBackend {
 
     /// Reads the driver's metadata again.
     async fn refresh(&self) -> Result<()> {
-        let refreshed = Box::pin(self.session.refresh_metadata()).await;
-        let refreshed = match refreshed {
-            Ok(()) => Ok(()),
-            Err(error) => Err(Box::pin(unread(&self.session, &self.asking, &error)).await),
-        };
+        let refreshed = Box::pin(connection::refresh(&self.session, &self.asking)).await;
         let lasting = refreshed.as_ref().err().filter(|error| !error.is_transient());
         let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = lasting {

@@ -148,10 +148,7 @@ async fn find_keyspace(session: &Session, asking: &Asking, name: &str) -> Result
     let names: Vec<String> = rows.flatten().map(|(name,)| name).collect();
     if names.iter().any(|known| known == name) {
         // The driver could not read the schema when it connected.
-        return match session.refresh_metadata().await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(unread(session, asking, &error).await),
-        };
+        return refresh(session, asking).await;
     }
     let mut own: Vec<&str> =
         names.iter().map(String::as_str).filter(|name| !name.starts_with("system")).collect();
@@ -168,8 +165,19 @@ async fn find_keyspace(session: &Session, asking: &Asking, name: &str) -> Result
     ))
 }
 
+/// Reads the driver's metadata again.
+///
+/// # Errors
+/// What stood in the way, with the column that is at fault.
+pub(crate) async fn refresh(session: &Session, asking: &Asking) -> Result<()> {
+    match session.refresh_metadata().await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(unread(session, asking, &error).await),
+    }
+}
+
 /// Why the schema could not be read, with the column that is at fault.
-pub(crate) async fn unread(session: &Session, asking: &Asking, error: &MetadataError) -> Error {
+async fn unread(session: &Session, asking: &Asking, error: &MetadataError) -> Error {
     const WHAT: &str = "its columns";
     let Some(typ) = errors::unknown_type(error) else { return errors::of_metadata(error) };
     let text = "SELECT keyspace_name, table_name, column_name, type FROM system_schema.columns";

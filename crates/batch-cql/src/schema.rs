@@ -332,8 +332,7 @@ impl Schema {
         if let Some(known) = self.table(collection) {
             return Some(known);
         }
-        let (keyspace, name) =
-            collection.split_once('.').or_else(|| Some((keyspace?, collection)))?;
+        let (keyspace, name) = full_name(collection, keyspace)?;
         let mut tables = self.tables_to_write();
         if let Some(known) = tables.get(collection) {
             return Some(Arc::clone(known));
@@ -347,10 +346,10 @@ impl Schema {
     /// that use the table get what it is now. No I/O.
     pub(crate) fn renew(&self, collection: &str, keyspace: Option<&str>, session: &Session) {
         self.compare(session);
-        let names = collection.split_once('.').or_else(|| Some((keyspace?, collection)));
         let mut tables = self.tables_to_write();
         let state = session.get_cluster_state();
-        let fresh = names.and_then(|(keyspace, name)| Known::new(keyspace, name, &state));
+        let fresh = full_name(collection, keyspace)
+            .and_then(|(keyspace, name)| Known::new(keyspace, name, &state));
         match fresh {
             Some(fresh) => tables.insert(collection.into(), Arc::new(fresh)),
             None => tables.remove(collection),
@@ -381,6 +380,14 @@ impl Schema {
     fn tables_to_write(&self) -> RwLockWriteGuard<'_, HashMap<Box<str>, Arc<Known>, FixedState>> {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The keyspace and the name of a collection, which is in `keyspace` unless it names another.
+pub(crate) fn full_name<'n>(
+    collection: &'n str,
+    keyspace: Option<&'n str>,
+) -> Option<(&'n str, &'n str)> {
+    collection.split_once('.').or_else(|| Some((keyspace?, collection)))
 }
 
 /// An identifier as CQL reads it exactly.

@@ -386,18 +386,15 @@ fn stamp_of(chunk: &Chunk<'_>, entries: &Entries, unit: &[usize]) -> i64 {
 /// Names the last operation of those on a key that cannot be made one write of.
 fn not_one_write(entries: &Entries, chunk: &Chunk<'_>, unit: &[usize]) -> Error {
     let place = unit.last().and_then(|at| entries.place(*at));
-    let number = place.map_or(0, |place| number_of(chunk, place));
+    let operation = place.and_then(|place| chunk.operation(place));
+    // As users count.
+    let number = operation.map_or(0, |operation| operation.index + 1);
     Error::new(
         ErrorKind::Unsupported,
         format!(
             "operation {number} meets another one on its key in this batch, and the two cannot be made one write; commit them one after another"
         ),
     )
-}
-
-/// The number of the operation at a place, as users count.
-fn number_of(chunk: &Chunk<'_>, place: usize) -> u32 {
-    chunk.operation(place).map_or(0, |operation| operation.index + 1)
 }
 
 fn entry_place(entries: &Entries, at: usize) -> usize {

@@ -12,7 +12,7 @@ use scylla::response::query_result::QueryResult;
 use super::{
     Unit, derived,
     entry::{Entries, Entry, Source},
-    give_way, later, not_one_write, number_of,
+    give_way, later, not_one_write,
     reply::{Found, Reply},
     request::{Kind, Request},
     shared::leave_to_last,
@@ -206,13 +206,6 @@ impl CqlBackend {
             if unit.len() > 1 && !unit.iter().all(foldable) {
                 return Err(not_one_write(entries, chunk, unit));
             }
-        }
-        if let Some(entry) = entries.list.iter().find(|entry| entry.has_own_time()) {
-            let number = number_of(chunk, entry.place);
-            let message = format!(
-                "operation {number} has a timestamp of its own, and a batch with a condition is written at the server's time; leave the timestamp out, or commit it in a batch of its own"
-            );
-            return Err(Error::new(ErrorKind::Unsupported, message));
         }
         leave_to_last(entries, chunk, plain.iter().chain(conditional).collect()).await?;
         let mut request = Request::new(Kind::Conditional, chunk.len());

@@ -79,14 +79,6 @@ impl Entry {
         matches!(self.source, Source::Row { .. }) && self.ttl.is_none() && self.timestamp.is_none()
     }
 
-    /// Whether it says when it is written.
-    pub(super) fn has_own_time(&self) -> bool {
-        match &self.source {
-            Source::Row { .. } => self.timestamp.is_some(),
-            Source::Native { native, .. } => native.prepared.facts.stamped,
-        }
-    }
-
     /// Whether its statement takes a timestamp of its own.
     pub(crate) fn can_be_stamped(&self) -> bool {
         matches!(self.source, Source::Row { .. })
