@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Guarantee, Result,
-    backend::{MechanismId, OwnRanks, Pooled, REFUSED, Routes},
+    backend::{Mechanism, MechanismId, OwnRanks, Pooled, REFUSED, Routes},
     plan::{ChunkSpec, InOrder, cut_whole, refuse_oversized},
     table::Verdict,
 };
@@ -65,33 +65,29 @@ impl Commit {
         }
         for (place, (operations, _)) in pieces.into_iter().enumerate().rev() {
             let mechanism = self.travels(&operations, Arc::clone(&unit.mechanism));
-            let (base_timestamp, own_ranks) = self.stamps_of_piece(unit, place, &operations);
-            lane.first.push_front(Unit {
-                bytes: self.size(&operations, &mechanism),
-                operations,
-                mechanism,
-                attempt: unit.attempt + u32::from(why.is_some()),
-                left: unit.left,
-                doubts: unit.doubts,
-                planned: false,
-                again: false,
-                stale: false,
-                pauses: 0,
-                reroutes: unit.reroutes,
-                base_timestamp,
-                own_ranks,
-            });
+            let piece = self.piece(unit, place, operations, mechanism);
+            let attempt = unit.attempt + u32::from(why.is_some());
+            lane.first.push_front(Unit { attempt, pauses: 0, ..piece });
         }
         self.ready.push_front(lane);
     }
 
-    /// What the timestamps of a piece of a unit are counted from and by: as those of the unit, or from
+    /// One of the pieces that a unit is cut into. Its timestamps are counted as those of the unit, or from
     /// later than the piece before if something in it comes after that one.
-    fn stamps_of_piece(&self, unit: &Unit, place: usize, operations: &[u32]) -> (i64, OwnRanks) {
-        if place > 0 && self.work.is_any_follower(operations) {
-            return (i64::MIN, OwnRanks::new());
+    fn piece(
+        &self,
+        unit: &Unit,
+        place: usize,
+        operations: Vec<u32>,
+        mechanism: Arc<Mechanism>,
+    ) -> Unit {
+        let bytes = self.size(&operations, &mechanism);
+        let is_later = place > 0 && self.work.is_any_follower(&operations);
+        let piece = unit.piece(operations, mechanism, bytes);
+        if !is_later {
+            return piece;
         }
-        (unit.base_timestamp, unit.own_ranks.clone())
+        Unit { base_timestamp: i64::MIN, own_ranks: OwnRanks::new(), ..piece }
     }
 
     /// Cuts operations that were routed anew, in the place of the unit that went stale.
@@ -152,22 +148,7 @@ impl Commit {
                 continue;
             };
             let mechanism = self.travels(operations, mechanism);
-            let (base_timestamp, own_ranks) = self.stamps_of_piece(unit, place, operations);
-            lane.first.push_front(Unit {
-                operations: operations.to_vec(),
-                bytes: self.size(operations, &mechanism),
-                mechanism,
-                attempt: unit.attempt,
-                left: unit.left,
-                doubts: unit.doubts,
-                planned: false,
-                again: false,
-                stale: false,
-                pauses: unit.pauses,
-                reroutes: unit.reroutes,
-                base_timestamp,
-                own_ranks,
-            });
+            lane.first.push_front(self.piece(unit, place, operations.to_vec(), mechanism));
         }
         self.ready.push_front(lane);
         Ok(())
@@ -187,7 +168,7 @@ impl Commit {
             ids.push(known.mechanism(mechanism));
         }
         self.mechanisms.resize_with(known.mechanisms.len(), OnceLock::new);
-        for warning in new.warnings {
+        for warning in &new.warnings {
             self.work.ledger().warn(warning);
         }
         let mut order = Vec::with_capacity(unit.operations.len());

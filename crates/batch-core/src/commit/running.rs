@@ -114,26 +114,27 @@ pub(crate) async fn prepare(
     again: &(dyn Fn(Error) + Sync),
 ) -> Result<Planned> {
     let preparing = AssertUnwindSafe(async {
-        let mut planned = resolve_and_plan(shared, queue, terms, waits, again).await;
         // What was resolved may be gone already: other commits use it too.
-        for before in 0..MOST_STALE {
+        let mut before = 0;
+        loop {
+            let planned = resolve_and_plan(shared, queue, terms, waits, again).await;
             let is_stale = |error: &Error| error.kind() == ErrorKind::Stale;
             let stale = match &planned {
                 Ok(planned) => planned.refused.iter().any(|(_, error)| is_stale(error)),
                 Err(error) => is_stale(error),
             };
-            if !stale {
-                break;
+            if !stale || before == MOST_STALE {
+                return planned;
             }
+            // Rare, so not a part of every commit's future.
             if let Ok(planned) = planned {
-                planned.free().await;
+                Box::pin(planned.free()).await;
             }
             if waits && before > 0 {
-                tokio::time::sleep(shared.options.pause(before - 1, before.into())).await;
+                Box::pin(tokio::time::sleep(shared.options.pause(before - 1, before.into()))).await;
             }
-            planned = resolve_and_plan(shared, queue, terms, waits, again).await;
+            before += 1;
         }
-        planned
     });
     let prepared = preparing.catch_unwind().await;
     let prepared = prepared.unwrap_or_else(|panic| Err(errors::panicked("planning", panic)));
@@ -164,7 +165,7 @@ async fn resolve_and_plan(
             Err(error) => return Err(error),
             Ok(()) => break,
         };
-        tokio::time::sleep(pause).await;
+        Box::pin(tokio::time::sleep(pause)).await;
         before += 1;
     }
     plan(&*shared.backend, queue, terms, &shared.limits()).await

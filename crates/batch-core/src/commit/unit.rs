@@ -38,6 +38,45 @@ pub(super) struct Unit {
 }
 
 impl Unit {
+    /// As the plan has it.
+    pub(super) fn planned(operations: Vec<u32>, mechanism: Arc<Mechanism>, bytes: u64) -> Self {
+        Self {
+            operations,
+            mechanism,
+            bytes,
+            attempt: 1,
+            left: false,
+            doubts: 0,
+            planned: true,
+            again: false,
+            stale: false,
+            pauses: 0,
+            reroutes: 0,
+            base_timestamp: i64::MIN,
+            own_ranks: OwnRanks::new(),
+        }
+    }
+
+    /// Some of its operations, with its history.
+    pub(super) fn piece(
+        &self,
+        operations: Vec<u32>,
+        mechanism: Arc<Mechanism>,
+        bytes: u64,
+    ) -> Self {
+        Self {
+            attempt: self.attempt,
+            left: self.left,
+            doubts: self.doubts,
+            planned: false,
+            pauses: self.pauses,
+            reroutes: self.reroutes,
+            base_timestamp: self.base_timestamp,
+            own_ranks: self.own_ranks.clone(),
+            ..Self::planned(operations, mechanism, bytes)
+        }
+    }
+
     /// What it costs to encode and settle, counted in small operations.
     pub(super) fn weight(&self) -> usize {
         const SMALL: u64 = 256;

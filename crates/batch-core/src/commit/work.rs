@@ -489,10 +489,12 @@ impl Ledger {
         self.first_reroute.get_or_insert_with(|| why.message().to_owned());
     }
 
-    pub(crate) fn warn(&mut self, warning: String) {
+    pub(crate) fn warn(&mut self, warning: &str) {
         // Servers repeat themselves: one of each is enough.
-        if !self.warnings.contains(&warning) && self.warnings.len() < MOST_WARNINGS {
-            self.warnings.push(warning);
+        if self.warnings.len() < MOST_WARNINGS
+            && !self.warnings.iter().any(|known| known == warning)
+        {
+            self.warnings.push(warning.to_owned());
         }
     }
 }
