@@ -141,7 +141,8 @@ impl Commit {
         }
         let learned = &self.work.shared.learned;
         let too_large = divisible.as_ref().is_some_and(|error| error.kind() == ErrorKind::TooLarge);
-        if too_large {
+        // What the backend itself refuses, without sending it, says nothing of what the server takes.
+        if too_large && sent {
             // What was refused before the rest was sent did not count to the size.
             let size = if cut.is_empty() {
                 unit.bytes
@@ -165,7 +166,7 @@ impl Commit {
                 return Ok(());
             }
             // What is refused for another reason than its size is halved.
-            let limit = match too_large {
+            let limit = match too_large && sent {
                 true => self.work.shared.learned.limit(&unit.mechanism.name),
                 false => u64::MAX,
             };
