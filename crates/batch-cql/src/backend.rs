@@ -1,6 +1,7 @@
 //! The backend: what core asks of a CQL store.
 
 use std::{
+    cell::RefCell,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -30,7 +31,7 @@ use crate::{
     position,
     replicas::KnownReplicas,
     route::{Router, Target},
-    schema::{Known, Preparing, Schema, full_name},
+    schema::{Known, Preparing, Schema, full_name, next_number},
     send::direct::Repeated,
     server::{Refusals, ServerFacts},
     statement::{CqlStatement, Prepared, Text},
@@ -44,6 +45,8 @@ const MAX_TTL: Duration = Duration::from_secs(630_720_000);
 /// A connection to a cluster, as the core uses it.
 pub(crate) struct CqlBackend {
     pub(crate) session: Arc<Session>,
+    /// Tells it from other stores of the process.
+    number: u32,
     pub(crate) profile: ExecutionProfileHandle,
     pub(crate) tracing: bool,
     pub(crate) clock: Arc<ServerClock>,
@@ -91,13 +94,15 @@ impl CqlBackend {
             tracing,
             spread,
             narrowed,
+            schema_read,
         } = connection;
         Self {
             session,
+            number: next_number(),
             profile,
             tracing,
             clock,
-            watch: SchemaWatch::new(server.schema),
+            watch: SchemaWatch::new(server.has_schema_versions, schema_read),
             server,
             guard: Guard::default(),
             repeated: Repeated::default(),
@@ -129,6 +134,28 @@ impl CqlBackend {
     pub(crate) fn learn(&self, error: Error) -> Error {
         self.refusals.learn(&error);
         error
+    }
+
+    /// Refuses an update of a table that has nothing to update. Looks a run of them on one collection up
+    /// once, without a lock for each: what another table than that was has become is seen when it is routed.
+    fn admit_update(&self, verb: Verb, collection: &str) -> Result<()> {
+        thread_local! {
+            /// The last one that was admitted, and the store's number.
+            static LAST: RefCell<(u32, String)> = RefCell::default();
+        }
+        LAST.with_borrow_mut(|(store, last)| {
+            if *store == self.number && last == collection {
+                return Ok(());
+            }
+            if let Some(known) = self.look_up(collection)
+                && known.is_key_only()
+            {
+                return Err(key_only(verb, &known));
+            }
+            *store = self.number;
+            collection.clone_into(last);
+            Ok(())
+        })
     }
 
     /// What the operations of one shape are about, as far as it was resolved.
@@ -254,6 +281,24 @@ impl CqlBackend {
         self.is_unread.store(unread.is_some(), Ordering::Relaxed);
         drop(unread);
         refreshed
+    }
+
+    /// Has the driver's metadata read again if the schema is another one, of which a node is asked now and then;
+    /// or `now`.
+    pub(crate) async fn watch_schema(&self, now: bool) -> Result<()> {
+        if !now && !self.watch.is_due() {
+            return Ok(());
+        }
+        let question = self.asking.schema_version();
+        // Seldom needed, so not a part of every commit's future.
+        Box::pin(self.watch.look(&self.session, question, now, self.refresh())).await
+    }
+
+    /// Reads the driver's metadata again, and takes a collection's table for what it is now.
+    pub(crate) async fn renew(&self, collection: &str) -> Result<()> {
+        self.refresh().await?;
+        self.schema.renew(collection, self.keyspace.as_deref(), &self.session);
+        Ok(())
     }
 
     /// Why the schema could not be read when it was tried last, if that lasts.
@@ -421,10 +466,7 @@ impl Backend for CqlBackend {
                 Ok(())
             }
             None if matches!(verb, Verb::Update | Verb::Replace) => {
-                match self.look_up(operation.collection) {
-                    Some(known) if known.is_key_only() => Err(key_only(verb, &known)),
-                    _ => Ok(()),
-                }
+                self.admit_update(verb, operation.collection)
             }
             None => Ok(()),
         }
@@ -434,10 +476,8 @@ impl Backend for CqlBackend {
         let types = self.uses_types(operations);
         if stale {
             self.refresh().await?;
-        } else if types || self.watch.is_due() {
-            // Seldom needed, so not a part of every commit's future.
-            let question = self.asking.schema_version();
-            Box::pin(self.watch.look(&self.session, question, types, self.refresh())).await?;
+        } else {
+            self.watch_schema(types).await?;
         }
         if types && let Some(error) = self.unread() {
             // Another commit may have asked before.

@@ -7,7 +7,12 @@ mod translate;
 
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
-use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use batch_core::{Error, ErrorKind, Result, StoreOptions};
 use scylla::{
@@ -310,7 +315,8 @@ impl CqlBuilder {
             builder = builder.address_translator(translator).disallow_shard_aware_port(true);
         }
         let keyspace = self.keyspace.as_deref();
-        let connect = async |builder: &SessionBuilder| {
+        let connect = async |builder: &SessionBuilder| -> Result<Connection> {
+            let schema_read = Some(Instant::now());
             let session = builder.build().await;
             let session =
                 session.map_err(|error| errors::not_connected(&point::list(&points), &error))?;
@@ -319,7 +325,9 @@ impl CqlBuilder {
             }
             find_connected(&session, self.translate)?;
             let (profile, clock) = (profile.clone(), self.options.shared_clock());
-            Connection::new(Arc::new(session), keyspace, profile, clock, self.ways).await
+            let session = Arc::new(session);
+            let connection = Connection::new(session, keyspace, profile, clock, self.ways).await?;
+            Ok(Connection { schema_read, ..connection })
         };
         match (connect(&builder).await, keyspace) {
             // What stands in the way is likely in another keyspace, which the driver reads as well.

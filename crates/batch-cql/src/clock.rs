@@ -24,7 +24,7 @@ use std::{
 use batch_core::{Clock, Result};
 use scylla::{client::session::Session, statement::Statement, value::CqlTimeuuid};
 
-use crate::errors;
+use crate::{errors, server::ask};
 
 /// Each sample is one round trip, and narrows the bounds.
 const FEWEST_SAMPLES: usize = 5;
@@ -251,7 +251,7 @@ impl ServerClock {
                 tracing::warn!("the server is slow to tell its time; the former difference stays");
             }
         }
-        self.note(self.now_measured());
+        self.put_off();
         Ok(())
     }
 
@@ -268,14 +268,12 @@ impl ServerClock {
     }
 
     async fn sample(&self, session: &Session, question: &Statement) -> Result<Sample> {
+        const WHAT: &str = "its time";
         let asked = self.own.now_micros();
-        let answer = session.query_unpaged(question.clone(), ()).await;
+        let rows = ask(session, question.clone(), WHAT).await?;
         let heard = self.own.now_micros();
-        let rows = answer.map_err(|error| errors::of_read(&error))?.into_rows_result();
-        let rows = rows.map_err(|error| errors::unreadable("its time", error))?;
-        let (now,) = rows
-            .single_row::<(CqlTimeuuid,)>()
-            .map_err(|error| errors::unreadable("its time", error))?;
+        let (now,) =
+            rows.single_row::<(CqlTimeuuid,)>().map_err(|error| errors::unreadable(WHAT, error))?;
         Ok(Sample { asked, heard, server: unix_micros(&now) })
     }
 
@@ -297,6 +295,17 @@ impl ServerClock {
 
     fn now_measured(&self) -> Measured {
         Measured { at: self.own.now_micros(), wall: self.wall.now_micros() }
+    }
+
+    /// Has the next measure wait as if there had been one now. Whether this machine's clock was set since the
+    /// last one is not forgotten.
+    fn put_off(&self) {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(measured) = &mut *measured {
+            let passed = self.own.now_micros().saturating_sub(measured.at);
+            measured.at += passed;
+            measured.wall += passed;
+        }
     }
 
     fn note(&self, measured: Measured) {
@@ -448,6 +457,12 @@ mod tests {
             both.0.fetch_add(KEPT, Ordering::Relaxed);
         }
         assert_eq!(clock.due(), Some(Due::Routine));
+        // A measure that failed, while which the machine slept.
+        wall.0.fetch_add(10_000_000, Ordering::Relaxed);
+        clock.put_off();
+        assert_eq!(clock.due(), Some(Due::Parted));
+        wall.0.fetch_sub(10_000_000, Ordering::Relaxed);
+        assert_eq!(clock.due(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! What a store holds of the cluster it is connected to.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use batch_core::{Clock, Error, ErrorKind, Result};
 use futures_util::future::try_join;
@@ -38,6 +38,8 @@ pub(crate) struct Connection {
     pub(crate) spread: bool,
     /// Why only the schema of the store's own keyspace is read.
     pub(crate) narrowed: Option<Error>,
+    /// When the driver began to read the schema, if that is known.
+    pub(crate) schema_read: Option<Instant>,
 }
 
 /// Habits of a store that are no settings of the driver.
@@ -85,6 +87,7 @@ impl Connection {
             tracing: ways.tracing,
             spread: ways.spread,
             narrowed: None,
+            schema_read: None,
         })
     }
 }
@@ -123,6 +126,11 @@ impl Asking {
         statement.set_execution_profile_handle(Some(self.profile.clone()));
         statement.set_consistency(Consistency::LocalOne);
         statement
+    }
+
+    /// The question for a node's identity.
+    pub(crate) fn who(&self) -> Statement {
+        self.statement("SELECT host_id FROM system.local WHERE key = 'local'")
     }
 
     /// The question for a node's time.

@@ -171,6 +171,12 @@ pub(crate) fn not_prepared(text: &str, error: &PrepareError) -> Error {
     attempt::detailed_by(prepared, attempt::of_prepare(error))
 }
 
+/// Whether a statement cannot be prepared because its table is not what the metadata says.
+pub(crate) fn is_about_schema(not_prepared: &Error) -> bool {
+    let native = not_prepared.source().and_then(|error| error.downcast_ref::<PrepareError>());
+    native.and_then(attempt::of_prepare).is_some_and(attempt::blames_schema)
+}
+
 fn of_prepare(error: &PrepareError) -> Verdict {
     match error {
         PrepareError::ConnectionPoolError(error) => connect::of_pool(error),
@@ -208,7 +214,10 @@ pub(crate) fn unknown_type(error: &MetadataError) -> Option<&str> {
 
 /// What an answer that is not as it should be says of the server.
 pub(crate) fn unreadable(what: &str, error: impl StdError + Send + Sync + 'static) -> Error {
-    let message = format!("the server's answer to {what} cannot be read ({})", line(&error));
+    let message = format!(
+        "what the server says of {what} cannot be read ({}); look at it with another client",
+        line(&error)
+    );
     Error::new(ErrorKind::Protocol, message).with_source(error)
 }
 
@@ -223,14 +232,23 @@ pub(crate) fn is_answer(error: &ExecutionError) -> bool {
     matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(..)))
 }
 
-/// The beginning of a statement, to be recognised by.
-fn excerpt(text: &str) -> String {
+/// A statement's text for a message: on one line, and not too long.
+pub(crate) fn excerpt(text: &str) -> String {
     const LONGEST: usize = 200;
-    let text = line(text);
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
+    let mut out = String::new();
+    for (count, word) in text.split_whitespace().enumerate() {
+        if count > 0 {
+            out.push(' ');
+        }
+        for c in word.chars() {
+            if out.len() >= LONGEST {
+                out.push('…');
+                return out;
+            }
+            out.push(c);
+        }
     }
+    out
 }
 
 /// Somebody else's words on one line.

@@ -27,7 +27,7 @@ pub(crate) struct Guard {
     /// Of writes to more than keys tell.
     plain_unkeyed: AtomicI64,
     /// Of all keys.
-    conditional_of_any: AtomicI64,
+    conditional_latest: AtomicI64,
     /// Of conditions on more than keys tell.
     conditional_unkeyed: AtomicI64,
     /// Whether a condition was ever begun.
@@ -43,7 +43,7 @@ impl Default for Guard {
             plain_of_any: AtomicI64::new(NEVER),
             plain_latest: AtomicI64::new(NEVER),
             plain_unkeyed: AtomicI64::new(NEVER),
-            conditional_of_any: AtomicI64::new(NEVER),
+            conditional_latest: AtomicI64::new(NEVER),
             conditional_unkeyed: AtomicI64::new(NEVER),
             any_conditional: AtomicBool::new(false),
         }
@@ -81,13 +81,13 @@ impl Guard {
     /// Remembers that a condition's write ended at a time.
     pub(crate) fn conditional(&self, key: KeyId, now: i64) {
         note(&self.conditional, key, now);
-        self.conditional_of_any.fetch_max(now, Ordering::Relaxed);
+        self.conditional_latest.fetch_max(now, Ordering::Relaxed);
     }
 
     /// The same for one of which nothing tells on which keys it is.
     pub(crate) fn conditional_unkeyed(&self, now: i64) {
         self.conditional_unkeyed.fetch_max(now, Ordering::Relaxed);
-        self.conditional_of_any.fetch_max(now, Ordering::Relaxed);
+        self.conditional_latest.fetch_max(now, Ordering::Relaxed);
     }
 
     /// Begins a condition on this key: from now on the keys of plain writes are remembered. Gives
@@ -111,7 +111,7 @@ impl Guard {
 
     /// The same for a plain write to any key, or to more than keys tell.
     pub(crate) fn before_any_plain(&self) -> Option<i64> {
-        known(self.conditional_of_any.load(Ordering::Relaxed))
+        known(self.conditional_latest.load(Ordering::Relaxed))
     }
 
     fn any_conditional(&self) -> bool {

@@ -8,11 +8,12 @@ use scylla::{
 };
 
 use crate::{
+    errors::excerpt,
     key::KeyHash,
     row::CellRef,
     schema::{Known, holds_type, keyspace_hash, next_number},
     size,
-    statement::{Cells, Kind, Prepared, Repeat, encode_values},
+    statement::{Cells, Kind, Prepared, encode_values},
 };
 
 /// A prepared statement, with the store's own settings on it.
@@ -73,6 +74,14 @@ impl Native {
             encode_values(statement.get_statement(), markers.as_slice(), operation.body, out)?;
         }
         self.prepared.check(out.get(start..).unwrap_or_default())
+    }
+
+    /// What its values say of the partition's key, if they say all of it.
+    pub(crate) fn partition_cells<'c>(
+        &self,
+        cells: &'c [u8],
+    ) -> Option<impl ExactSizeIterator<Item = CellRef<'c>>> {
+        Some(values(self.prepared.facts.partition.as_deref()?, cells))
     }
 
     /// The partition that it writes to, and the key whose operations it keeps in order with, as far
@@ -151,9 +160,14 @@ impl Native {
         size::native_size(markers.as_slice(), cells)
     }
 
-    /// Whether it writes a whole list that is no frozen one.
+    /// Whether it may write a whole list that is no frozen one.
     pub(crate) fn writes_lists(&self) -> bool {
-        self.prepared.facts.repeat == Repeat::Higher
+        self.prepared.facts.writes_lists
+    }
+
+    /// Whether it does that at a time of its own, so that a second attempt cannot be a later one.
+    pub(crate) fn writes_lists_at_own_time(&self) -> bool {
+        self.prepared.facts.writes_lists && self.prepared.facts.stamped
     }
 
     /// Whether its table is still the one that it was prepared on.
@@ -170,7 +184,10 @@ impl Native {
             Some(column) => Err(Error::new(
                 ErrorKind::InvalidOperation,
                 format!(
-                    "the column {column} has another type than when the statement was prepared; prepare it again"
+                    "`{}`: the column {column} of {}.{} has another type than when the statement was prepared; prepare it again, or commit again if its values are JSON",
+                    excerpt(self.statement().get_statement()),
+                    self.prepared.facts.keyspace,
+                    self.prepared.facts.table,
                 ),
             )),
         }
@@ -184,6 +201,6 @@ impl Native {
     }
 }
 
-fn values<'c>(places: &[u16], cells: &'c [u8]) -> impl Iterator<Item = CellRef<'c>> {
+fn values<'c>(places: &[u16], cells: &'c [u8]) -> impl ExactSizeIterator<Item = CellRef<'c>> {
     places.iter().map(move |place| Cells::new(cells).at(*place).unwrap_or(CellRef::Unset))
 }

@@ -19,6 +19,28 @@ use crate::{
 impl CqlBackend {
     /// The row as a document that can be written again; columns without a value are left out.
     pub(crate) async fn read_row(&self, collection: &str, key: &Key) -> Result<Option<Bytes>> {
+        self.watch_schema(false).await?;
+        let row = match self.try_to_read(collection, key).await {
+            Err(error) if error.kind() == ErrorKind::Stale => {
+                self.renew(collection).await?;
+                self.try_to_read(collection, key).await
+            }
+            row => row,
+        };
+        row.map_err(|error| {
+            let kind = match error.kind() {
+                // It changes all the time.
+                ErrorKind::Stale => ErrorKind::Conflict,
+                kind => kind,
+            };
+            let message = format!("`get` on {collection}: {}", error.message());
+            let transient = error.is_transient() || kind == ErrorKind::Conflict;
+            let error = Error::new(kind, message).with_source(error);
+            if transient { error.transient() } else { error }
+        })
+    }
+
+    async fn try_to_read(&self, collection: &str, key: &Key) -> Result<Option<Bytes>> {
         let known = self.table(collection).await?;
         let mut row = Row::default();
         row.clear(known.table.columns.len());

@@ -16,10 +16,7 @@ use scylla::{
     },
 };
 
-use crate::{
-    row::{CellRef, Row},
-    schema::Known,
-};
+use crate::row::CellRef;
 
 /// Sets of replicas as numbers. Where every node has every partition, all have number 0, and no
 /// token is computed.
@@ -82,12 +79,16 @@ impl Replicas {
         self.differ.get(keyspace).copied().unwrap_or(false)
     }
 
-    /// The number of the replicas of a row's partition.
-    pub(crate) fn of_row(&self, known: &Known, row: &Row) -> u16 {
-        let keyspace = &*known.table.keyspace;
+    /// The number of the replicas of a partition, which the values of its key tell.
+    pub(crate) fn of_partition<'c>(
+        &self,
+        keyspace: &str,
+        table: &str,
+        key: impl ExactSizeIterator<Item = CellRef<'c>>,
+    ) -> u16 {
         let Some(meta) = self.state.get_keyspace(keyspace) else { return 0 };
-        let token = token(known, row);
-        let table = TableSpec::borrowed(keyspace, &known.table.name);
+        let token = token(key);
+        let table = TableSpec::borrowed(keyspace, table);
         let replicas =
             self.state.replica_locator().replicas_for_token(token, &meta.strategy, None, &table);
         let mut sum = 0_u64;
@@ -99,23 +100,23 @@ impl Replicas {
     }
 }
 
-/// Where a row's partition stands on the ring.
-fn token(known: &Known, row: &Row) -> Token {
+/// Where a partition stands on the ring.
+fn token<'c>(key: impl ExactSizeIterator<Item = CellRef<'c>>) -> Token {
     let mut hasher = Murmur3Partitioner.build_hasher();
-    let bytes = |place: usize| match row.cell(place) {
+    let is_one = key.len() == 1;
+    let parts = key.map(|part| match part {
         CellRef::Value(bytes) => bytes,
         CellRef::Null | CellRef::Unset => &[],
-    };
-    match known.table.partition {
-        1 => hasher.write(bytes(0)),
-        parts => {
-            for place in 0..parts {
-                // No part of a key is longer than its length can say.
-                let length = u16::try_from(bytes(place).len()).unwrap_or(u16::MAX);
-                hasher.write(&length.to_be_bytes());
-                hasher.write(bytes(place));
-                hasher.write(&[0]);
-            }
+    });
+    for part in parts {
+        if is_one {
+            hasher.write(part);
+        } else {
+            // No part of a key is longer than its length can say.
+            let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
+            hasher.write(&length.to_be_bytes());
+            hasher.write(part);
+            hasher.write(&[0]);
         }
     }
     hasher.finish()

@@ -83,6 +83,8 @@ mod like {
     pub(super) const OWN_OPTIONS: u16 = 4;
     /// Has a timestamp.
     pub(super) const OWN_TIME: u16 = 8;
+    /// Tells its table from most others.
+    pub(super) const TABLE: u16 = 0xFFF0;
 }
 
 /// What routing reads besides the operations.
@@ -108,9 +110,12 @@ impl Router<'_> {
         let logged = terms.batch_type == Some(BatchType::Logged);
         let all = matches!(terms.guarantee, Guarantee::AllOrNothing { .. });
         let mut ways = Ways::new(self.limits, logged, self.spread && !all);
-        // Under all-or-nothing the bytes are counted as the server counts them: a partition once.
-        let mut counted: HashSet<u64, FixedState> = match all {
-            true => routes.iter().map(|(_, route)| route.group).collect(),
+        // Under all-or-nothing the bytes are counted as the server counts them: a partition of a table once. More
+        // operations than one request takes are refused anyway.
+        let mut counted: HashSet<(u64, u16), FixedState> = match all {
+            true => {
+                routes.iter().take(MOST).map(|(_, r)| (r.group, r.pool & like::TABLE)).collect()
+            }
             false => HashSet::default(),
         };
         if !counted.is_empty() {
@@ -130,13 +135,18 @@ impl Router<'_> {
         for operation in operations.iter() {
             let (target, differ) = recent.of(&operation, |operation| {
                 let target = target(operation.collection, operation.statement);
-                let differ = matches!(&target, Target::Table(known) if self.replicas.differ(&known.table.keyspace));
+                let keyspace = match &target {
+                    Target::Table(known) => Some(&*known.table.keyspace),
+                    Target::Statement(native) => Some(&*native.prepared.facts.keyspace),
+                    Target::Unusable(_) => None,
+                };
+                let differ = keyspace.is_some_and(|keyspace| self.replicas.differ(keyspace));
                 (target, differ)
             });
             kept.clear();
+            let replicas = differ.then_some(self.replicas);
             let routed = match target {
                 Target::Table(known) => {
-                    let replicas = differ.then_some(self.replicas);
                     let routed = portable(known, replicas, &operation, terms, &mut row);
                     if let Ok(Routed { key: Some(key), .. }) = &routed {
                         direct::keep_row(known, &operation, *key, &row, &mut kept);
@@ -144,8 +154,15 @@ impl Router<'_> {
                     routed
                 }
                 Target::Statement(native) => {
-                    let routed =
-                        route_native(native, self.deletes_counters, &operation, terms, &mut cells);
+                    let deletes_counters = self.deletes_counters;
+                    let routed = route_native(
+                        native,
+                        replicas,
+                        deletes_counters,
+                        &operation,
+                        terms,
+                        &mut cells,
+                    );
                     if let Ok(routed) = &routed {
                         direct::keep_native(native, routed.key, &cells, &mut kept);
                     }
@@ -159,7 +176,7 @@ impl Router<'_> {
                         routed.pool = likeness(target, table_of_first, operation.options);
                     }
                     let mut route = routed.by(ways.of(routed.ride, routes));
-                    if all && !counted.insert(route.group) {
+                    if all && !counted.insert((route.group, routed.pool & like::TABLE)) {
                         route.bytes = route.bytes.saturating_sub(PER_PARTITION);
                     }
                     routes.push_with(route, &kept);
@@ -194,6 +211,12 @@ impl Router<'_> {
         let conditional = |id: MechanismId| [condition, native_condition].contains(&Some(id));
         let Some((_, first)) = routes.iter().next() else { return Ok(()) };
         let first = *first;
+        if routes.iter().nth(MOST).is_some() {
+            // Refused for that when it is cut, whatever else is wrong.
+            let mechanism = routes.mechanism(whole(Way::Partition, self.limits));
+            routes.join(mechanism);
+            return Ok(());
+        }
         let other_partition = routes.iter().find(|(_, route)| route.group != first.group);
         let other_partition = other_partition.map(|(place, _)| place);
         let is = |what: u16| routes.iter().find(|(_, route)| route.pool & what != 0);
@@ -333,7 +356,10 @@ fn portable(
         return Ok(Routed { ride, group: partition, pool: 0, key, bytes });
     }
     let pool = match replicas {
-        Some(replicas) if matches!(ride, Ride::Plain | Ride::Apart) => replicas.of_row(known, row),
+        Some(replicas) if matches!(ride, Ride::Plain | Ride::Apart) => {
+            let key = (0..table.partition).map(|place| row.cell(place));
+            replicas.of_partition(&table.keyspace, &table.name, key)
+        }
         _ => 0,
     };
     Ok(Routed { ride, group, pool, key, bytes })
@@ -366,8 +392,10 @@ fn why_whole(
     Some(text.into())
 }
 
+/// Routes a statement, and leaves its values behind one another.
 fn route_native(
     native: &Native,
+    replicas: Option<&Replicas>,
     deletes_counters: bool,
     operation: &OperationRef<'_>,
     terms: Terms,
@@ -421,17 +449,27 @@ fn route_native(
         Some(partition) if bytes as usize <= PARTITION_BYTES => (Ride::Apart, partition),
         _ => (Ride::Single, own()),
     };
-    Ok(Routed { ride, group, pool: 0, key, bytes })
+    let pool = match (replicas, native.partition_cells(cells)) {
+        (Some(replicas), Some(key)) if ride == Ride::Apart => {
+            replicas.of_partition(&facts.keyspace, &facts.table, key)
+        }
+        _ => 0,
+    };
+    Ok(Routed { ride, group, pool, key, bytes })
 }
 
 /// What the server counts for a partition, however many rows of it are written.
 const PER_PARTITION: u32 = 29;
+/// The most statements in one request.
+const MOST: usize = u16::MAX as usize;
 
 fn likeness(target: &Target, table_of_first: Option<u64>, options: &OperationOptions) -> u16 {
     let facts = match target {
         Target::Statement(native) => Some(&native.prepared.facts),
         Target::Table(_) | Target::Unusable(_) => None,
     };
+    let [.., low, high] = table_hash(target).unwrap_or_default().to_ne_bytes();
+    let table = u16::from_ne_bytes([low, high]) & like::TABLE;
     let own_time = options.timestamp.is_some() || facts.is_some_and(|facts| facts.stamped);
     [
         (table_hash(target) != table_of_first, like::OTHER_TABLE),
@@ -440,7 +478,7 @@ fn likeness(target: &Target, table_of_first: Option<u64>, options: &OperationOpt
         (own_time, like::OWN_TIME),
     ]
     .into_iter()
-    .fold(0, |likeness, (is, what)| likeness | if is { what } else { 0 })
+    .fold(table, |likeness, (is, what)| likeness | if is { what } else { 0 })
 }
 
 /// The last operation on a key that cannot be made one write of with another, if one is like this.
@@ -465,9 +503,8 @@ fn table_hash(target: &Target) -> Option<u64> {
 /// Gives no value to what a row that is written whole leaves out: the server counts that as well.
 fn write_whole(known: &Known, row: &mut Row) {
     let table = &known.table;
-    let is_row = table.key == table.partition || !row.is_unset(table.partition);
     for place in table.key..table.columns.len() {
-        if is_row && row.is_unset(place) && known.is_of_row(place) {
+        if table.has_row(row) && row.is_unset(place) && known.is_of_row(place) {
             row.set_null(place);
         }
     }

@@ -239,7 +239,8 @@ impl Known {
         let place =
             form as usize * USINGS + usize::from(using.ttl) * 2 + usize::from(using.timestamp);
         let Some(cell) = self.statements.get(place) else {
-            return Err(Error::new(ErrorKind::Protocol, "there is no such statement"));
+            let message = format!("there is no such statement on {}; report it", self.name);
+            return Err(Error::new(ErrorKind::Protocol, message));
         };
         if let Some(known) = cell.get() {
             return Ok(known);
@@ -247,7 +248,7 @@ impl Known {
         // Needed once, so not a part of every request's future.
         let preparing = Box::pin(cell.get_or_try_init(|| async {
             match prepare.prepare(&self.text(form, using, true)).await {
-                Err(error) if is_about_schema(&error) => {
+                Err(error) if errors::is_about_schema(&error) => {
                     Err(Error::new(ErrorKind::Stale, error.message().to_owned()).with_source(error))
                 }
                 // A server that does not know typed markers: then a table that is made again with
@@ -261,14 +262,6 @@ impl Known {
         }));
         preparing.await
     }
-}
-
-/// Whether a statement cannot be prepared because its table is not what the metadata says.
-fn is_about_schema(error: &Error) -> bool {
-    error.kind() == ErrorKind::NotFound
-        || ["Cannot assign value", "Undefined column name", "Unknown identifier"]
-            .iter()
-            .any(|words| error.message().contains(words))
 }
 
 /// A number that no other target of statements has.

@@ -10,7 +10,7 @@ mod shared;
 use std::collections::HashMap;
 
 use batch_core::{
-    Error, ErrorKind, Fate as Certainty, Guarantee, Result, Verb,
+    Error, ErrorKind, Fate as Certainty, Guarantee, Result,
     seam::{Answers, Chunk, KeyId, ROOM_FOR_ATTEMPTS},
 };
 use bytes::Bytes;
@@ -125,22 +125,12 @@ impl CqlBackend {
     ) -> Result<()> {
         leave_to_last(entries, chunk, units.iter().collect()).await?;
         self.guard_plain(chunk, entries).await;
-        let kind = match way {
-            Way::Counter => Kind::Counter,
-            Way::Logged => Kind::Logged,
-            Way::Spread => Kind::Spread,
-            _ => Kind::Partition,
-        };
         let mut outcomes = Vec::with_capacity(chunk.len());
-        let mut request = Request::new(kind, units.len());
+        let mut request = Request::new(Kind::of(way), units.len());
         self.write_plain(chunk, entries, units, &mut request, &mut outcomes).await?;
         self.note_plain(chunk, entries);
         let sent = self.execute(request, &entries.bytes, chunk, answers).await;
-        // Its time is given, so it cannot be a later one.
-        let once = entries.sets_lists_at_own_times();
-        sent.map_err(|error| {
-            if once && error.fate() == Certainty::Unknown { error.lasting() } else { error }
-        })?;
+        sent.map_err(|error| if entries.sets_lists_at_own_times() { once(error) } else { error })?;
         for Outcome { place, fate } in outcomes {
             answers.set(place, derived(fate));
         }
@@ -157,8 +147,7 @@ impl CqlBackend {
         outcomes: &mut Vec<Outcome>,
     ) -> Result<()> {
         // One timestamp for all of them is the batch's; else each statement has its own, but for
-        // those of the user's texts: theirs is the batch's then. They differ only in a whole batch, after
-        // which nothing of its commit comes.
+        // those of the user's texts: theirs is the batch's then, the latest of them.
         let later = later(chunk, entries.sets_lists())?;
         // What has a timestamp of its own has that one in all attempts.
         let own_of =
@@ -167,14 +156,10 @@ impl CqlBackend {
             let own = unit.last().and_then(|at| own_of(entries, *at));
             own.unwrap_or_else(|| stamp_of(chunk, entries, unit).saturating_add(later))
         };
-        let foldable = |entries: &Entries, unit: &Unit| {
-            unit.len() == 1
-                || unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable))
-        };
         let mut stamps = units.iter().map(|unit| stamp(entries, unit));
         let common = stamps.next();
         let same = stamps.all(|stamp| Some(stamp) == common)
-            && units.iter().all(|unit| foldable(entries, unit));
+            && units.iter().all(|unit| entries.is_one_write(unit));
         let of_request = if same {
             common
         } else {
@@ -186,7 +171,7 @@ impl CqlBackend {
         }
         for unit in units {
             let own = (!same).then(|| stamp(entries, unit));
-            if !foldable(entries, unit) {
+            if !entries.is_one_write(unit) {
                 for at in unit {
                     let Some(entry) = entries.list.get(*at) else { continue };
                     if entry.is_conditional() || !entry.can_be_stamped() {
@@ -230,7 +215,7 @@ impl CqlBackend {
         match &entry.source {
             Source::Row { known, form, .. } => {
                 let using = Using {
-                    ttl: entry.ttl.is_some() && *form != Form::Delete,
+                    ttl: entry.ttl.is_some(),
                     timestamp: stamp.is_some() || entry.timestamp.is_some(),
                 };
                 let known = std::sync::Arc::clone(known);
@@ -309,11 +294,9 @@ impl CqlBackend {
         }
         // What can be derived to fail makes the whole fail, and nothing is sent.
         let mut failed = false;
-        for unit in plain.iter().filter(|unit| unit.len() > 1) {
-            if unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable)) {
-                let walk = walk(entries, chunk, unit, true).await?;
-                failed |= set_failed(entries, unit, &walk, answers);
-            }
+        for unit in plain.iter().filter(|unit| entries.is_folded(unit)) {
+            let walk = walk(entries, chunk, unit, true).await?;
+            failed |= set_failed(entries, unit, &walk, answers);
         }
         if failed {
             return Ok(());
@@ -356,6 +339,11 @@ impl CqlBackend {
             }
         }
     }
+}
+
+/// What sets a whole list at a time that is given is not sent again in doubt: it cannot be a later time.
+fn once(error: Error) -> Error {
+    if error.fate() == Certainty::Unknown { error.lasting() } else { error }
 }
 
 /// What is added to the timestamps of an attempt: a whole list that is no frozen one is doubled by
@@ -485,9 +473,4 @@ fn derived(fate: Fate) -> Result<Bytes> {
             "there is no row with this key; use `upsert` to write it all the same, or `delete` where it may be absent",
         )),
     }
-}
-
-/// Whether a verb writes columns.
-const fn writes(verb: Verb) -> bool {
-    !matches!(verb, Verb::Delete | Verb::DeleteExisting)
 }

@@ -47,8 +47,8 @@ pub(crate) struct ServerFacts {
     pub(crate) product: Product,
     pub(crate) version: String,
     pub(crate) limits: Limits,
-    /// The version of its schema, if it has any.
-    pub(crate) schema: Option<Uuid>,
+    /// Whether it tells the version of its schema.
+    pub(crate) has_schema_versions: bool,
     /// More of what it says, by name.
     facts: Vec<(&'static str, String)>,
 }
@@ -88,8 +88,14 @@ impl ServerFacts {
                 format!("those that {} comes with; it does not tell its own", product.as_str());
             ("limits", of_product)
         });
-        let schema = local.uuid("schema_version");
-        Ok(Self { product, version, limits, schema, facts: facts.chain(assumed).collect() })
+        let has_schema_versions = local.uuid("schema_version").is_some();
+        Ok(Self {
+            product,
+            version,
+            limits,
+            has_schema_versions,
+            facts: facts.chain(assumed).collect(),
+        })
     }
 
     /// The answer to a ping.

@@ -33,7 +33,7 @@ const FIELD_PATH: usize = 2;
 pub(crate) fn row_size(table: &Table, row: &Row, ttl: bool) -> usize {
     let mut size = PER_PARTITION as usize;
     // Static columns alone make no row.
-    if table.key == table.partition || !row.is_unset(table.key - 1) {
+    if table.has_row(row) {
         size += PER_ROW + clustering_size(table, row) + if ttl { PER_TTL } else { 0 };
     }
     let columns = table.columns.iter().enumerate().skip(table.key);

@@ -14,7 +14,7 @@ mod typed;
 mod values;
 
 pub(crate) use cells::{Cells, WireRow};
-pub(crate) use prepared::{Prepared, Repeat};
+pub(crate) use prepared::Prepared;
 pub(crate) use text::{Kind, Text};
 pub use typed::CqlStatement;
 pub(crate) use typed::Typed;

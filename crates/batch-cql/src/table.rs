@@ -5,7 +5,10 @@ use std::{borrow::Cow, collections::HashMap};
 use foldhash::fast::FixedState;
 use scylla::cluster::metadata::{CollectionType, ColumnKind, ColumnType};
 
-use crate::{encode, row::CellRef};
+use crate::{
+    encode,
+    row::{CellRef, Row},
+};
 
 /// A table of the cluster's schema.
 #[derive(Debug)]
@@ -53,6 +56,11 @@ impl Table {
         let has_loose_key = clustering.any(|column| !encode::is_by_bytes(&column.typ));
         let (keyspace, name) = (keyspace.into(), name.into());
         Self { keyspace, name, columns, partition, key, has_loose_key, places }
+    }
+
+    /// Whether a key that was read into a row names a row, and not a whole partition.
+    pub(crate) fn has_row(&self, row: &Row) -> bool {
+        self.key == self.partition || !row.is_unset(self.partition)
     }
 
     /// Where the row with these values of the clustering columns lies in its partition.

@@ -38,21 +38,23 @@ pub(crate) struct SchemaWatch {
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// `None` as long as the nodes have not agreed on one.
+    /// `None` as long as it is not known that the metadata are of one.
     version: Option<Uuid>,
-    at: Instant,
+    /// `None` if nobody has asked.
+    at: Option<Instant>,
 }
 
 impl Seen {
     fn is_due(&self) -> bool {
-        self.at.elapsed() >= KEPT
+        self.at.is_none_or(|at| at.elapsed() >= KEPT)
     }
 }
 
 impl SchemaWatch {
-    /// Begins with the version that a node had after the metadata were read.
-    pub(crate) fn new(version: Option<Uuid>) -> Self {
-        let seen = version.map(|version| Seen { version: Some(version), at: Instant::now() });
+    /// Begins with metadata that were read at some time, or of which nobody knows when. The version that a
+    /// node has now says nothing of them: a change may lie between.
+    pub(crate) fn new(has_versions: bool, read: Option<Instant>) -> Self {
+        let seen = has_versions.then_some(Seen { version: None, at: read });
         Self { seen: Mutex::new(seen), asking: tokio::sync::Mutex::default() }
     }
 
@@ -80,9 +82,10 @@ impl SchemaWatch {
             Err(_) if !now => return Ok(()),
             Err(_) => self.asking.lock().await,
         };
-        let is_due = |seen: &Seen| if now { seen.at < begun } else { seen.is_due() };
+        let is_due =
+            |seen: &Seen| if now { seen.at.is_none_or(|at| at < begun) } else { seen.is_due() };
         let Some(before) = self.seen().filter(is_due) else { return Ok(()) };
-        let at = Instant::now();
+        let at = Some(Instant::now());
         let asking = version(session, question);
         let told = match if now {
             Ok(asking.await)

@@ -5,16 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use batch_core::{Batch as _, BatchExt as _, BatchOptions, Store as _};
+use batch_core::{Batch as _, BatchExt as _, BatchOptions, Store as _, StoreOptions};
+use batch_cql::CqlStore;
 use integration_tests::Result;
 use serde_json::{Value, json};
 
-use crate::support::{Place, World, Wrongs, operation, same, tests};
+use crate::support::{Place, World, Wrongs, commit, operation, same, tests};
 
 tests!["schemas":
     what_others_add_is_known_to_commits_a_moment_later,
     a_table_that_changes_takes_nothing_from_batches_on_others,
     a_type_that_is_made_again_does_not_get_the_bytes_of_the_old_one,
+    a_session_that_is_older_than_a_change_writes_what_is_there_now,
+    a_row_is_read_from_the_table_that_is_there_now,
 ];
 
 /// The driver alone reads the schema again after a minute.
@@ -135,4 +138,40 @@ async fn what_others_add_is_known_to_commits_a_moment_later(world: Arc<World>) -
     )?;
     place.run("ALTER TYPE k.grown_part ADD y int").await?;
     until_applied(&place, &put(4, json!({"f": {"x": 1, "y": 2}}))).await
+}
+
+/// The version that a node tells when the store is made says nothing of what its session read before.
+async fn a_session_that_is_older_than_a_change_writes_what_is_there_now(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = world.place(&["CREATE TABLE k.older (id int PRIMARY KEY, a int)"]).await?;
+    let session = Arc::new(world.server().session().await?);
+    place.run("ALTER TABLE k.older ADD c text").await?;
+    place.run("INSERT INTO k.older (id, a, c) VALUES (1, 1, 'old')").await?;
+    let options = StoreOptions::new();
+    let store = CqlStore::from_session(session, Some(&place.keyspace), options).await?;
+    let put = json!({"op": "put", "collection": "older", "key": {"id": 1}, "doc": {"a": 2}});
+    let done = commit(&store, BatchOptions::new(), [operation(put)?]).await?;
+    same("end", &vec!["applied".to_owned()], &done.ends())?;
+    let rows = place.rows("* FROM k.older").await?;
+    same("the row", &vec![json!({"id": 1, "a": 2})], &rows)
+}
+
+async fn a_row_is_read_from_the_table_that_is_there_now(world: Arc<World>) -> Result<()> {
+    let place = world.place(&["CREATE TABLE k.reread (id int PRIMARY KEY, a int)"]).await?;
+    place.run("INSERT INTO k.reread (id, a) VALUES (1, 1)").await?;
+    let found = place.get("reread", &json!({"id": 1})).await?;
+    same("before", &Some(json!({"id": 1, "a": 1})), &found)?;
+    place.run("DROP TABLE k.reread").await?;
+    place.run("CREATE TABLE k.reread (id text PRIMARY KEY, b int)").await?;
+    place.run("INSERT INTO k.reread (id, b) VALUES ('Abby', 2)").await?;
+    // The store's own look at the schema is due after a second.
+    let begun = Instant::now();
+    loop {
+        match place.get("reread", &json!({"id": "Abby"})).await {
+            Ok(found) => return same("after", &Some(json!({"id": "Abby", "b": 2})), &found),
+            Err(error) if begun.elapsed() > MOMENT => return Err(error),
+            Err(_) => {}
+        }
+    }
 }

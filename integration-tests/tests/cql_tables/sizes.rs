@@ -18,6 +18,7 @@ tests!["sizes":
     an_operation_over_the_frame_is_refused_and_harms_no_neighbour,
     what_is_shorter_on_the_wire_than_in_json_is_taken,
     conditions_are_kept_below_what_a_mutation_may_have,
+    long_keys_that_fill_a_request_say_nothing_of_other_tables,
 ];
 
 /// What a server takes in a batch of several partitions, unless it is told otherwise.
@@ -114,6 +115,34 @@ const FILLINGS: &[Filling] = &[
                 put("fill_4", json!({"id": 1}), json!({"v": "v"})),
                 json!({"op": "delete", "collection": "fill_4", "key": {"id": 2}}),
             ]
+        },
+    },
+    Filling {
+        name: "two tables, the same keys",
+        is_exact: true,
+        tables: &[
+            "CREATE TABLE k.fill_9 (p text, c int, v text, PRIMARY KEY (p, c))",
+            "CREATE TABLE k.fill_10 (p text, c int, v text, PRIMARY KEY (p, c))",
+        ],
+        cql: |pad| {
+            let row = |table: &str, p: usize, c: usize| {
+                format!("INSERT INTO k.{table} (p, c, v) VALUES ('{p}', {c}, 'v')")
+            };
+            let of_both =
+                |p: usize| [row("fill_9", p, 1), row("fill_10", p, 1), row("fill_10", p, 2)];
+            let mut all: Vec<String> = (0..30).flat_map(of_both).collect();
+            all.push(format!("INSERT INTO k.fill_9 (p, c, v) VALUES ('a', 1, '{pad}')"));
+            all
+        },
+        operations: |pad| {
+            let row = |table: &str, p: usize, c: usize| {
+                put(table, json!({"p": p.to_string(), "c": c}), json!({"v": "v"}))
+            };
+            let of_both =
+                |p: usize| [row("fill_9", p, 1), row("fill_10", p, 1), row("fill_10", p, 2)];
+            let mut all: Vec<Value> = (0..30).flat_map(of_both).collect();
+            all.push(put("fill_9", json!({"p": "a", "c": 1}), json!({"v": pad})));
+            all
         },
     },
     Filling {
@@ -409,4 +438,20 @@ async fn conditions_are_kept_below_what_a_mutation_may_have(world: Arc<World>) -
     let done = place.commit(options(), (30..32).map(|c| insert(c, MIB))).await?;
     same("ends", &vec!["applied".to_owned(); 2], &done.ends())?;
     same("mechanisms", &vec![("conditional batch", 1)], &done.mechanisms())
+}
+
+/// The server counts no partition key, and a request holds it once for each row.
+async fn long_keys_that_fill_a_request_say_nothing_of_other_tables(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = large("long_keys", &world).await?;
+    let long = "p".repeat(40_000);
+    let rows = (0..450).map(|c| put("long_keys", json!({"p": long, "c": c}), json!({"v": "v"})));
+    let done = place.best_effort(rows).await?;
+    same("ends", &vec!["applied".to_owned(); 450], &done.ends())?;
+    same("cut", &true, &(done.report.deviations() > 0))?;
+    let wide =
+        |c: usize| put("long_keys", json!({"p": "p", "c": c}), json!({"v": "x".repeat(60_000)}));
+    let done = place.best_effort((0..3).map(wide)).await?;
+    same("ends", &vec!["applied".to_owned(); 3], &done.ends())
 }

@@ -13,7 +13,7 @@ use scylla::{
 use uuid::Uuid;
 
 use super::ContactPoint;
-use crate::errors;
+use crate::{connection::Asking, errors, server::ask};
 
 /// How nodes are reached that tell addresses which do not exist here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,7 @@ impl Translate {
 
 /// Asks the node behind a contact point who it is, by a session that knows no other.
 async fn node_at(point: &ContactPoint, session: &SessionBuilder) -> Result<Uuid> {
+    const WHAT: &str = "who it is";
     let alone = Translator { points: vec![point.clone()], nodes: HashMap::new() };
     let mut builder = session.clone();
     builder.config.known_nodes.clear();
@@ -70,12 +71,10 @@ async fn node_at(point: &ContactPoint, session: &SessionBuilder) -> Result<Uuid>
         .fetch_schema_metadata(false);
     let session = builder.build().await;
     let session = session.map_err(|error| errors::not_connected(&point.to_string(), &error))?;
-    let answer =
-        session.query_unpaged("SELECT host_id FROM system.local WHERE key = 'local'", ()).await;
-    let rows = answer.map_err(|error| errors::of_read(&error))?.into_rows_result();
-    let rows = rows.map_err(|error| errors::unreadable("who it is", error))?;
+    let asking = Asking::new(session.get_default_execution_profile_handle());
+    let rows = ask(&session, asking.who(), WHAT).await?;
     let row = rows.single_row::<(Uuid,)>();
-    row.map(|(node,)| node).map_err(|error| errors::unreadable("who it is", error))
+    row.map(|(node,)| node).map_err(|error| errors::unreadable(WHAT, error))
 }
 
 /// Leads every node to a contact point.

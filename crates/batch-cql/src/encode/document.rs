@@ -47,7 +47,7 @@ pub(crate) fn document(table: &Table, document: &[u8], row: &mut Row) -> Result<
 
 fn read(table: &Table, text: &str, row: &mut Row, careful: bool) -> Result<(), Problem> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let has_row = !row.is_unset(table.key.saturating_sub(1));
+    let has_row = table.has_row(row);
     let (mut problem, mut misfit) = (None, None);
     let (problem_at, misfit_at) = (&mut problem, &mut misfit);
     let attributes =

@@ -241,6 +241,11 @@ fn is_about_schema(text: &str) -> bool {
     is_about_table(text) || starts.iter().any(|start| text.starts_with(start))
 }
 
+/// Whether an attempt failed because of that.
+pub(super) fn blames_schema(error: &RequestAttemptError) -> bool {
+    matches!(error, RequestAttemptError::DbError(_, text) if is_about_schema(text))
+}
+
 fn is_about_table(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let starts = ["can't find a keyspace", "can't find a column family", "unconfigured table"];

@@ -486,3 +486,9 @@ fn what_a_service_never_takes_is_told_from_what_one_table_does_not() {
     }
     assert_eq!(refusal(&ExecutionError::EmptyPlan), None);
 }
+
+#[test]
+fn an_excerpt_is_one_short_line() {
+    assert_eq!(excerpt(" a\n\t b "), "a b");
+    assert_eq!(excerpt(&"ä".repeat(200)), format!("{}…", "ä".repeat(100)));
+}

@@ -85,11 +85,8 @@ impl CqlBackend {
         let Some(known) = entries.first(unit).and_then(|_| entries.table(*unit.first()?)) else {
             return Ok(());
         };
-        if unit.len() > 1
-            && !unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable))
-        {
-            let message = "operations with a time to live or a timestamp of their own cannot be made one write with others on their key; commit them one after another";
-            return Err(Error::new(ErrorKind::Unsupported, message));
+        if !entries.is_one_write(unit) {
+            return Err(not_one_write(entries, chunk, unit));
         }
         let walks =
             [walk(entries, chunk, unit, false).await?, walk(entries, chunk, unit, true).await?];
@@ -162,8 +159,7 @@ impl CqlBackend {
     ) -> Result<Request> {
         let at = unit.first().copied().unwrap_or_default();
         let ttl = entries.list.get(at).and_then(|entry| entry.ttl);
-        let has_ttl = ttl.is_some() && form != Form::DeleteIfPresent;
-        let using = Using { ttl: has_ttl, timestamp: false };
+        let using = Using { ttl: ttl.is_some(), timestamp: false };
         let statement = known.statement(form, using, &self.preparing()).await?;
         let whole = walk.effect == Effect::Whole;
         let cells = entries.cells_of(at, &walk.row, known, form, using, whole, ttl, None);
@@ -180,7 +176,7 @@ impl CqlBackend {
                 self.write_shared(entries, at, walk, known, None, &mut request).await?;
             }
             // An update leaves the row's marker as it is: there by its columns alone, or for as long as it had.
-            Form::UpdateIfPresent if walk.is_marked && entries.insert_form(at) == Form::Insert => {
+            Form::UpdateIfPresent if walk.is_marked => {
                 let (form, using) = (Form::Insert, Using::default());
                 let statement = known.statement(form, using, &self.preparing()).await?;
                 let none = Walk::from(true, known.table.columns.len()).row;
@@ -201,11 +197,8 @@ impl CqlBackend {
         conditional: &[Unit],
         answers: &mut Answers,
     ) -> Result<()> {
-        for unit in plain {
-            let foldable = |at: &usize| entries.list.get(*at).is_some_and(Entry::is_foldable);
-            if unit.len() > 1 && !unit.iter().all(foldable) {
-                return Err(not_one_write(entries, chunk, unit));
-            }
+        if let Some(unit) = plain.iter().find(|unit| !entries.is_one_write(unit)) {
+            return Err(not_one_write(entries, chunk, unit));
         }
         leave_to_last(entries, chunk, plain.iter().chain(conditional).collect()).await?;
         let mut request = Request::new(Kind::Conditional, chunk.len());
@@ -221,9 +214,7 @@ impl CqlBackend {
                 expected.push((unit, None));
                 continue;
             }
-            if !unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable))
-                && unit.len() > 1
-            {
+            if !entries.is_one_write(unit) {
                 return Err(not_one_write(entries, chunk, unit));
             }
             // The one state in which the first operation succeeds, and so may the batch.
@@ -269,11 +260,9 @@ impl CqlBackend {
             }
             expected.push((unit, Some((known, exists))));
         }
-        for unit in plain.iter().filter(|unit| unit.len() > 1) {
-            if unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable)) {
-                let walk = walk(entries, chunk, unit, true).await?;
-                failed |= super::set_failed(entries, unit, &walk, answers);
-            }
+        for unit in plain.iter().filter(|unit| entries.is_folded(unit)) {
+            let walk = walk(entries, chunk, unit, true).await?;
+            failed |= super::set_failed(entries, unit, &walk, answers);
         }
         if failed {
             return Ok(());

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     backend::CqlBackend,
     native::Native,
-    row::{CellRef, Row},
+    row::Row,
     schema::{Form, Known, Using},
     statement::WireRow,
     way::Way,
@@ -61,8 +61,7 @@ pub(crate) fn keep_row(
 ) {
     let table = &known.table;
     let options = operation.options;
-    let is_row = table.key == table.partition || row.cell(table.partition) != CellRef::Unset;
-    if options.ttl.is_some() || options.timestamp.is_some() || !is_row {
+    if options.ttl.is_some() || options.timestamp.is_some() || !table.has_row(row) {
         return;
     }
     // Which of the partition's rows sets a static column is seen only beside the others.
@@ -217,15 +216,12 @@ impl CqlBackend {
         chunk: &Chunk<'_>,
         answers: &mut Answers,
     ) -> Result<bool> {
-        let kind = match way {
-            Way::Single | Way::Partition => Kind::Partition,
-            Way::Spread => Kind::Spread,
-            Way::Logged => Kind::Logged,
-            Way::Counter => Kind::Counter,
-            Way::Condition | Way::Conditions => return Ok(false),
-        };
+        let kind = Kind::of(way);
         // The pause after a condition is made on the long way.
-        if chunk.may_repeat() || (kind != Kind::Counter && self.follows_condition(chunk)) {
+        if kind == Kind::Conditional
+            || chunk.may_repeat()
+            || (kind != Kind::Counter && self.follows_condition(chunk))
+        {
             return Ok(false);
         }
         fetch((0..chunk.len()).filter_map(|place| chunk.kept(place)));
@@ -251,14 +247,13 @@ impl CqlBackend {
         // Gone meanwhile: the operations are encoded anew.
         let Some(destination) = destination else { return Ok(false) };
         let mut request = Request::new(kind, 0);
+        let mut once = false;
         let (statement, has_lists) = match &destination {
             Destination::Table(known) => {
                 let form = if shape == Shape::Insert { Form::Insert } else { Form::Delete };
                 let statement = known.statement(form, Using::default(), &self.preparing()).await?;
                 (statement, known.has_lists)
             }
-            // Stamped by the server, like what is counted.
-            Destination::Native(native) if native.deletes_counters() => return Ok(false),
             Destination::Native(native) => {
                 if native.is_unkeyed() {
                     let (lately, stamp) = (self.guard.before_any_plain(), chunk.timestamp(0));
@@ -268,6 +263,7 @@ impl CqlBackend {
                     self.guard.plain_unkeyed(stamp);
                 }
                 request.spreads = native.may_spread();
+                once = native.writes_lists_at_own_time();
                 (native.statement(), native.writes_lists())
             }
         };
@@ -281,7 +277,7 @@ impl CqlBackend {
         request.statements = self.repeated.take(id, statement, rows.len());
         let (result, list) = self.execute_rows(request, &rows, chunk, answers).await;
         self.repeated.give_back(id, list);
-        result?;
+        result.map_err(|error| if once { super::once(error) } else { error })?;
         answers.all_applied();
         Ok(true)
     }

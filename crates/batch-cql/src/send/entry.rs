@@ -4,7 +4,6 @@ use std::{ops::Range, sync::Arc};
 
 use batch_core::{OperationRef, Result, Verb, seam::KeyId};
 
-use super::writes;
 use crate::{
     backend::CqlBackend,
     key::{ids_of_row, shared_by_row},
@@ -75,7 +74,7 @@ impl Entry {
     }
 
     /// Whether it can be made one write of with others on its key.
-    pub(crate) fn is_foldable(&self) -> bool {
+    fn is_foldable(&self) -> bool {
         matches!(self.source, Source::Row { .. }) && self.ttl.is_none() && self.timestamp.is_none()
     }
 
@@ -212,6 +211,17 @@ impl Entries {
         .collect()
     }
 
+    /// Whether the operations of a unit are one write, or can be made one.
+    pub(super) fn is_one_write(&self, unit: &[usize]) -> bool {
+        let foldable = |at: &usize| self.list.get(*at).is_some_and(Entry::is_foldable);
+        unit.len() == 1 || unit.iter().all(foldable)
+    }
+
+    /// Whether several operations are made one write.
+    pub(super) fn is_folded(&self, unit: &[usize]) -> bool {
+        unit.len() > 1 && self.is_one_write(unit)
+    }
+
     /// Whether a unit is a statement of the user's own text.
     pub(super) fn is_native(&self, unit: &[usize]) -> bool {
         self.first(unit).is_some_and(|entry| matches!(entry.source, Source::Native { .. }))
@@ -224,7 +234,10 @@ impl Entries {
 
     /// Whether one does that whose time is given.
     pub(super) fn sets_lists_at_own_times(&self) -> bool {
-        self.list.iter().any(|entry| entry.timestamp.is_some() && self.sets_list(entry))
+        self.list.iter().any(|entry| match &entry.source {
+            Source::Row { .. } => entry.timestamp.is_some() && self.sets_list(entry),
+            Source::Native { native, .. } => native.writes_lists_at_own_time(),
+        })
     }
 
     fn sets_list(&self, entry: &Entry) -> bool {
@@ -337,14 +350,12 @@ impl Entries {
 
 /// The statement of an operation that is alone on its key.
 fn form(verb: Verb, known: &Known, row: &Row) -> Form {
-    let is_row = known.table.key == known.table.partition
-        || row.cell(known.table.partition) != CellRef::Unset;
     match verb {
         Verb::Insert => Form::InsertIfAbsent,
         Verb::Replace | Verb::Update => Form::UpdateIfPresent,
         Verb::Delete => Form::Delete,
         Verb::DeleteExisting => Form::DeleteIfPresent,
-        _ if writes(verb) && !is_row => Form::InsertStatic,
+        _ if !known.table.has_row(row) => Form::InsertStatic,
         _ => Form::Insert,
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     errors::{self, Asked},
     native::Native,
     statement::WireRow,
+    way::Way,
 };
 
 /// How several statements travel in one request.
@@ -33,6 +34,18 @@ pub(crate) enum Kind {
     Counter,
     /// One partition, with conditions.
     Conditional,
+}
+
+impl Kind {
+    pub(crate) const fn of(way: Way) -> Self {
+        match way {
+            Way::Single | Way::Partition => Self::Partition,
+            Way::Spread => Self::Spread,
+            Way::Logged => Self::Logged,
+            Way::Counter => Self::Counter,
+            Way::Condition | Way::Conditions => Self::Conditional,
+        }
+    }
 }
 
 /// Statements with the places of their values in the entries' bytes.

@@ -40,9 +40,7 @@ pub(super) async fn leave_to_last(
 
 /// The entries of a unit that do something: what is derived to fail sets nothing.
 async fn applied_of(entries: &Entries, chunk: &Chunk<'_>, unit: &Unit) -> Result<Vec<usize>> {
-    let is_folded = unit.len() > 1
-        && unit.iter().all(|at| entries.list.get(*at).is_some_and(Entry::is_foldable));
-    if !is_folded || entries.first(unit).is_some_and(Entry::is_conditional) {
+    if !entries.is_folded(unit) || entries.first(unit).is_some_and(Entry::is_conditional) {
         return Ok(unit.clone());
     }
     let walk = walk(entries, chunk, unit, true).await?;

@@ -35,9 +35,7 @@ impl<'t, 'a> Parser<'t, 'a> {
             table_at: 0,
             conditional: false,
             stamped: false,
-            ttl: false,
             json: false,
-            draws: false,
             markers,
             writes: Vec::new(),
         };
@@ -190,30 +188,12 @@ impl<'t, 'a> Parser<'t, 'a> {
         bare.then_some(at)
     }
 
-    /// Looks for functions that may give another value the next time.
-    fn look_for_draws(&mut self, range: &Range<usize>) {
-        self.text.draws |= range.clone().any(|at| {
-            let operator = ["IN", "KEY", "CONTAINS", "LIKE", "BETWEEN", "AND"];
-            match self.token(at) {
-                _ if !self.is_symbol(at + 1, '(') => false,
-                // A user's own function may do anything, whatever its name.
-                Some(_) if at > range.start && self.is_symbol(at - 1, '.') => true,
-                Some(Token::Word(word)) => {
-                    !is_pure(word) && !operator.iter().any(|own| word.eq_ignore_ascii_case(own))
-                }
-                Some(Token::Quoted(_)) => true,
-                _ => false,
-            }
-        });
-    }
-
     /// Reads the columns and values of an INSERT; gives the place after them.
     fn inserted(&mut self, within: Range<usize>) -> usize {
         let Range { start, end } = within;
         if self.is_word(start, "JSON") {
             self.text.json = true;
             let tail = self.find(start..end, &["IF", "USING"]).unwrap_or(end);
-            self.look_for_draws(&(start + 1..tail));
             self.role(start + 1, Role::Json);
             return tail;
         }
@@ -231,7 +211,6 @@ impl<'t, 'a> Parser<'t, 'a> {
 
     /// A column gets a value.
     fn valued(&mut self, column: Cow<'a, str>, value: Range<usize>) {
-        self.look_for_draws(&value);
         if let Some(at) = self.only_marker(&value) {
             self.role(at, Role::Value(column.clone()));
         }
@@ -246,7 +225,6 @@ impl<'t, 'a> Parser<'t, 'a> {
         let equals = self.outside(start..end).find(|at| self.is_symbol(*at, '='));
         let (Some(column), Some(equals)) = (self.name(start), equals) else { return };
         if let Some((delta, appended)) = self.change(&column, equals, end) {
-            self.look_for_draws(&delta);
             if let Some(at) = self.only_marker(&delta) {
                 self.role(at, if appended { Role::Append } else { Role::Delta });
             }
@@ -258,7 +236,6 @@ impl<'t, 'a> Parser<'t, 'a> {
         } else if equals == start + 1 {
             self.valued(column, equals + 1..end);
         } else {
-            self.look_for_draws(&(start..end));
             self.indexed(start..equals);
             self.text.writes.push(Write { column, how: How::Part });
         }
@@ -295,7 +272,6 @@ impl<'t, 'a> Parser<'t, 'a> {
     fn deleted(&mut self, selection: Range<usize>) {
         if let Some(column) = self.name(selection.start) {
             let how = if selection.len() == 1 { How::Nothing } else { How::Part };
-            self.look_for_draws(&selection);
             self.indexed(selection);
             self.text.writes.push(Write { column, how });
         }
@@ -353,7 +329,6 @@ impl<'t, 'a> Parser<'t, 'a> {
             self.text.stamped = true;
             Role::Timestamp
         } else if self.is_word(attribute.start, "TTL") {
-            self.text.ttl = true;
             Role::Ttl
         } else {
             return;
@@ -383,12 +358,10 @@ impl<'t, 'a> Parser<'t, 'a> {
         } else if self.is_symbol(relation.start + 1, '=') {
             return self.equal(relation.start, relation.start + 2..relation.end);
         }
-        self.look_for_draws(&relation);
         relation.for_each(|at| self.role(at, Role::Where));
     }
 
     fn equal(&mut self, name: usize, value: Range<usize>) {
-        self.look_for_draws(&value);
         match (self.only_marker(&value), self.name(name)) {
             (Some(at), Some(column)) => self.role(at, Role::Equal(column)),
             _ => value.for_each(|at| self.role(at, Role::Part)),
@@ -402,32 +375,4 @@ fn is_comma(token: &Token<'_>) -> bool {
 
 fn is_and(token: &Token<'_>) -> bool {
     token.is_word("AND")
-}
-
-/// Whether a function of this name gives the same value for the same arguments, always.
-fn is_pure(function: &str) -> bool {
-    const PURE: [&str; 16] = [
-        "cast",
-        "token",
-        "mintimeuuid",
-        "min_timeuuid",
-        "maxtimeuuid",
-        "max_timeuuid",
-        "todate",
-        "to_date",
-        "totimestamp",
-        "to_timestamp",
-        "tounixtimestamp",
-        "to_unix_timestamp",
-        "dateof",
-        "unixtimestampof",
-        "fromjson",
-        "from_json",
-    ];
-    let name = function.to_ascii_lowercase();
-    PURE.contains(&name.as_str())
-        || name.starts_with("blobas")
-        || name.starts_with("blob_as_")
-        || name.ends_with("asblob")
-        || name.ends_with("_as_blob")
 }

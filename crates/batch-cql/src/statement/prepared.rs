@@ -9,9 +9,12 @@ use scylla::{
 
 use super::{
     checks::{Check, Checks, is_count},
-    text::{How, Kind, Role, Text, excerpt},
+    text::{How, Kind, Role, Text, Write},
 };
-use crate::table::Table;
+use crate::{
+    errors::excerpt,
+    table::{Column, Table},
+};
 
 /// A statement that the server has prepared, and what planning needs to know of it.
 #[derive(Clone, Debug)]
@@ -51,18 +54,6 @@ impl Prepared {
     }
 }
 
-/// Whether a statement can be sent again although it may have been applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Yes, with the same timestamp.
-    Same,
-    /// Yes, with a higher timestamp each time: it writes a whole list that is no frozen one.
-    Higher,
-    /// No: a condition, a counter, a change of what is there, a function such as `now()`; or not
-    /// enough is known.
-    Never,
-}
-
 /// What planning needs to know of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -73,7 +64,8 @@ pub(crate) struct Facts {
     pub(crate) counter: bool,
     /// It has a timestamp of its own.
     pub(crate) stamped: bool,
-    pub(crate) repeat: Repeat,
+    /// It may write a whole list that is no frozen one, which is doubled if it is written twice at one time.
+    pub(crate) writes_lists: bool,
     /// The server may refuse it because of what is there, and its whole batch with it: it names
     /// an element of a list by its index.
     pub(crate) alone: bool,
@@ -122,7 +114,7 @@ impl Facts {
             conditional: text.conditional,
             counter,
             stamped: text.stamped,
-            repeat: repeat(text, table, counter),
+            writes_lists: writes_lists(text, table),
             alone: names_elements_of_lists(text, table),
             writes_shared: writes_shared(text, table),
             partition,
@@ -247,50 +239,24 @@ fn is_counter(specs: &[ColumnSpec<'_>], text: &Text<'_>, table: Option<&Table>) 
     }
 }
 
-fn is_list(typ: &ColumnType<'_>) -> bool {
-    matches!(typ, ColumnType::Collection { frozen: false, typ: CollectionType::List(_) })
-}
-
 fn names_elements_of_lists(text: &Text<'_>, table: Option<&Table>) -> bool {
     text.writes.iter().any(|write| {
         let place = table.and_then(|table| table.place(&write.column));
         let column = place.and_then(|place| table?.columns.get(place));
-        write.how == How::Part && column.is_none_or(|column| is_list(&column.typ))
+        write.how == How::Part && column.is_none_or(Column::is_growing_list)
     })
 }
 
-fn repeat(text: &Text<'_>, table: Option<&Table>, counter: bool) -> Repeat {
-    if text.conditional || counter || text.draws {
-        return Repeat::Never;
-    }
-    let mut lists = text.json && table.is_none_or(|t| t.columns.iter().any(|c| is_list(&c.typ)));
-    for write in &text.writes {
-        let place = table.and_then(|table| table.place(&write.column));
-        let typ = place.and_then(|place| table?.columns.get(place)).map(|column| &column.typ);
-        let keyed = matches!(
-            typ,
-            Some(
-                ColumnType::Collection {
-                    typ: CollectionType::Map(..) | CollectionType::Set(_),
-                    ..
-                } | ColumnType::UserDefinedType { .. }
-            )
-        );
-        match write.how {
-            How::Nothing => {}
-            How::Change | How::Part if keyed => {}
-            How::Change | How::Part | How::Count => return Repeat::Never,
-            How::Whole => match typ {
-                Some(typ) => lists |= is_list(typ),
-                None => return Repeat::Never,
-            },
-        }
-    }
-    match (lists, text.stamped) {
-        (false, _) => Repeat::Same,
-        (true, false) => Repeat::Higher,
-        (true, true) => Repeat::Never,
-    }
+/// What is not known may be a list.
+fn writes_lists(text: &Text<'_>, table: Option<&Table>) -> bool {
+    let Some(table) = table else {
+        return text.json || text.writes.iter().any(|write| write.how == How::Whole);
+    };
+    let mut lists = table.columns.iter().filter(|column| column.is_growing_list());
+    lists.any(|column| {
+        let sets = |write: &Write<'_>| write.how == How::Whole && write.column == *column.name;
+        text.json || text.writes.iter().any(sets)
+    })
 }
 
 /// Whether values of both types have the same bytes: of markers it is not told whether they are

@@ -8,6 +8,7 @@ use super::{
     lexer::{Open, Token, tokens},
     parser::Parser,
 };
+use crate::errors::excerpt;
 
 /// What a statement does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +33,8 @@ pub(crate) struct Text<'a> {
     pub(crate) conditional: bool,
     /// It has a timestamp of its own.
     pub(crate) stamped: bool,
-    /// It has a time to live.
-    pub(crate) ttl: bool,
     /// It writes the columns that a JSON document has.
     pub(super) json: bool,
-    /// It calls a function that may give another value the next time.
-    pub(super) draws: bool,
     pub(super) markers: Vec<Marker<'a>>,
     pub(super) writes: Vec<Write<'a>>,
 }
@@ -227,25 +224,6 @@ fn kind(first: &Token<'_>) -> Result<Kind, (ErrorKind, &'static str)> {
 
 pub(super) fn invalid(source: &str, why: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("`{}`: {why}", excerpt(source)))
-}
-
-/// A statement's text for a message: on one line, and not too long.
-pub(super) fn excerpt(text: &str) -> String {
-    const LONGEST: usize = 100;
-    let mut out = String::new();
-    for (count, word) in text.split_whitespace().enumerate() {
-        if count > 0 {
-            out.push(' ');
-        }
-        for c in word.chars() {
-            if out.len() >= LONGEST {
-                out.push('…');
-                return out;
-            }
-            out.push(c);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

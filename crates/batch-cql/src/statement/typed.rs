@@ -17,7 +17,8 @@ use scylla::{
     statement::prepared::PreparedStatement,
 };
 
-use super::text::{Text, excerpt};
+use super::text::Text;
+use crate::errors::excerpt;
 use crate::schema::Preparing;
 
 /// A prepared INSERT, UPDATE or DELETE whose values are of the caller's own types: the native

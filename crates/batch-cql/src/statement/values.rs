@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::text::excerpt;
+use crate::errors::excerpt;
 use crate::{encode, row::Written};
 
 /// Appends the values, one for each marker: an array in the order of the markers, or an object by
