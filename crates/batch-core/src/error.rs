@@ -1,6 +1,12 @@
 //! One error type for every store: what went wrong, and what it says about the operation's fate.
 
-use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    error::Error as StdError,
+    fmt::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::table::ShapeName;
 
@@ -370,8 +376,27 @@ impl Error {
     }
 }
 
+/// Writes control characters as Rust's strings do.
+struct OneLine<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            let control = part.chars().next_back().filter(|c| c.is_control());
+            let rest = control.map_or(part.len(), |c| part.len() - c.len_utf8());
+            self.0.write_str(part.get(..rest).unwrap_or_default())?;
+            if let Some(control) = control {
+                write!(self.0, "{}", control.escape_default())?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names are anybody's.
+        let f = &mut OneLine(f);
         let context = &self.0.context;
         if let Some(job) = context.job {
             write!(f, "operation {job}")?;
@@ -444,6 +469,19 @@ mod tests {
         assert_eq!(error.to_string(), "operation 2 (insert on students): the key is taken");
         assert_eq!((error.store(), error.collection()), (Some("memory"), Some("students")));
         assert_eq!((error.job(), error.chunk()), (Some(2), Some(1)));
+    }
+
+    #[test]
+    fn an_error_is_one_line_whatever_the_names_in_it() {
+        let context = ("insert", Some(Arc::from("a\nb")));
+        let error = Error::new(ErrorKind::NotFound, "no \u{1b}[1mäh\r\n\u{85}!").with_job(
+            "memory",
+            Some(context),
+            1,
+            None,
+        );
+        let text = r"operation 1 (insert on a\nb): no \u{1b}[1mäh\r\n\u{85}!";
+        assert_eq!(error.to_string(), text);
     }
 
     #[test]

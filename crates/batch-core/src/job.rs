@@ -199,6 +199,15 @@ impl IntoFuture for Job {
     }
 }
 
+impl IntoFuture for &Job {
+    type Output = JobStatus;
+    type IntoFuture = Ended;
+
+    fn into_future(self) -> Ended {
+        self.clone().into_future()
+    }
+}
+
 /// The future of a [`Job`]'s final status.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]

@@ -104,7 +104,11 @@ impl OpenedBatch {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "`{name}` has {} bytes, and one operation may have at most {limit} on the store {store}; make the document smaller",
+                    "`{name}`{} has {} bytes, and one operation may have at most {limit} on the store {store}; make the document smaller",
+                    match operation.collection_name() {
+                        "" => String::new(),
+                        collection => format!(" on {collection}"),
+                    },
                     operation.size()
                 ),
             ));

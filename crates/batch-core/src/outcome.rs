@@ -102,6 +102,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_number_is_decoded_as_the_very_number_that_was_written() {
+        for number in [0.471_497_915_608_349_65, 123_456_789.123_456_79, 5e-324, -f64::MAX] {
+            let outcome = Outcome::of_document(serde_json::to_vec(&number).unwrap().into());
+            assert_eq!(outcome.decode::<f64>().unwrap().to_bits(), number.to_bits());
+            let value = outcome.decode::<serde_json::Value>().unwrap();
+            assert_eq!(value.as_f64().map(f64::to_bits), Some(number.to_bits()));
+        }
+    }
+
+    #[test]
     fn what_is_not_there_cannot_be_decoded_and_what_is_can() {
         let outcome = |body: &'static str, document| Outcome::new(body.into(), document);
         assert_eq!(outcome("[1,2]", DocumentAt::Whole).decode::<Vec<u8>>().unwrap(), [1, 2]);

@@ -36,7 +36,7 @@ use crate::{
 /// statement that is prepared anew, until it has not answered a question as to whether it is there:
 /// this long after the former one, for this long. Nodes answer it before anything else.
 const KEEPALIVE: Duration = Duration::from_secs(4);
-/// Twice as much as it takes to find out that one hangs: once as a contact point, once as a node.
+/// More than it takes to find out twice that one hangs: as a contact point, and as a node.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Settings to connect with; [`CqlStore::builder`] makes one.

@@ -41,7 +41,7 @@
 //!   `.key("class", "7b").key("student", "Abby")`. A bare key stands for a primary key of one
 //!   column.
 //! - A static column belongs to its partition. So an operation that writes a whole row leaves it as
-//!   it is unless it is given, and `upsert` with the partition key alone writes static columns.
+//!   it is unless it is given, and `upsert` or `put` with the partition key alone write static columns.
 //! - Counters take no documents: count by [`Operation::cql`](batch_core::Operation::cql). A table
 //!   whose columns all belong to its key takes no `update` and no `replace`: CQL has no `UPDATE`
 //!   there.
@@ -61,8 +61,8 @@
 //!
 //! | type | JSON |
 //! |---|---|
-//! | `tinyint` to `bigint`, `varint` | an integer, as a number or in a string |
-//! | `decimal` | a number, as it is or in a string; its digits are kept: `1.10` has two places |
+//! | `tinyint` to `bigint`, `varint` | an integer, as a number or in a string; of at most 20,000 digits |
+//! | `decimal` | a number, as it is or in a string; its digits are kept, at most 20,000: `1.10` has two places |
 //! | `float`, `double` | a number, as it is or in a string; `"NaN"`, `"Infinity"`, `"-Infinity"` |
 //! | `boolean` | `true` or `false`, as it is or in a string |
 //! | `text`, `ascii` | a string |
@@ -101,6 +101,7 @@
 //! | all or nothing, on several | `logged batch`, of the size that the server takes; above it refused |
 //! | all or nothing, with conditions | `conditional batch`, on one partition of one table; else refused |
 //! | all or nothing, isolated | the same, on one partition of one table; else refused |
+//! | all or nothing, statements | on one partition if their markers give its whole key; else as several partitions, also by themselves: `IN`, a range, a literal |
 //! | all or nothing, counters | refused: they are applied one by one |
 //!
 //! A forced [`batch_type`](batch_core::BatchOptions::batch_type) `logged` takes plain writes
@@ -112,7 +113,8 @@
 //! [detail](batch_core::Error::details) `row` of its error; the others are
 //! `NotApplied(RolledBack)`. Of several statements with conditions of their own each says that it was
 //! one of them: the server does not tell which. It writes such a batch at its own time, so that a
-//! timestamp in it is refused. Under best effort a condition never shares a request with another key.
+//! timestamp in it is refused. A batch in which an operation makes a later one on its key fail, as a `put` does an
+//! `insert`, is refused by the plan, and so are two operations on one key that cannot be made one write. Under best effort a condition never shares a request with another key.
 //!
 //! # Order
 //!
@@ -125,6 +127,9 @@
 //! - between a condition and a plain write on one key some milliseconds pass;
 //! - what cannot be made one write is sent one after another: operations with a `ttl` or a
 //!   `timestamp` of their own, and statements whose markers give the whole key, each column by `=`.
+//!
+//! A `timestamp` of one's own decides against all that: an operation with one takes effect at that time, and one
+//! that is earlier than what is there is applied and not seen, as a deletion at the same time hides a write.
 //!
 //! Other statements have no key, and no order but under
 //! [`Ordered`](batch_core::Guarantee::Ordered). Neither have counter updates, which commute; deletions
@@ -145,7 +150,7 @@
 //! for the version of its schema; what is made again while that commit runs is not noticed. What others add, a
 //! column or a type's field, no server refuses: it is known to commits that begin two seconds later,
 //! since a node is asked for the version of its schema once a second. Until then a `put` leaves there
-//! what a new column has.
+//! what a new column has, and a document that names it is refused: commit again.
 //!
 //! A commit whose future was dropped [goes on by itself](batch_core::OnCancel::Detach), and one that follows it
 //! waits for what it has not done yet on the same keys; not where both are plain operations on tables, and the

@@ -1,22 +1,21 @@
 //! Routing: which way each operation travels, and with which others.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+mod whole;
+
+use std::{collections::HashSet, sync::Arc};
 
 use batch_core::{
-    BatchType, Error, ErrorKind, Guarantee, NativeStatement, OperationOptions, OperationRef,
-    Result, Verb,
+    BatchType, Error, ErrorKind, Guarantee, NativeStatement, OperationRef, Result, Verb,
     seam::{KeyId, MechanismId, Route, Routes, Terms, View},
 };
 use foldhash::fast::FixedState;
 use scylla::cluster::metadata::ColumnKind;
 
+use self::whole::{MOST, like, likeness, table_hash};
 use crate::{
     backend::key_only,
     encode::{self, KeyPart},
+    errors::excerpt,
     key::{ids_of_row, shared_by_row},
     native::Native,
     replicas::Replicas,
@@ -24,7 +23,7 @@ use crate::{
     schema::Known,
     send::direct,
     size,
-    way::{PARTITION_BYTES, Ride, Way, Ways, whole},
+    way::{PARTITION_BYTES, Ride, Ways},
 };
 
 /// What the operations of one shape are about.
@@ -71,20 +70,6 @@ impl Routed {
     fn by(&self, mechanism: MechanismId) -> Route {
         Route::new(mechanism, self.group, self.key, self.bytes).in_pool(self.pool)
     }
-}
-
-/// What an operation is like, as to whether it can be one whole with others.
-mod like {
-    /// Its table is another one than that of the first operation.
-    pub(super) const OTHER_TABLE: u16 = 1;
-    /// A statement, which is never made one write with others on its key.
-    pub(super) const STATEMENT: u16 = 2;
-    /// Has a time to live or a timestamp, and is not made one write where a condition is.
-    pub(super) const OWN_OPTIONS: u16 = 4;
-    /// Has a timestamp.
-    pub(super) const OWN_TIME: u16 = 8;
-    /// Tells its table from most others.
-    pub(super) const TABLE: u16 = 0xFFF0;
 }
 
 /// What routing reads besides the operations.
@@ -173,7 +158,7 @@ impl Router<'_> {
             match routed {
                 Ok(mut routed) => {
                     if all {
-                        routed.pool = likeness(target, table_of_first, operation.options);
+                        routed.pool = likeness(target, table_of_first, &operation);
                     }
                     let mut route = routed.by(ways.of(routed.ride, routes));
                     if all && !counted.insert((route.group, routed.pool & like::TABLE)) {
@@ -196,119 +181,6 @@ impl Router<'_> {
         }
         Ok(())
     }
-
-    /// The one way of an all-or-nothing batch, or why there is none.
-    fn together(&self, ways: &Ways<'_>, terms: Terms, routes: &mut Routes) -> Result<()> {
-        let isolated = matches!(terms.guarantee, Guarantee::AllOrNothing { isolated: true });
-        let refuse = |place: usize, reason: &str| {
-            Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("all-or-nothing is refused on cql: operation {}: {reason}", place + 1),
-            ))
-        };
-        let [condition, native_condition, counter] =
-            [Ride::Condition, Ride::NativeCondition, Ride::Counter].map(|ride| ways.known(ride));
-        let conditional = |id: MechanismId| [condition, native_condition].contains(&Some(id));
-        let Some((_, first)) = routes.iter().next() else { return Ok(()) };
-        let first = *first;
-        if routes.iter().nth(MOST).is_some() {
-            // Refused for that when it is cut, whatever else is wrong.
-            let mechanism = routes.mechanism(whole(Way::Partition, self.limits));
-            routes.join(mechanism);
-            return Ok(());
-        }
-        let other_partition = routes.iter().find(|(_, route)| route.group != first.group);
-        let other_partition = other_partition.map(|(place, _)| place);
-        let is = |what: u16| routes.iter().find(|(_, route)| route.pool & what != 0);
-        let other_table = is(like::OTHER_TABLE).map(|(place, _)| place);
-        let count = routes.iter().count();
-        if let Some((place, _)) = routes.iter().find(|(_, route)| Some(route.mechanism) == counter)
-        {
-            return refuse(place, "counter updates are applied one by one; use another guarantee");
-        }
-        let way = if routes.iter().any(|(_, route)| conditional(route.mechanism)) {
-            if let Some(place) = other_table {
-                return refuse(
-                    place,
-                    "conditions and writes of one batch are on one table; put those on others into a batch of their own",
-                );
-            }
-            if let Some(place) = other_partition {
-                return refuse(
-                    place,
-                    "conditions and writes of one batch are on one partition; put those on others into a batch of their own",
-                );
-            }
-            if let Some((place, _)) = is(like::OWN_TIME) {
-                return refuse(
-                    place,
-                    "it has a timestamp of its own, and a batch with a condition is written at the server's time; leave the timestamp out, or commit it in a batch of its own",
-                );
-            }
-            if count == 1 { Way::Condition } else { Way::Conditions }
-        } else if terms.batch_type == Some(BatchType::Logged) {
-            if isolated && let Some(place) = other_partition.or(other_table) {
-                return refuse(place, "only one partition of one table can be written isolated");
-            }
-            Way::Logged
-        } else if other_partition.is_none() {
-            if isolated && let Some(place) = other_table {
-                return refuse(place, "only one partition of one table can be written isolated");
-            }
-            if count == 1 { Way::Single } else { Way::Partition }
-        } else {
-            let place = other_partition.unwrap_or_default();
-            if isolated {
-                return refuse(
-                    place,
-                    "it is on another partition than the first, and only one partition can be written isolated",
-                );
-            }
-            if terms.batch_type == Some(BatchType::Unlogged) {
-                return refuse(
-                    place,
-                    "it is on another partition than the first, and an unlogged batch is whole on one partition only; leave the batch type out",
-                );
-            }
-            if !self.logged {
-                return refuse(
-                    place,
-                    "it is on another partition than the first, and this server takes no logged batches",
-                );
-            }
-            Way::Logged
-        };
-        let unfit = match way {
-            Way::Condition | Way::Conditions => like::STATEMENT | like::OWN_OPTIONS,
-            _ => like::STATEMENT,
-        };
-        if is(unfit).is_some()
-            && let Some(place) = not_one_write(routes, unfit)
-        {
-            return refuse(
-                place,
-                "it meets another one on its key in this batch, and the two cannot be made one write; commit them one after another",
-            );
-        }
-        if terms.batch_type == Some(BatchType::Counter) {
-            return refuse(0, "a counter batch is not applied as a whole; use another guarantee");
-        }
-        let mut mechanism = whole(way, self.limits);
-        let statements = ways.known(Ride::Apart);
-        mechanism.stamped = !matches!(way, Way::Condition | Way::Conditions)
-            && routes.iter().all(|(_, route)| Some(route.mechanism) != statements);
-        mechanism.why = why_whole(way, other_partition, other_table);
-        let bytes: u64 = routes.iter().map(|(_, route)| u64::from(route.bytes)).sum();
-        if way == Way::Logged && bytes > u64::try_from(self.limits.warn_bytes).unwrap_or(u64::MAX) {
-            let warn = self.limits.warn_bytes;
-            routes.warn(format!(
-                "the logged batch has {bytes} bytes, and the server warns of more than {warn}: such batches are a load on it"
-            ));
-        }
-        let mechanism = routes.mechanism(mechanism);
-        routes.join(mechanism);
-        Ok(())
-    }
 }
 
 /// Routes an operation on a table, and leaves its row encoded. `replicas` if partitions differ in theirs.
@@ -326,7 +198,8 @@ fn portable(
     }
     if terms.batch_type == Some(BatchType::Counter) {
         return Err(invalid(format!(
-            "`{verb}` is no counter update, and the batch is forced to be of counters; use `Operation::cql` with `UPDATE … SET c = c + ?`"
+            "`{verb}` on {} is no counter update, and the batch is forced to be of counters; use `Operation::cql` with `UPDATE … SET c = c + ?`",
+            known.name
         )));
     }
     let table = &known.table;
@@ -365,33 +238,6 @@ fn portable(
     Ok(Routed { ride, group, pool, key, bytes })
 }
 
-/// Why an all-or-nothing batch travels so, where its name does not say it.
-fn why_whole(
-    way: Way,
-    other_partition: Option<usize>,
-    other_table: Option<usize>,
-) -> Option<Cow<'static, str>> {
-    let text = match (way, other_partition, other_table) {
-        (Way::Logged, Some(place), _) => format!(
-            "operation {} is on another partition than the first, and the batch log sees to it that all of it is written",
-            place + 1
-        ),
-        (Way::Logged, None, _) => {
-            "the batch is forced to be logged, though it is one partition".to_owned()
-        }
-        (Way::Partition, _, Some(place)) => format!(
-            "operation {} is on another table, with the same partition key in the same keyspace, which is one mutation all the same",
-            place + 1
-        ),
-        (Way::Conditions, ..) => {
-            "a condition that is false keeps all of it from being written, as all-or-nothing asks"
-                .to_owned()
-        }
-        _ => return None,
-    };
-    Some(text.into())
-}
-
 /// Routes a statement, and leaves its values behind one another.
 fn route_native(
     native: &Native,
@@ -409,16 +255,19 @@ fn route_native(
     let key = key.filter(|_| !facts.counter || deletes_counters);
     let bytes = u32::try_from(native.size(cells)).unwrap_or(u32::MAX);
     let forced = terms.batch_type;
+    let text = || excerpt(native.statement().get_statement());
     match (facts.counter, forced) {
         (true, Some(BatchType::Logged)) => {
-            return Err(invalid(
-                "a logged batch holds no counter update; leave the batch type out, or force it to be of counters".to_owned(),
-            ));
+            return Err(invalid(format!(
+                "`{}`: a logged batch holds no counter update; leave the batch type out, or force it to be of counters",
+                text()
+            )));
         }
         (false, Some(BatchType::Counter)) => {
-            return Err(invalid(
-                "the statement is no counter update, and the batch is forced to be of counters; leave the batch type out".to_owned(),
-            ));
+            return Err(invalid(format!(
+                "`{}`: the statement is no counter update, and the batch is forced to be of counters; leave the batch type out",
+                text()
+            )));
         }
         _ => {}
     }
@@ -460,46 +309,6 @@ fn route_native(
 
 /// What the server counts for a partition, however many rows of it are written.
 const PER_PARTITION: u32 = 29;
-/// The most statements in one request.
-const MOST: usize = u16::MAX as usize;
-
-fn likeness(target: &Target, table_of_first: Option<u64>, options: &OperationOptions) -> u16 {
-    let facts = match target {
-        Target::Statement(native) => Some(&native.prepared.facts),
-        Target::Table(_) | Target::Unusable(_) => None,
-    };
-    let [.., low, high] = table_hash(target).unwrap_or_default().to_ne_bytes();
-    let table = u16::from_ne_bytes([low, high]) & like::TABLE;
-    let own_time = options.timestamp.is_some() || facts.is_some_and(|facts| facts.stamped);
-    [
-        (table_hash(target) != table_of_first, like::OTHER_TABLE),
-        (facts.is_some(), like::STATEMENT),
-        (options.ttl.is_some() || options.timestamp.is_some(), like::OWN_OPTIONS),
-        (own_time, like::OWN_TIME),
-    ]
-    .into_iter()
-    .fold(table, |likeness, (is, what)| likeness | if is { what } else { 0 })
-}
-
-/// The last operation on a key that cannot be made one write of with another, if one is like this.
-fn not_one_write(routes: &Routes, unfit: u16) -> Option<usize> {
-    let mut on_key: HashMap<u64, bool, FixedState> = HashMap::default();
-    routes.iter().find_map(|(place, route)| {
-        let is_unfit = route.pool & unfit != 0;
-        let before = on_key.insert(route.key?.get(), is_unfit);
-        before.filter(|before| *before || is_unfit).map(|_| place)
-    })
-}
-
-/// Tells tables apart.
-fn table_hash(target: &Target) -> Option<u64> {
-    match target {
-        Target::Table(known) => Some(known.hash),
-        Target::Statement(native) => Some(native.table_hash()),
-        Target::Unusable(_) => None,
-    }
-}
-
 /// Gives no value to what a row that is written whole leaves out: the server counts that as well.
 fn write_whole(known: &Known, row: &mut Row) {
     let table = &known.table;
@@ -540,7 +349,7 @@ pub(crate) fn encode_operation(
         return Err(Error::new(
             ErrorKind::InvalidKey,
             format!(
-                "`{verb}` on {} needs the whole key, and the clustering key is missing; with the partition key alone only static columns are written, by `upsert`",
+                "`{verb}` on {} needs the whole key, and the clustering key is missing; with the partition key alone only static columns are written, by `upsert` or `put`",
                 known.name
             ),
         ));

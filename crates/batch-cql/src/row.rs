@@ -132,7 +132,7 @@ impl Row {
         Ok(())
     }
 
-    /// Whether a column has the very value that `write` appends or says. Changes nothing.
+    /// Whether a column has the very value that `write` appends, or it says none. Changes nothing.
     pub(crate) fn is_same<E>(
         &mut self,
         place: usize,
@@ -142,7 +142,8 @@ impl Row {
         let written = write(&mut self.bytes);
         let is_same = match (&written, self.cell(place)) {
             (Ok(Written::Value), CellRef::Value(bytes)) => Some(bytes) == self.bytes.get(start..),
-            (Ok(Written::Null), CellRef::Null) => true,
+            // Null and absent read the same.
+            (Ok(Written::Null), _) => true,
             _ => false,
         };
         self.bytes.truncate(start);

@@ -355,7 +355,7 @@ fn later(chunk: &Chunk<'_>, has_lists: bool) -> Result<i64> {
     // What was certainly not applied cannot be doubled.
     let doubts = chunk.doubts();
     if doubts >= ROOM_FOR_ATTEMPTS {
-        let message = "a whole list was sent so often that one more attempt could double it; read the row to know whether it was applied";
+        let message = "a whole list of this chunk was sent so often that one more attempt could double it; read the row to know whether it was applied";
         return Err(Error::new(ErrorKind::Timeout, message));
     }
     Ok(doubts.into())

@@ -71,7 +71,7 @@ const COUNTER_STATEMENTS: usize = 100;
 const SMALL: u32 = 10;
 /// From so many rows of a partition on, those that the server keeps beside one another travel
 /// together: 5000 take two thirds of the time then, and 100,000 a third. With 1000 there was no
-/// difference but the sorting, which costs some 50 ns a row.
+/// difference but the sorting, which costs some 60 ns a row.
 const LARGE: u32 = 2000;
 /// Why partitions share a batch.
 const WHY_SPREAD: &str = "partitions with the same replicas and fewer than 10 writes each share a request: one request each would cost more than the writes";

@@ -3,6 +3,7 @@
 //! [`Result`] has this library's [`Error`] as its default error and still takes another one.
 
 pub use batch_core::{
-    Batch, BatchExt, BatchOptions, Error, ErrorKind, Guarantee, Job, JobStatus, Key, OnError,
-    Operation, Outcome, Report, Result, Returning, Scoped, Store, StoreExt,
+    Batch, BatchExt, BatchOptions, BatchState, BatchType, Error, ErrorKind, Guarantee, Job,
+    JobStatus, Key, OnCancel, OnError, Operation, Outcome, Plan, Report, Result, Returning, Scoped,
+    Store, StoreExt,
 };

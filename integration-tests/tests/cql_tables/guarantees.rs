@@ -18,6 +18,7 @@ tests!["guarantees":
     each_shape_has_its_mechanism,
     a_plan_says_why_partitions_share_a_batch,
     what_cannot_be_whole_is_refused_before_anything_is_sent,
+    a_statement_that_may_write_to_several_partitions_is_no_whole_by_itself,
     counters_share_no_batch_with_others_that_is_forced,
     a_condition_that_fails_rolls_its_batch_back,
     what_stands_first_of_thousands_decides_for_the_whole,
@@ -160,7 +161,12 @@ async fn a_plan_says_why_partitions_share_a_batch(world: Arc<World>) -> Result<(
         (Guarantee::BestEffort, Some(BatchType::Logged), "put a1", &[(LOGGED, "forced")]),
         (ORDERED, None, "put a1, put b1", &[]),
         (WHOLE, None, "put a1, put a2", &[]),
-        (WHOLE, None, "put a1, put a2, put b1", &[(LOGGED, "operation 3 is on another partition")]),
+        (
+            WHOLE,
+            None,
+            "put a1, put a2, put b1",
+            &[(LOGGED, "operation 3: it is on another partition")],
+        ),
         (WHOLE, None, "put a1, put2 a1", &[(PARTITION, "operation 2 is on another table")]),
         (WHOLE, Some(BatchType::Logged), "put a1, put a2", &[(LOGGED, "forced")]),
         (WHOLE, None, "insert a1, insert a2", &[(CONDITIONS, "condition that is false")]),
@@ -220,6 +226,68 @@ async fn what_cannot_be_whole_is_refused_before_anything_is_sent(world: Arc<Worl
     for table in ["never", "never_2", "never_n"] {
         let rows = place.rows(&format!("* FROM k.{table}")).await?;
         wrongs.note(table, same("rows", &vec![], &rows));
+    }
+    wrongs.into_result()
+}
+
+/// Nothing but a statement's markers tells where it writes, and several partitions are not written at once.
+async fn a_statement_that_may_write_to_several_partitions_is_no_whole_by_itself(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = world.place(&["CREATE TABLE k.several (id int PRIMARY KEY, v int)"]).await?;
+    let mut wrongs = Wrongs::default();
+    let several =
+        |text: &str, values: Value| json!({"op": "cql", "statement": text, "values": values});
+    for (number, (form, is_one)) in [
+        (several("UPDATE several SET v = ? WHERE id IN ?", json!([1, [1, 2, 3]])), false),
+        (several("UPDATE several SET v = ? WHERE id IN (1, 2)", json!([1])), false),
+        (several("DELETE FROM several WHERE id IN ?", json!([[1, 2, 3]])), false),
+        // It is one, but nothing tells.
+        (several("UPDATE several SET v = ? WHERE id = 1", json!([1])), false),
+        (several("UPDATE several SET v = ? WHERE id = ?", json!([1, 1])), true),
+        (several("INSERT INTO several (id, v) VALUES (1, ?)", json!([1])), true),
+        // The server sees to it.
+        (several("UPDATE several SET v = ? WHERE id = 1 IF v = ?", json!([1, 1])), true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (guarantee, forced) in [
+            (WHOLE, None),
+            (WHOLE, Some(BatchType::Unlogged)),
+            (ISOLATED, None),
+            (ISOLATED, Some(BatchType::Logged)),
+        ] {
+            let part = format!("{number}: {} ({guarantee}, {forced:?})", form["statement"]);
+            let mut batch = place.store.batch(options(guarantee, forced))?;
+            batch.queue(operation(form.clone())?)?;
+            let planned = batch.plan().await;
+            let used = planned.map(|plan| plan.mechanisms().concat());
+            batch.discard();
+            let found = match used {
+                Ok(used) if used == LOGGED => "logged",
+                Ok(_) => "one",
+                Err(error) => {
+                    wrongs.note(
+                        &part,
+                        says(&error, ErrorKind::Unsupported, &["operation 1", "markers"]),
+                    );
+                    "refused"
+                }
+            };
+            let expected = match (is_one, guarantee, forced) {
+                (true, ISOLATED, Some(_)) if found == "logged" => "logged",
+                (true, ..) => "one",
+                (false, WHOLE, None) => "logged",
+                (false, ..) => "refused",
+            };
+            wrongs.note(&part, same("it is", expected, found));
+        }
+        let done = place.commit(options(WHOLE, None), [form.clone()]).await?;
+        let end = done.ends().concat();
+        let fits =
+            end == "applied" || (form.to_string().contains("IF v") && end == "ConditionFailed");
+        wrongs.note(&form, same(&end, &true, &fits));
     }
     wrongs.into_result()
 }
@@ -438,8 +506,11 @@ async fn what_an_operation_makes_impossible_for_a_later_one_is_not_sent(
             for form in operations("impossible", words) {
                 batch.queue(operation(form)?)?;
             }
-            let error = batch.commit().await.err().ok_or("it is sent")?;
-            says(&error, kind, &[named])?;
+            let planned = batch.plan().await;
+            for error in [planned.err(), batch.commit().await.err()] {
+                let error = error.ok_or("it is not refused")?;
+                says(&error, kind, &["cql", named])?;
+            }
             same("state", &BatchState::Open, &batch.state())
         };
         let part = format!("{words} where {there} is");

@@ -59,7 +59,7 @@ impl FormError {
                 "; at most 127 levels of nesting are read, so make the document flatter"
             }
             _ if message == "number out of range" => {
-                "; the largest is about 1.8e308, so write it as a string"
+                "; numbers are below about 1.8e308, so make it smaller, or a string where the column or attribute takes one"
             }
             serde_json::error::Category::Eof => "; expected one whole JSON object",
             serde_json::error::Category::Syntax => "; expected one JSON object and nothing else",
@@ -509,11 +509,7 @@ mod tests {
                 70,
                 "in whole microseconds",
             ),
-            (
-                r#"{"op":"put","collection":"s","key":"k","doc":{"a":1e999}}"#,
-                55,
-                "write it as a string",
-            ),
+            (r#"{"op":"put","collection":"s","key":"k","doc":{"a":1e999}}"#, 55, "a string where"),
             (&deep, 177, "recursion limit exceeded"),
         ] {
             let error = Operation::from_json(line).unwrap_err();

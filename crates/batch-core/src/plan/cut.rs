@@ -325,7 +325,7 @@ pub(crate) fn skipped_after(index: u32) -> Error {
     Error::new(
         ErrorKind::Skipped,
         format!(
-            "the batch stopped at operation {}; mend that one and commit the rest again",
+            "the batch stopped at operation {}; see to that one, as its error says, and commit the rest again",
             index + 1
         ),
     )

@@ -96,7 +96,7 @@ impl Problem {
             }
             Self::Misfit(place, misfit) => format!("{named}, {}: {misfit}", column(place)),
             Self::Doubled(place) => {
-                format!("{named}, {}: the document has it twice", column(place))
+                format!("{named}, {}: the document has it twice; leave one out", column(place))
             }
             Self::Key(place) => format!(
                 "{named}, {}: the document and the key say different things; leave it out of the document",

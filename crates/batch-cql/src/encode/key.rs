@@ -128,7 +128,9 @@ fn check(table: &Table, row: &Row) -> Result<()> {
             format!("clustering columns have {clustering} bytes")
         };
         let table = Named(table);
-        return Err(invalid(format!("{table}: the key's {what}; the store takes {LONGEST}")));
+        return Err(invalid(format!(
+            "{table}: the key's {what}; the store takes {LONGEST}, so shorten it"
+        )));
     }
     Ok(())
 }

@@ -120,7 +120,7 @@ fn of_setup(error: &ConnectionSetupRequestErrorKind) -> Verdict {
         ),
         E::DbError(DbError::AuthenticationError | DbError::Unauthorized, text) => Verdict::refused(
             ErrorKind::Unauthorized,
-            format!("the server refuses the user or the password: {}", line(text)),
+            format!("the server refuses the user or the password ({}); correct them", line(text)),
         ),
         E::StartAuthSessionError(error)
         | E::AuthChallengeEvaluationError(error)

@@ -131,7 +131,8 @@ impl Checks {
         if self.composite.iter().map(length).sum::<usize>() <= MAX_KEY {
             return Ok(());
         }
-        let what = "the parts of the partition key have more than 65,535 bytes in sum";
+        let what =
+            "the parts of the partition key have more than 65,535 bytes in sum; shorten them";
         let marker = self.composite.first().copied();
         Err(Mistake { kind: ErrorKind::InvalidKey, marker, what })
     }
@@ -141,7 +142,7 @@ impl Mistake {
     const COUNT: Self = Self {
         kind: ErrorKind::InvalidOperation,
         marker: None,
-        what: "there are not as many values as markers",
+        what: "there are not as many values as markers; give one for each",
     };
 }
 
@@ -151,12 +152,12 @@ impl Check {
     const KEY: Self = Self {
         kind: ErrorKind::InvalidKey,
         null: Some("a part of the key is null; give a value"),
-        unset: Some("a part of the key is not given"),
+        unset: Some("a part of the key is not given; give a value"),
         bounds: Bounds::Key,
     };
     const WHERE: Self = Self {
         null: Some("null is compared with a part of the key; give a value"),
-        unset: Some("what a part of the key is compared with is not given"),
+        unset: Some("what a part of the key is compared with is not given; give a value"),
         ..Self::FREE
     };
 
@@ -166,25 +167,27 @@ impl Check {
         let is_collection = matches!(typ, Some(ColumnType::Collection { .. }));
         let is_list =
             matches!(typ, Some(ColumnType::Collection { typ: CollectionType::List(_), .. }));
-        let unset = Some("what a condition compares with is not given");
+        let unset = Some("what a condition compares with is not given; give a value, or null");
         match role {
             // `IN` takes a list of keys, which may be longer than each.
             Role::Equal(_) | Role::Where if is_collection => Self::WHERE,
             Role::Equal(_) | Role::Where => Self { bounds: Bounds::Key, ..Self::WHERE },
             Role::Index => Self {
                 null: Some("the index or key of an element is null; give a value"),
-                unset: Some("the index or key of an element is not given"),
+                unset: Some("the index or key of an element is not given; give a value"),
                 ..Self::FREE
             },
             Role::Json => Self {
                 null: Some("null is no JSON document; give an object"),
-                unset: Some("the JSON document is not given"),
+                unset: Some("the JSON document is not given; give an object"),
                 ..Self::FREE
             },
             Role::Same => Self { unset, ..Self::FREE },
-            Role::Compared => {
-                Self { null: Some("nothing is greater or less than null"), unset, ..Self::FREE }
-            }
+            Role::Compared => Self {
+                null: Some("nothing is greater or less than null; give a value"),
+                unset,
+                ..Self::FREE
+            },
             Role::Access => Self {
                 null: Some("the index or key of an element is null; give a value"),
                 ..Self::FREE
@@ -192,9 +195,10 @@ impl Check {
             Role::Append | Role::Delta if is_counter => {
                 Self { null: Some("a counter cannot count by null; give a number"), ..Self::FREE }
             }
-            Role::Append if is_list => {
-                Self { unset: Some("what is appended to a list is not given"), ..Self::FREE }
-            }
+            Role::Append if is_list => Self {
+                unset: Some("what is appended to a list is not given; give a list, or null"),
+                ..Self::FREE
+            },
             Role::Timestamp => Self {
                 null: Some("a timestamp cannot be null; leave it unset or give microseconds"),
                 bounds: Bounds::Timestamp,
@@ -218,7 +222,9 @@ impl Bounds {
     fn exclude(self, bytes: &[u8]) -> Option<&'static str> {
         let out = match self {
             Self::All => false,
-            Self::WholeKey if bytes.is_empty() => return Some("the partition key is empty"),
+            Self::WholeKey if bytes.is_empty() => {
+                return Some("the partition key is empty; give a value");
+            }
             Self::Key | Self::WholeKey => bytes.len() > MAX_KEY,
             Self::Timestamp => bytes == i64::MIN.to_be_bytes(),
             Self::Ttl => {
@@ -228,9 +234,9 @@ impl Bounds {
         };
         out.then_some(match self {
             Self::All | Self::Key | Self::WholeKey => {
-                "a part of the key has more than 65,535 bytes"
+                "a part of the key has more than 65,535 bytes; shorten it"
             }
-            Self::Timestamp => "the timestamp is out of bounds",
+            Self::Timestamp => "the timestamp is below what the server takes; give a later one",
             Self::Ttl => "a time to live is 0 to 630,720,000 seconds (20 years)",
         })
     }

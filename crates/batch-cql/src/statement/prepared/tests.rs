@@ -300,15 +300,19 @@ fn values_that_the_server_would_refuse_are_refused_by_their_marker() {
     assert_eq!(refused(0, &630_720_000_i32.to_be_bytes()), None);
     assert_eq!(refused(0, &630_720_001_i32.to_be_bytes()), ttl);
     assert_eq!(refused(0, &(-1_i32).to_be_bytes()), ttl);
-    let bounds = Some((ErrorKind::InvalidOperation, Some(1), "the timestamp is out of bounds"));
+    let bounds = Some((
+        ErrorKind::InvalidOperation,
+        Some(1),
+        "the timestamp is below what the server takes; give a later one",
+    ));
     assert_eq!(refused(1, &i64::MIN.to_be_bytes()), bounds);
     assert_eq!(refused(1, &i64::MAX.to_be_bytes()), None);
-    let long = "a part of the key has more than 65,535 bytes";
+    let long = "a part of the key has more than 65,535 bytes; shorten it";
     let long = Some((ErrorKind::InvalidKey, Some(3), long));
     assert_eq!(refused(3, &[0; 65_536]), long);
     // A composite key counts three bytes more for each part: 65,535 - 6 - 1 are left.
     assert_eq!(refused(3, &[0; 65_528]), None);
-    let sum = "the parts of the partition key have more than 65,535 bytes in sum";
+    let sum = "the parts of the partition key have more than 65,535 bytes in sum; shorten them";
     assert_eq!(refused(3, &[0; 65_529]), Some((ErrorKind::InvalidKey, Some(3), sum)));
     assert_eq!(refused(3, b""), None);
 }
@@ -347,7 +351,10 @@ fn an_empty_partition_key_is_refused_and_a_counter_cannot_count_by_null() {
     let refusal =
         |values: &[Option<&[u8]>]| facts.checks.check(&cells(values)).err().map(|m| m.what);
     assert_eq!(refusal(&[Some(&[0; 8]), Some(b"a")]), None);
-    assert_eq!(refusal(&[Some(&[0; 8]), Some(b"")]), Some("the partition key is empty"));
+    assert_eq!(
+        refusal(&[Some(&[0; 8]), Some(b"")]),
+        Some("the partition key is empty; give a value")
+    );
     let null = Some("a counter cannot count by null; give a number");
     assert_eq!(refusal(&[None, Some(b"a")]), null);
 }

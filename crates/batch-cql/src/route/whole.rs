@@ -1,0 +1,278 @@
+//! All-or-nothing: the one way that takes all of a batch, or why there is none.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use batch_core::{
+    BatchType, Error, ErrorKind, Guarantee, OperationRef, Result, Verb,
+    seam::{MechanismId, Routes, Terms},
+};
+use foldhash::fast::FixedState;
+
+use super::{Router, Target};
+use crate::way::{Ride, Way, Ways, whole};
+
+const ISOLATED: &str = "only one partition of one table can be written isolated";
+/// The most statements in one request.
+pub(super) const MOST: usize = u16::MAX as usize;
+
+/// What an operation is like, as to whether it can be one whole with others.
+pub(super) mod like {
+    /// Its table is another one than that of the first operation.
+    pub(in crate::route) const OTHER_TABLE: u16 = 1;
+    /// A statement, which is never made one write with others on its key.
+    pub(in crate::route) const STATEMENT: u16 = 2;
+    /// Has a time to live or a timestamp, and is not made one write where a condition is.
+    pub(in crate::route) const OWN_OPTIONS: u16 = 4;
+    /// Has a timestamp.
+    pub(in crate::route) const OWN_TIME: u16 = 8;
+    /// May write to several partitions, since its markers tell none.
+    pub(in crate::route) const SPREADS: u16 = 16;
+    /// Asks that its row is not there.
+    pub(in crate::route) const NEEDS_NO_ROW: u16 = 32;
+    /// Asks that its row is there.
+    pub(in crate::route) const NEEDS_ROW: u16 = 64;
+    /// Leaves no row.
+    pub(in crate::route) const DELETES: u16 = 128;
+    /// Tells its table from most others.
+    pub(in crate::route) const TABLE: u16 = 0xFF00;
+}
+
+impl Router<'_> {
+    /// The one way of an all-or-nothing batch, or why there is none.
+    pub(super) fn together(
+        &self,
+        ways: &Ways<'_>,
+        terms: Terms,
+        routes: &mut Routes,
+    ) -> Result<()> {
+        let isolated = matches!(terms.guarantee, Guarantee::AllOrNothing { isolated: true });
+        let refuse = |place: usize, reason: &str| {
+            Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("all-or-nothing is refused on cql: operation {}: {reason}", place + 1),
+            ))
+        };
+        let [condition, native_condition, counter] =
+            [Ride::Condition, Ride::NativeCondition, Ride::Counter].map(|ride| ways.known(ride));
+        let conditional = |id: MechanismId| [condition, native_condition].contains(&Some(id));
+        let Some((_, first)) = routes.iter().next() else { return Ok(()) };
+        let first = *first;
+        if routes.iter().nth(MOST).is_some() {
+            // Refused for that when it is cut, whatever else is wrong.
+            let mechanism = routes.mechanism(whole(Way::Partition, self.limits));
+            routes.join(mechanism);
+            return Ok(());
+        }
+        let is = |what: u16| routes.iter().find(|(_, route)| route.pool & what != 0);
+        let other_table = is(like::OTHER_TABLE).map(|(place, _)| place);
+        let count = routes.iter().count();
+        let has_condition = routes.iter().any(|(_, route)| conditional(route.mechanism));
+        // Of a condition by itself the server sees to it that it is on one partition.
+        let spreads = is(like::SPREADS).filter(|_| count > 1 || !has_condition);
+        let elsewhere = || routes.iter().find(|(_, route)| route.group != first.group);
+        let other_partition = spreads.or_else(elsewhere).map(|(place, _)| place);
+        let on_other = match spreads {
+            Some(_) => "its markers do not tell that it is on one partition",
+            None if is(like::STATEMENT).is_some() => {
+                "it is on another partition than the first, as far as markers tell"
+            }
+            None => "it is on another partition than the first",
+        };
+        if let Some((place, _)) = routes.iter().find(|(_, route)| Some(route.mechanism) == counter)
+        {
+            return refuse(place, "counter updates are applied one by one; use another guarantee");
+        }
+        let way = if has_condition {
+            if let Some(place) = other_table {
+                return refuse(
+                    place,
+                    "conditions and writes of one batch are on one table; put those on others into a batch of their own",
+                );
+            }
+            if let Some(place) = other_partition {
+                return refuse(
+                    place,
+                    &format!(
+                        "{on_other}, and conditions and writes of one batch are on one partition; put those on others into a batch of their own"
+                    ),
+                );
+            }
+            if let Some((place, _)) = is(like::OWN_TIME) {
+                return refuse(
+                    place,
+                    "it has a timestamp of its own, and a batch with a condition is written at the server's time; leave the timestamp out, or commit it in a batch of its own",
+                );
+            }
+            if let Some((place, kind, why)) = never_holds(routes) {
+                let message = format!(
+                    "all-or-nothing is refused on cql: operation {}: {why}, so that the whole can never be written; leave one of the two out",
+                    place + 1
+                );
+                return Err(Error::new(kind, message));
+            }
+            if count == 1 { Way::Condition } else { Way::Conditions }
+        } else if terms.batch_type == Some(BatchType::Logged) {
+            if isolated && let Some(place) = other_partition {
+                return refuse(place, &format!("{on_other}, and {ISOLATED}"));
+            }
+            if isolated && let Some(place) = other_table {
+                return refuse(
+                    place,
+                    &format!("it is on another table than the first, and {ISOLATED}"),
+                );
+            }
+            Way::Logged
+        } else if other_partition.is_none() {
+            if isolated && let Some(place) = other_table {
+                return refuse(
+                    place,
+                    &format!("it is on another table than the first, and {ISOLATED}"),
+                );
+            }
+            if count == 1 { Way::Single } else { Way::Partition }
+        } else {
+            let place = other_partition.unwrap_or_default();
+            if isolated {
+                return refuse(place, &format!("{on_other}, and {ISOLATED}"));
+            }
+            if terms.batch_type == Some(BatchType::Unlogged) {
+                return refuse(
+                    place,
+                    &format!(
+                        "{on_other}, and an unlogged batch is whole on one partition only; leave the batch type out"
+                    ),
+                );
+            }
+            if !self.logged {
+                return refuse(
+                    place,
+                    &format!(
+                        "{on_other}, and this server takes no logged batches; use another guarantee"
+                    ),
+                );
+            }
+            Way::Logged
+        };
+        let unfit = match way {
+            Way::Condition | Way::Conditions => like::STATEMENT | like::OWN_OPTIONS,
+            _ => like::STATEMENT,
+        };
+        if is(unfit).is_some()
+            && let Some(place) = not_one_write(routes, unfit)
+        {
+            return refuse(
+                place,
+                "it meets another one on its key in this batch, and the two cannot be made one write; commit them one after another",
+            );
+        }
+        if terms.batch_type == Some(BatchType::Counter) {
+            return refuse(0, "a counter batch is not applied as a whole; use another guarantee");
+        }
+        let mut mechanism = whole(way, self.limits);
+        let statements = ways.known(Ride::Apart);
+        mechanism.stamped = !matches!(way, Way::Condition | Way::Conditions)
+            && routes.iter().all(|(_, route)| Some(route.mechanism) != statements);
+        mechanism.why = why_whole(way, other_partition.map(|place| (place, on_other)), other_table);
+        let bytes: u64 = routes.iter().map(|(_, route)| u64::from(route.bytes)).sum();
+        if way == Way::Logged && bytes > u64::try_from(self.limits.warn_bytes).unwrap_or(u64::MAX) {
+            let warn = self.limits.warn_bytes;
+            routes.warn(format!(
+                "the logged batch has {bytes} bytes, and the server warns of more than {warn}: such batches are a load on it"
+            ));
+        }
+        let mechanism = routes.mechanism(mechanism);
+        routes.join(mechanism);
+        Ok(())
+    }
+}
+
+/// Why an all-or-nothing batch travels so, where its name does not say it.
+fn why_whole(
+    way: Way,
+    other_partition: Option<(usize, &str)>,
+    other_table: Option<usize>,
+) -> Option<Cow<'static, str>> {
+    let text = match (way, other_partition, other_table) {
+        (Way::Logged, Some((place, on_other)), _) => format!(
+            "operation {}: {on_other}, and the batch log sees to it that all of it is written",
+            place + 1
+        ),
+        (Way::Logged, None, _) => {
+            "the batch is forced to be logged, though it is one partition".to_owned()
+        }
+        (Way::Partition, _, Some(place)) => format!(
+            "operation {} is on another table, with the same partition key in the same keyspace, which is one mutation all the same",
+            place + 1
+        ),
+        (Way::Conditions, ..) => {
+            "a condition that is false keeps all of it from being written, as all-or-nothing asks"
+                .to_owned()
+        }
+        _ => return None,
+    };
+    Some(text.into())
+}
+
+/// The first operation that another one on its key makes fail, whatever is in the store, and how.
+fn never_holds(routes: &Routes) -> Option<(usize, ErrorKind, &'static str)> {
+    let mut is_there: HashMap<u64, bool, FixedState> = HashMap::default();
+    routes.iter().find_map(|(place, route)| {
+        let is = |what: u16| route.pool & what != 0;
+        match is_there.insert(route.key?.get(), !is(like::DELETES))? {
+            true if is(like::NEEDS_NO_ROW) => {
+                Some((place, ErrorKind::AlreadyExists, "one before it takes its key"))
+            }
+            false if is(like::NEEDS_ROW) => {
+                Some((place, ErrorKind::NotFound, "one before it deletes its row"))
+            }
+            _ => None,
+        }
+    })
+}
+
+/// What an operation is like.
+pub(super) fn likeness(
+    target: &Target,
+    table_of_first: Option<u64>,
+    operation: &OperationRef<'_>,
+) -> u16 {
+    let OperationRef { verb, options, .. } = operation;
+    let facts = match target {
+        Target::Statement(native) => Some(&native.prepared.facts),
+        Target::Table(_) | Target::Unusable(_) => None,
+    };
+    let [.., low, high] = table_hash(target).unwrap_or_default().to_ne_bytes();
+    let table = u16::from_ne_bytes([low, high]) & like::TABLE;
+    let own_time = options.timestamp.is_some() || facts.is_some_and(|facts| facts.stamped);
+    [
+        (table_hash(target) != table_of_first, like::OTHER_TABLE),
+        (facts.is_some(), like::STATEMENT),
+        (options.ttl.is_some() || options.timestamp.is_some(), like::OWN_OPTIONS),
+        (own_time, like::OWN_TIME),
+        (matches!(target, Target::Statement(native) if native.may_spread()), like::SPREADS),
+        (*verb == Verb::Insert, like::NEEDS_NO_ROW),
+        (verb.is_conditional() && *verb != Verb::Insert, like::NEEDS_ROW),
+        (matches!(verb, Verb::Delete | Verb::DeleteExisting), like::DELETES),
+    ]
+    .into_iter()
+    .fold(table, |likeness, (is, what)| likeness | if is { what } else { 0 })
+}
+
+/// The last operation on a key that cannot be made one write of with another, if one is like this.
+fn not_one_write(routes: &Routes, unfit: u16) -> Option<usize> {
+    let mut on_key: HashMap<u64, bool, FixedState> = HashMap::default();
+    routes.iter().find_map(|(place, route)| {
+        let is_unfit = route.pool & unfit != 0;
+        let before = on_key.insert(route.key?.get(), is_unfit);
+        before.filter(|before| *before || is_unfit).map(|_| place)
+    })
+}
+
+/// Tells tables apart.
+pub(super) fn table_hash(target: &Target) -> Option<u64> {
+    match target {
+        Target::Table(known) => Some(known.hash),
+        Target::Statement(native) => Some(native.table_hash()),
+        Target::Unusable(_) => None,
+    }
+}
