@@ -39,7 +39,7 @@
 //!
 //! - A key names all columns of the primary key, in any order:
 //!   `.key("class", "7b").key("student", "Abby")`. A bare key stands for a primary key of one
-//!   column.
+//!   column. A document may repeat its key, and not contradict it, by null neither.
 //! - A static column belongs to its partition. So an operation that writes a whole row leaves it as
 //!   it is unless it is given, and `upsert` or `put` with the partition key alone write static columns.
 //! - Counters take no documents: count by [`Operation::cql`](batch_core::Operation::cql). A table
@@ -98,7 +98,7 @@
 //! | | `conditional statement`: the operations on one key, if the first of them is a condition |
 //! | | `counter batch`: counter updates of one partition |
 //! | all or nothing, on one partition | `single-partition batch`, `single statement` |
-//! | all or nothing, on several | `logged batch`, of the size that the server takes; above it refused |
+//! | all or nothing, on several | `logged batch`, of the size that the server takes of several; above it refused |
 //! | all or nothing, with conditions | `conditional batch`, on one partition of one table; else refused |
 //! | all or nothing, isolated | the same, on one partition of one table; else refused |
 //! | all or nothing, statements | on one partition if their markers give its whole key; else as several partitions, also by themselves: `IN`, a range, a literal |
@@ -129,7 +129,8 @@
 //!   `timestamp` of their own, and statements whose markers give the whole key, each column by `=`.
 //!
 //! A `timestamp` of one's own decides against all that: an operation with one takes effect at that time, and one
-//! that is earlier than what is there is applied and not seen, as a deletion at the same time hides a write.
+//! that is earlier than what is there is applied and not seen, as a deletion at the same time hides a write. What two
+//! of them write at one time the server merges: the larger value of each column, and the elements of both lists.
 //!
 //! Other statements have no key, and no order but under
 //! [`Ordered`](batch_core::Guarantee::Ordered). Neither have counter updates, which commute; deletions

@@ -157,7 +157,8 @@ impl Native {
     /// own text holds more of them.
     pub(crate) fn size(&self, cells: &[u8]) -> usize {
         let markers = self.prepared.statement.get_variable_col_specs();
-        size::native_size(markers.as_slice(), cells)
+        let partition = self.prepared.facts.partition.as_deref().unwrap_or_default();
+        size::native_size(markers.as_slice(), partition, cells)
     }
 
     /// Whether it may write a whole list that is no frozen one.

@@ -85,6 +85,15 @@ pub(crate) struct Router<'a> {
 }
 
 impl Router<'_> {
+    /// The most bytes of a plain operation that shares a request with others. Above it is one by itself, which the
+    /// server takes up to what a request has room for.
+    fn most_beside(&self, terms: Terms) -> usize {
+        match terms.batch_type {
+            Some(BatchType::Logged) => self.limits.fail_bytes,
+            _ => PARTITION_BYTES,
+        }
+    }
+
     pub(crate) fn route(
         &self,
         operations: View<'_>,
@@ -129,25 +138,16 @@ impl Router<'_> {
                 (target, differ)
             });
             kept.clear();
-            let replicas = differ.then_some(self.replicas);
             let routed = match target {
                 Target::Table(known) => {
-                    let routed = portable(known, replicas, &operation, terms, &mut row);
+                    let routed = self.table(known, *differ, &operation, terms, &mut row);
                     if let Ok(Routed { key: Some(key), .. }) = &routed {
                         direct::keep_row(known, &operation, *key, &row, &mut kept);
                     }
                     routed
                 }
                 Target::Statement(native) => {
-                    let deletes_counters = self.deletes_counters;
-                    let routed = route_native(
-                        native,
-                        replicas,
-                        deletes_counters,
-                        &operation,
-                        terms,
-                        &mut cells,
-                    );
+                    let routed = self.statement(native, *differ, &operation, terms, &mut cells);
                     if let Ok(routed) = &routed {
                         direct::keep_native(native, routed.key, &cells, &mut kept);
                     }
@@ -181,130 +181,131 @@ impl Router<'_> {
         }
         Ok(())
     }
-}
 
-/// Routes an operation on a table, and leaves its row encoded. `replicas` if partitions differ in theirs.
-fn portable(
-    known: &Known,
-    replicas: Option<&Replicas>,
-    operation: &OperationRef<'_>,
-    terms: Terms,
-    row: &mut Row,
-) -> Result<Routed> {
-    let verb = operation.verb;
-    encode_operation(known, operation, row)?;
-    if matches!(verb, Verb::Put | Verb::Insert | Verb::Replace) {
-        write_whole(known, row);
-    }
-    if terms.batch_type == Some(BatchType::Counter) {
-        return Err(invalid(format!(
-            "`{verb}` on {} is no counter update, and the batch is forced to be of counters; use `Operation::cql` with `UPDATE … SET c = c + ?`",
-            known.name
-        )));
-    }
-    let table = &known.table;
-    let (partition, key) = ids_of_row(known, row);
-    let options = operation.options;
-    let bytes = match verb {
-        Verb::Delete | Verb::DeleteExisting => size::delete_size(table, row),
-        _ => size::row_size(table, row, options.ttl.is_some()),
-    };
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    let own_options = options.ttl.is_some() || options.timestamp.is_some();
-    let logged = terms.batch_type == Some(BatchType::Logged);
-    let (ride, group) = if verb.is_conditional() && own_options {
-        (Ride::NativeCondition, partition)
-    } else if verb.is_conditional() {
-        (Ride::Condition, partition)
-    } else if bytes as usize > PARTITION_BYTES && !logged {
-        (if own_options { Ride::Single } else { Ride::FoldedSingle }, key.get())
-    } else {
-        let ride = if own_options { Ride::Apart } else { Ride::Plain };
-        (ride, if logged { 0 } else { partition })
-    };
-    let key = Some(key);
-    // All-or-nothing looks at partitions and tables afterwards.
-    if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
-        let ride = if verb.is_conditional() { Ride::Condition } else { Ride::Plain };
-        return Ok(Routed { ride, group: partition, pool: 0, key, bytes });
-    }
-    let pool = match replicas {
-        Some(replicas) if matches!(ride, Ride::Plain | Ride::Apart) => {
-            let key = (0..table.partition).map(|place| row.cell(place));
-            replicas.of_partition(&table.keyspace, &table.name, key)
+    /// Routes an operation on a table, and leaves its row encoded. `differ` if partitions differ in their replicas.
+    fn table(
+        &self,
+        known: &Known,
+        differ: bool,
+        operation: &OperationRef<'_>,
+        terms: Terms,
+        row: &mut Row,
+    ) -> Result<Routed> {
+        let verb = operation.verb;
+        encode_operation(known, operation, row)?;
+        if matches!(verb, Verb::Put | Verb::Insert | Verb::Replace) {
+            write_whole(known, row);
         }
-        _ => 0,
-    };
-    Ok(Routed { ride, group, pool, key, bytes })
-}
-
-/// Routes a statement, and leaves its values behind one another.
-fn route_native(
-    native: &Native,
-    replicas: Option<&Replicas>,
-    deletes_counters: bool,
-    operation: &OperationRef<'_>,
-    terms: Terms,
-    cells: &mut Vec<u8>,
-) -> Result<Routed> {
-    cells.clear();
-    native.write_cells(operation, cells)?;
-    let facts = &native.prepared.facts;
-    let (partition, key) = native.ids_of(cells);
-    // What counts commutes.
-    let key = key.filter(|_| !facts.counter || deletes_counters);
-    let bytes = u32::try_from(native.size(cells)).unwrap_or(u32::MAX);
-    let forced = terms.batch_type;
-    let text = || excerpt(native.statement().get_statement());
-    match (facts.counter, forced) {
-        (true, Some(BatchType::Logged)) => {
+        if terms.batch_type == Some(BatchType::Counter) {
             return Err(invalid(format!(
-                "`{}`: a logged batch holds no counter update; leave the batch type out, or force it to be of counters",
-                text()
+                "`{verb}` on {} is no counter update, and the batch is forced to be of counters; use `Operation::cql` with `UPDATE … SET c = c + ?`",
+                known.name
             )));
         }
-        (false, Some(BatchType::Counter)) => {
-            return Err(invalid(format!(
-                "`{}`: the statement is no counter update, and the batch is forced to be of counters; leave the batch type out",
-                text()
-            )));
-        }
-        _ => {}
-    }
-    // Something that is no other's: a statement by itself.
-    let own = || KeyId::of(("own", operation.index)).get();
-    // Nothing in a chunk tells which of its rows it is about, or which of them sets what they share.
-    let meets_others = !facts.counter && (key.is_none() || facts.writes_shared);
-    let is_alone = meets_others && matches!(terms.guarantee, Guarantee::Ordered { .. });
-    if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
-        let ride = match (facts.counter, facts.conditional) {
-            (true, _) => Ride::Counter,
-            (_, true) => Ride::NativeCondition,
-            _ => Ride::Apart,
+        let table = &known.table;
+        let (partition, key) = ids_of_row(known, row);
+        let options = operation.options;
+        let bytes = match verb {
+            Verb::Delete | Verb::DeleteExisting => size::delete_size(table, row),
+            _ => size::row_size(table, row, options.ttl.is_some()),
         };
-        let group = partition.unwrap_or_else(own);
-        return Ok(Routed { ride, group, pool: 0, key, bytes });
-    }
-    let (ride, group) = match partition {
-        _ if facts.conditional => (Ride::NativeCondition, partition.unwrap_or_else(own)),
-        // What is there may make the server refuse it, and its neighbours with it.
-        _ if facts.alone => (Ride::Single, own()),
-        _ if native.deletes_counters() => (Ride::Uncount, partition.unwrap_or_else(own)),
-        Some(partition) if facts.counter => (Ride::Counter, partition),
-        None if facts.counter => (Ride::Counter, own()),
-        _ if is_alone && forced == Some(BatchType::Logged) => (Ride::Apart, own()),
-        _ if is_alone => (Ride::Single, own()),
-        _ if forced == Some(BatchType::Logged) => (Ride::Apart, 0),
-        Some(partition) if bytes as usize <= PARTITION_BYTES => (Ride::Apart, partition),
-        _ => (Ride::Single, own()),
-    };
-    let pool = match (replicas, native.partition_cells(cells)) {
-        (Some(replicas), Some(key)) if ride == Ride::Apart => {
-            replicas.of_partition(&facts.keyspace, &facts.table, key)
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let own_options = options.ttl.is_some() || options.timestamp.is_some();
+        let logged = terms.batch_type == Some(BatchType::Logged);
+        let (ride, group) = if verb.is_conditional() && own_options {
+            (Ride::NativeCondition, partition)
+        } else if verb.is_conditional() {
+            (Ride::Condition, partition)
+        } else if bytes as usize > self.most_beside(terms) {
+            (if own_options { Ride::Single } else { Ride::FoldedSingle }, key.get())
+        } else {
+            let ride = if own_options { Ride::Apart } else { Ride::Plain };
+            (ride, if logged { 0 } else { partition })
+        };
+        let key = Some(key);
+        // All-or-nothing looks at partitions and tables afterwards.
+        if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
+            let ride = if verb.is_conditional() { Ride::Condition } else { Ride::Plain };
+            return Ok(Routed { ride, group: partition, pool: 0, key, bytes });
         }
-        _ => 0,
-    };
-    Ok(Routed { ride, group, pool, key, bytes })
+        let pool = if differ && matches!(ride, Ride::Plain | Ride::Apart) {
+            let key = (0..table.partition).map(|place| row.cell(place));
+            self.replicas.of_partition(&table.keyspace, &table.name, key)
+        } else {
+            0
+        };
+        Ok(Routed { ride, group, pool, key, bytes })
+    }
+
+    /// Routes a statement, and leaves its values behind one another.
+    fn statement(
+        &self,
+        native: &Native,
+        differ: bool,
+        operation: &OperationRef<'_>,
+        terms: Terms,
+        cells: &mut Vec<u8>,
+    ) -> Result<Routed> {
+        cells.clear();
+        native.write_cells(operation, cells)?;
+        let facts = &native.prepared.facts;
+        let (partition, key) = native.ids_of(cells);
+        // What counts commutes.
+        let key = key.filter(|_| !facts.counter || self.deletes_counters);
+        let bytes = u32::try_from(native.size(cells)).unwrap_or(u32::MAX);
+        let forced = terms.batch_type;
+        let text = || excerpt(native.statement().get_statement());
+        match (facts.counter, forced) {
+            (true, Some(BatchType::Logged)) => {
+                return Err(invalid(format!(
+                    "`{}`: a logged batch holds no counter update; leave the batch type out, or force it to be of counters",
+                    text()
+                )));
+            }
+            (false, Some(BatchType::Counter)) => {
+                return Err(invalid(format!(
+                    "`{}`: the statement is no counter update, and the batch is forced to be of counters; leave the batch type out",
+                    text()
+                )));
+            }
+            _ => {}
+        }
+        // Something that is no other's: a statement by itself.
+        let own = || KeyId::of(("own", operation.index)).get();
+        // Nothing in a chunk tells which of its rows it is about, or which of them sets what they share.
+        let meets_others = !facts.counter && (key.is_none() || facts.writes_shared);
+        let is_alone = meets_others && matches!(terms.guarantee, Guarantee::Ordered { .. });
+        if matches!(terms.guarantee, Guarantee::AllOrNothing { .. }) {
+            let ride = match (facts.counter, facts.conditional) {
+                (true, _) => Ride::Counter,
+                (_, true) => Ride::NativeCondition,
+                _ => Ride::Apart,
+            };
+            let group = partition.unwrap_or_else(own);
+            return Ok(Routed { ride, group, pool: 0, key, bytes });
+        }
+        let (ride, group) = match partition {
+            _ if facts.conditional => (Ride::NativeCondition, partition.unwrap_or_else(own)),
+            // What is there may make the server refuse it, and its neighbours with it.
+            _ if facts.alone => (Ride::Single, own()),
+            _ if native.deletes_counters() => (Ride::Uncount, partition.unwrap_or_else(own)),
+            Some(partition) if facts.counter => (Ride::Counter, partition),
+            None if facts.counter => (Ride::Counter, own()),
+            _ if bytes as usize > self.most_beside(terms) => (Ride::Single, own()),
+            _ if is_alone && forced == Some(BatchType::Logged) => (Ride::Apart, own()),
+            _ if is_alone => (Ride::Single, own()),
+            _ if forced == Some(BatchType::Logged) => (Ride::Apart, 0),
+            Some(partition) => (Ride::Apart, partition),
+            None => (Ride::Single, own()),
+        };
+        let pool = match native.partition_cells(cells) {
+            Some(key) if differ && ride == Ride::Apart => {
+                self.replicas.of_partition(&facts.keyspace, &facts.table, key)
+            }
+            _ => 0,
+        };
+        Ok(Routed { ride, group, pool, key, bytes })
+    }
 }
 
 /// What the server counts for a partition, however many rows of it are written.

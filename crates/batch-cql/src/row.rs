@@ -132,7 +132,7 @@ impl Row {
         Ok(())
     }
 
-    /// Whether a column has the very value that `write` appends, or it says none. Changes nothing.
+    /// Whether a column has the very value that `write` appends or says. Changes nothing.
     pub(crate) fn is_same<E>(
         &mut self,
         place: usize,
@@ -142,8 +142,7 @@ impl Row {
         let written = write(&mut self.bytes);
         let is_same = match (&written, self.cell(place)) {
             (Ok(Written::Value), CellRef::Value(bytes)) => Some(bytes) == self.bytes.get(start..),
-            // Null and absent read the same.
-            (Ok(Written::Null), _) => true,
+            (Ok(Written::Null), CellRef::Null) => true,
             _ => false,
         };
         self.bytes.truncate(start);

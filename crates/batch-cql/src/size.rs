@@ -94,10 +94,13 @@ fn composite_size(typ: &ColumnType<'_>, value: &[u8]) -> usize {
 }
 
 /// An upper bound of the bytes of a statement that has all its values in markers, from those
-/// values, each behind its length. Of a marker it is not known whether it is for a key, and whether
-/// its type is frozen.
-pub(crate) fn native_size(markers: &[ColumnSpec<'_>], cells: &[u8]) -> usize {
-    let sizes = markers.iter().zip(Fields(cells)).map(|(marker, value)| {
+/// values, each behind its length. `partition` are the places of the partition key's markers, which the server does
+/// not count. Of another one it is not known whether it is for a key, and whether its type is frozen.
+pub(crate) fn native_size(markers: &[ColumnSpec<'_>], partition: &[u16], cells: &[u8]) -> usize {
+    let sizes = (0..).zip(markers).zip(Fields(cells)).map(|((place, marker), value)| {
+        if partition.contains(&place) {
+            return 0;
+        }
         let value = value.unwrap_or_default();
         match marker.typ() {
             ColumnType::Native(NativeType::Counter) => PER_COUNTER,
@@ -328,7 +331,7 @@ mod tests {
                 }
                 cells
             };
-            let bound = native_size(markers.as_slice(), &row(0).0);
+            let bound = native_size(markers.as_slice(), &[], &row(0).0);
             let count = 40_000 / bound;
             let mut batch = Batch::new(kind);
             (0..count).for_each(|_| batch.append_statement(statement.clone()));

@@ -76,6 +76,9 @@ const LARGE: u32 = 2000;
 /// Why partitions share a batch.
 const WHY_SPREAD: &str = "partitions with the same replicas and fewer than 10 writes each share a request: one request each would cost more than the writes";
 
+/// Why plain writes travel through the batch log.
+const WHY_LOGGED: &str = "the batch is forced to be logged, whatever its partitions";
+
 /// What an operation asks of the request that it travels in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ride {
@@ -146,7 +149,6 @@ impl<'l> Ways<'l> {
             Ride::Counter | Ride::Uncount => {
                 let mut counter = self.frame(Way::Counter);
                 counter.max_operations = COUNTER_STATEMENTS;
-                counter.max_bytes = self.limits.warn_bytes;
                 if ride == Ride::Counter {
                     // They commute, so that none has to wait for another on its key.
                     counter.repeats = Repeats::Commuting;
@@ -168,7 +170,8 @@ impl<'l> Ways<'l> {
     }
 
     fn single(&self, repeats: Repeats) -> Mechanism {
-        let mut mechanism = self.frame(Way::Single);
+        let mut mechanism = self.frame(if self.logged { Way::Logged } else { Way::Single });
+        mechanism.why = self.logged.then_some(WHY_LOGGED.into());
         (mechanism.max_operations, mechanism.repeats) = (1, repeats);
         (mechanism.atomic, mechanism.light) = (true, LIGHT);
         mechanism.stamped = is_stamped(repeats);
@@ -189,8 +192,7 @@ impl<'l> Ways<'l> {
         if self.logged {
             let mut mechanism = self.frame(Way::Logged);
             mechanism.max_bytes = self.limits.fail_bytes;
-            mechanism.why =
-                Some("the batch is forced to be logged, whatever its partitions".into());
+            mechanism.why = Some(WHY_LOGGED.into());
             (mechanism.repeats, mechanism.atomic) = (repeats, true);
             mechanism.stamped = is_stamped(repeats);
             return routes.mechanism(mechanism);
@@ -222,12 +224,13 @@ fn is_stamped(plain: Repeats) -> bool {
     plain == Repeats::Folded
 }
 
-/// A mechanism that takes a whole all-or-nothing batch.
-pub(crate) fn whole(way: Way, limits: &Limits) -> Mechanism {
+/// A mechanism that takes a whole all-or-nothing batch, of one partition or of several.
+pub(crate) fn whole(way: Way, is_one: bool, limits: &Limits) -> Mechanism {
     let mut mechanism = Mechanism::new(way.name());
     mechanism.max_operations = usize::from(u16::MAX);
     mechanism.max_bytes = match way {
-        Way::Logged => limits.fail_bytes,
+        // Of one partition the server takes what a request has room for.
+        Way::Logged if !is_one => limits.fail_bytes,
         Way::Condition | Way::Conditions => limits.mutation_bytes.min(limits.request_bytes()),
         _ => limits.request_bytes(),
     };

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use batch_core::{Batch as _, BatchExt as _, BatchOptions, BatchState, ErrorKind, Job, Store as _};
+use batch_core::{
+    Batch as _, BatchExt as _, BatchOptions, BatchState, BatchType, ErrorKind, Guarantee, Job,
+    OnError, Store as _,
+};
 use futures_util::future::try_join_all;
 use integration_tests::{Result, execute};
 use serde_json::{Value, json};
@@ -19,6 +22,8 @@ tests!["sizes":
     what_is_shorter_on_the_wire_than_in_json_is_taken,
     conditions_are_kept_below_what_a_mutation_may_have,
     long_keys_that_fill_a_request_say_nothing_of_other_tables,
+    keys_do_not_count_for_statements,
+    a_forced_log_takes_of_one_partition_what_a_request_takes,
 ];
 
 /// What a server takes in a batch of several partitions, unless it is told otherwise.
@@ -454,4 +459,73 @@ async fn long_keys_that_fill_a_request_say_nothing_of_other_tables(
         |c: usize| put("long_keys", json!({"p": "p", "c": c}), json!({"v": "x".repeat(60_000)}));
     let done = place.best_effort((0..3).map(wide)).await?;
     same("ends", &vec!["applied".to_owned(); 3], &done.ends())
+}
+
+async fn keys_do_not_count_for_statements(world: Arc<World>) -> Result<()> {
+    let place = world
+        .place(&[
+            "CREATE TABLE k.counted_keys (p text, c text, n counter, PRIMARY KEY (p, c))",
+            "CREATE TABLE k.stated_keys (id text PRIMARY KEY, v int)",
+        ])
+        .await?;
+    let mut wrongs = Wrongs::default();
+    let ordered = Guarantee::Ordered { on_error: OnError::Continue };
+    for length in [5000, 6000, 60_000] {
+        let long = "k".repeat(length);
+        let statement = "UPDATE counted_keys SET n = n + 1 WHERE p = ? AND c = ?";
+        let count =
+            |p: &str, c: &str| json!({"op": "cql", "statement": statement, "values": [p, c]});
+        for (name, options) in [
+            ("best effort", BatchOptions::new()),
+            ("ordered", BatchOptions::new().guarantee(ordered)),
+            ("forced", BatchOptions::new().batch_type(BatchType::Counter)),
+        ] {
+            let all = [count(&long, "c"), count("p", &long), count("p", "c"), count(&long, &long)];
+            let done = place.commit(options, all).await?;
+            let part = format!("{name}, {length} bytes");
+            wrongs.note(part, same("ends", &vec!["applied".to_owned(); 4], &done.ends()));
+        }
+        let put = |p: &str| {
+            json!({"op": "cql", "statement": "INSERT INTO stated_keys (id, v) VALUES (?, ?)",
+            "values": [format!("{p}{long}"), 1]})
+        };
+        let whole = BatchOptions::new().guarantee(WHOLE);
+        let done = place.commit(whole, [put("a"), put("b")]).await?;
+        wrongs.note(length, same("mechanisms", &vec![("logged batch", 1)], &done.mechanisms()));
+        wrongs.note(length, same("warnings", &0, &done.report.warnings().len()));
+    }
+    wrongs.into_result()
+}
+
+/// The server checks batches of several partitions alone.
+async fn a_forced_log_takes_of_one_partition_what_a_request_takes(world: Arc<World>) -> Result<()> {
+    let place = large("log", &world).await?;
+    let row = |p: &str, c: usize, length: usize| {
+        put("log", json!({"p": p, "c": c}), json!({"v": "x".repeat(length)}))
+    };
+    let text = |p: &str, length: usize| {
+        json!({"op": "cql", "statement": "INSERT INTO log (p, c, v) VALUES (?, 0, ?)",
+        "values": [p, "x".repeat(length)]})
+    };
+    let mut wrongs = Wrongs::default();
+    let best_effort = Guarantee::BestEffort;
+    for (name, guarantee, all, chunks) in [
+        ("one row", best_effort, vec![row("a", 1, 60_000)], 1),
+        ("one statement", best_effort, vec![text("a", 60_000)], 1),
+        (
+            "a large one among small ones",
+            best_effort,
+            vec![row("a", 1, 10), row("b", 1, 200_000), row("c", 1, 10), text("d", 200_000)],
+            3,
+        ),
+        ("whole", WHOLE, vec![row("a", 1, 40_000), row("a", 2, 40_000)], 1),
+        ("isolated", ISOLATED, vec![row("a", 1, 2 * MIB), row("a", 2, 40_000)], 1),
+    ] {
+        let options = BatchOptions::new().guarantee(guarantee).batch_type(BatchType::Logged);
+        let count = all.len();
+        let done = place.commit(options, all).await?;
+        wrongs.note(name, same("ends", &vec!["applied".to_owned(); count], &done.ends()));
+        wrongs.note(name, same("mechanisms", &vec![("logged batch", chunks)], &done.mechanisms()));
+    }
+    wrongs.into_result()
 }

@@ -59,7 +59,7 @@ impl Router<'_> {
         let first = *first;
         if routes.iter().nth(MOST).is_some() {
             // Refused for that when it is cut, whatever else is wrong.
-            let mechanism = routes.mechanism(whole(Way::Partition, self.limits));
+            let mechanism = routes.mechanism(whole(Way::Partition, true, self.limits));
             routes.join(mechanism);
             return Ok(());
         }
@@ -168,14 +168,17 @@ impl Router<'_> {
         if terms.batch_type == Some(BatchType::Counter) {
             return refuse(0, "a counter batch is not applied as a whole; use another guarantee");
         }
-        let mut mechanism = whole(way, self.limits);
+        let mut mechanism = whole(way, other_partition.is_none(), self.limits);
         let statements = ways.known(Ride::Apart);
         mechanism.stamped = !matches!(way, Way::Condition | Way::Conditions)
             && routes.iter().all(|(_, route)| Some(route.mechanism) != statements);
         mechanism.why = why_whole(way, other_partition.map(|place| (place, on_other)), other_table);
         let bytes: u64 = routes.iter().map(|(_, route)| u64::from(route.bytes)).sum();
-        if way == Way::Logged && bytes > u64::try_from(self.limits.warn_bytes).unwrap_or(u64::MAX) {
-            let warn = self.limits.warn_bytes;
+        let warn = self.limits.warn_bytes;
+        if way == Way::Logged
+            && other_partition.is_some()
+            && bytes > u64::try_from(warn).unwrap_or(u64::MAX)
+        {
             routes.warn(format!(
                 "the logged batch has {bytes} bytes, and the server warns of more than {warn}: such batches are a load on it"
             ));
