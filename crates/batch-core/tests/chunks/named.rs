@@ -162,3 +162,17 @@ async fn a_number_of_other_routes_is_a_defect_of_the_backend() {
     assert_eq!(batch.plan().await.unwrap_err().kind(), ErrorKind::Protocol);
     batch.discard();
 }
+
+/// Sizes that the server refused are remembered for all that travels so.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_before_sending_says_nothing_of_what_the_server_takes() {
+    let backend = Routed::new(|routes, _| {
+        vec![routes.mechanism(mechanism("plain", Repeats::Folded, 4, 1000))]
+    });
+    let (backend, store) = backend.refusing_above(2).open(StoreOptions::new());
+    let mut batch = queued(&store, Guarantee::BestEffort, ["a", "b", "c", "d"].map(put));
+    assert!(batch.commit().await.unwrap().is_success());
+    assert_eq!(backend.sent().len(), 2);
+    let mut large = queued(&store, Guarantee::BestEffort, [put("e").bytes(500)]);
+    assert!(large.commit().await.unwrap().is_success());
+}

@@ -7,7 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use batch_core::{
-    Capabilities, Clock, Key, Operation, OperationRef, Result, Server, StoreOptions, Verb,
+    Capabilities, Clock, Error, ErrorKind, Key, Operation, OperationRef, Result, Server,
+    StoreOptions, Verb,
     seam::{
         Answers, Backend, Chunk, Engine, KeyId, MechanismId, Repeats, Route, Routes, Terms, View,
     },
@@ -104,6 +105,8 @@ pub(crate) struct Routed {
     send: Box<Send_>,
     joins: bool,
     slow: Option<u32>,
+    /// Refuses chunks of more operations itself.
+    most: usize,
     anew: Mutex<u32>,
     sent: Mutex<Vec<Sent>>,
 }
@@ -128,6 +131,7 @@ impl Routed {
             }),
             joins: false,
             slow: None,
+            most: usize::MAX,
             anew: Mutex::default(),
             sent: Mutex::default(),
         }
@@ -152,6 +156,12 @@ impl Routed {
     /// timestamps at once, and is answered when the others were.
     pub(crate) fn slow(mut self, job: u32) -> Self {
         self.slow = Some(job);
+        self
+    }
+
+    /// Refuses chunks of more operations as too large, without sending them.
+    pub(crate) fn refusing_above(mut self, operations: usize) -> Self {
+        self.most = operations;
         self
     }
 
@@ -216,6 +226,9 @@ impl Backend for Routed {
     }
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
+        if chunk.len() > self.most {
+            return Err(Error::new(ErrorKind::TooLarge, "more than a request holds"));
+        }
         chunk.sent();
         let jobs: Vec<u32> = chunk.operations().map(|operation| operation.index + 1).collect();
         let slow = chunk.attempt() == 1 && self.slow.is_some_and(|job| jobs.contains(&job));
