@@ -234,20 +234,20 @@ async fn what_cannot_be_whole_is_refused_before_anything_is_sent(world: Arc<Worl
 async fn a_statement_that_may_write_to_several_partitions_is_no_whole_by_itself(
     world: Arc<World>,
 ) -> Result<()> {
-    let place = world.place(&["CREATE TABLE k.several (id int PRIMARY KEY, v int)"]).await?;
+    let place = world.place(&["CREATE TABLE k.over_several (id int PRIMARY KEY, v int)"]).await?;
     let mut wrongs = Wrongs::default();
     let several =
         |text: &str, values: Value| json!({"op": "cql", "statement": text, "values": values});
     for (number, (form, is_one)) in [
-        (several("UPDATE several SET v = ? WHERE id IN ?", json!([1, [1, 2, 3]])), false),
-        (several("UPDATE several SET v = ? WHERE id IN (1, 2)", json!([1])), false),
-        (several("DELETE FROM several WHERE id IN ?", json!([[1, 2, 3]])), false),
+        (several("UPDATE over_several SET v = ? WHERE id IN ?", json!([1, [1, 2, 3]])), false),
+        (several("UPDATE over_several SET v = ? WHERE id IN (1, 2)", json!([1])), false),
+        (several("DELETE FROM over_several WHERE id IN ?", json!([[1, 2, 3]])), false),
         // It is one, but nothing tells.
-        (several("UPDATE several SET v = ? WHERE id = 1", json!([1])), false),
-        (several("UPDATE several SET v = ? WHERE id = ?", json!([1, 1])), true),
-        (several("INSERT INTO several (id, v) VALUES (1, ?)", json!([1])), true),
+        (several("UPDATE over_several SET v = ? WHERE id = 1", json!([1])), false),
+        (several("UPDATE over_several SET v = ? WHERE id = ?", json!([1, 1])), true),
+        (several("INSERT INTO over_several (id, v) VALUES (1, ?)", json!([1])), true),
         // The server sees to it.
-        (several("UPDATE several SET v = ? WHERE id = 1 IF v = ?", json!([1, 1])), true),
+        (several("UPDATE over_several SET v = ? WHERE id = 1 IF v = ?", json!([1, 1])), true),
     ]
     .into_iter()
     .enumerate()
