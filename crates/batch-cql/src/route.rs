@@ -2,16 +2,15 @@
 
 mod whole;
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use batch_core::{
     BatchType, Error, ErrorKind, Guarantee, NativeStatement, OperationRef, Result, Verb,
     seam::{KeyId, MechanismId, Route, Routes, Terms, View},
 };
-use foldhash::fast::FixedState;
 use scylla::cluster::metadata::ColumnKind;
 
-use self::whole::{MOST, like, likeness, table_hash};
+use self::whole::{likeness, table_hash};
 use crate::{
     backend::key_only,
     encode::{self, KeyPart},
@@ -104,15 +103,7 @@ impl Router<'_> {
         let logged = terms.batch_type == Some(BatchType::Logged);
         let all = matches!(terms.guarantee, Guarantee::AllOrNothing { .. });
         let mut ways = Ways::new(self.limits, logged, self.spread && !all);
-        // Under all-or-nothing the bytes are counted as the server counts them: a partition of a table once. More
-        // operations than one request takes are refused anyway.
-        let mut counted: HashSet<(u64, u16), FixedState> = match all {
-            true => {
-                routes.iter().take(MOST).map(|(_, r)| (r.group, r.pool & like::TABLE)).collect()
-            }
-            false => HashSet::default(),
-        };
-        if !counted.is_empty() {
+        if all && routes.iter().next().is_some() {
             // What decides on the whole may stand in a former slice; a mechanism keeps its number.
             for ride in [Ride::Condition, Ride::NativeCondition, Ride::Counter, Ride::Apart] {
                 ways.of(ride, routes);
@@ -160,11 +151,12 @@ impl Router<'_> {
                     if all {
                         routed.pool = likeness(target, table_of_first, &operation);
                     }
-                    let mut route = routed.by(ways.of(routed.ride, routes));
-                    if all && !counted.insert((route.group, routed.pool & like::TABLE)) {
-                        route.bytes = route.bytes.saturating_sub(PER_PARTITION);
+                    if all {
+                        // Counted once for all of the partition, in the end.
+                        routed.bytes = routed.bytes.saturating_sub(PER_PARTITION);
                     }
-                    routes.push_with(route, &kept);
+                    let mechanism = ways.of(routed.ride, routes);
+                    routes.push_with(routed.by(mechanism), &kept);
                     if let Target::Table(known) = target
                         && known.has_shared
                         && operation.options.timestamp.is_none()

@@ -173,7 +173,7 @@ impl<'l> Ways<'l> {
         let mut mechanism = self.frame(if self.logged { Way::Logged } else { Way::Single });
         mechanism.why = self.logged.then_some(WHY_LOGGED.into());
         (mechanism.max_operations, mechanism.repeats) = (1, repeats);
-        (mechanism.atomic, mechanism.light) = (true, LIGHT);
+        (mechanism.atomic, mechanism.light) = (true, if self.logged { 0 } else { LIGHT });
         mechanism.stamped = is_stamped(repeats);
         mechanism
     }

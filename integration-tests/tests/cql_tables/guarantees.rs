@@ -22,6 +22,7 @@ tests!["guarantees":
     counters_share_no_batch_with_others_that_is_forced,
     a_condition_that_fails_rolls_its_batch_back,
     what_stands_first_of_thousands_decides_for_the_whole,
+    more_operations_than_a_request_takes_are_whole_where_keys_are_few,
     what_a_condition_would_take_from_its_batch_is_refused,
     of_several_statements_conditions_it_is_not_said_which_failed,
     what_an_operation_makes_impossible_for_a_later_one_is_not_sent,
@@ -484,6 +485,43 @@ async fn what_stands_first_of_thousands_decides_for_the_whole(world: Arc<World>)
         wrongs.note(&part, same("end", expected, &*end));
         let all = if expected == "applied" { 5000 } else { rows.len() };
         wrongs.note(&part, same("rows", &all, &left(&place, "thousands").await?.len()));
+    }
+    wrongs.into_result()
+}
+
+/// Operations on one key are one write.
+async fn more_operations_than_a_request_takes_are_whole_where_keys_are_few(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = place(&world, "few_keys").await?;
+    let mut wrongs = Wrongs::default();
+    for (guarantee, rows, expected) in [
+        (WHOLE, ["a1", "a2"], PARTITION),
+        (ISOLATED, ["a1", "a2"], PARTITION),
+        (WHOLE, ["a1", "b1"], "TooLarge"),
+        (ISOLATED, ["a1", "b1"], "Unsupported"),
+    ] {
+        let rows_before = start(&place, "few_keys", "").await?;
+        let mut batch = place.store.batch(options(guarantee, None))?;
+        for row in rows.into_iter().cycle().take(70_000) {
+            batch.queue(operation(of("put", "few_keys", row))?)?;
+        }
+        let planned = match batch.plan().await {
+            Ok(plan) => plan.mechanisms().concat(),
+            Err(error) => error.kind().to_string(),
+        };
+        let sent = batch.commit().await;
+        let part = format!("{rows:?} ({guarantee})");
+        wrongs.note(&part, same("planned", expected, &*planned));
+        let ended = match sent {
+            Ok(report) => report.mechanisms().iter().map(|used| &*used.name).collect::<String>(),
+            Err(error) => error.kind().to_string(),
+        };
+        wrongs.note(&part, same("sent", expected, &*ended));
+        let there = left(&place, "few_keys").await?.len();
+        let count = if expected == PARTITION { 2 } else { rows_before.len() };
+        wrongs.note(&part, same("rows", &count, &there));
+        batch.discard();
     }
     wrongs.into_result()
 }

@@ -1,6 +1,9 @@
 //! All-or-nothing: the one way that takes all of a batch, or why there is none.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use batch_core::{
     BatchType, Error, ErrorKind, Guarantee, OperationRef, Result, Verb,
@@ -8,12 +11,10 @@ use batch_core::{
 };
 use foldhash::fast::FixedState;
 
-use super::{Router, Target};
+use super::{PER_PARTITION, Router, Target};
 use crate::way::{Ride, Way, Ways, whole};
 
 const ISOLATED: &str = "only one partition of one table can be written isolated";
-/// The most statements in one request.
-pub(super) const MOST: usize = u16::MAX as usize;
 
 /// What an operation is like, as to whether it can be one whole with others.
 pub(super) mod like {
@@ -57,12 +58,12 @@ impl Router<'_> {
         let conditional = |id: MechanismId| [condition, native_condition].contains(&Some(id));
         let Some((_, first)) = routes.iter().next() else { return Ok(()) };
         let first = *first;
-        if routes.iter().nth(MOST).is_some() {
+        let Some(partitions) = partitions(routes) else {
             // Refused for that when it is cut, whatever else is wrong.
             let mechanism = routes.mechanism(whole(Way::Partition, true, self.limits));
             routes.join(mechanism);
             return Ok(());
-        }
+        };
         let is = |what: u16| routes.iter().find(|(_, route)| route.pool & what != 0);
         let other_table = is(like::OTHER_TABLE).map(|(place, _)| place);
         let count = routes.iter().count();
@@ -173,7 +174,10 @@ impl Router<'_> {
         mechanism.stamped = !matches!(way, Way::Condition | Way::Conditions)
             && routes.iter().all(|(_, route)| Some(route.mechanism) != statements);
         mechanism.why = why_whole(way, other_partition.map(|place| (place, on_other)), other_table);
+        // The server counts a partition of a table once, and routes have none of it.
+        mechanism.overhead = partitions.saturating_mul(PER_PARTITION);
         let bytes: u64 = routes.iter().map(|(_, route)| u64::from(route.bytes)).sum();
+        let bytes = bytes + u64::from(mechanism.overhead);
         let warn = self.limits.warn_bytes;
         if way == Way::Logged
             && other_partition.is_some()
@@ -187,6 +191,25 @@ impl Router<'_> {
         routes.join(mechanism);
         Ok(())
     }
+}
+
+/// In how many partitions of tables the operations are; `None` if they are more writes than one request takes. Those
+/// on a key are made one.
+fn partitions(routes: &Routes) -> Option<u32> {
+    let mut partitions: HashSet<(u64, u16), FixedState> = HashSet::default();
+    let mut keys: HashSet<u64, FixedState> = HashSet::default();
+    let mut unkeyed = 0;
+    for (_, route) in routes.iter() {
+        partitions.insert((route.group, route.pool & like::TABLE));
+        match route.key {
+            Some(key) => _ = keys.insert(key.get()),
+            None => unkeyed += 1,
+        }
+        if keys.len() + unkeyed > usize::from(u16::MAX) {
+            return None;
+        }
+    }
+    u32::try_from(partitions.len()).ok()
 }
 
 /// Why an all-or-nothing batch travels so, where its name does not say it.
