@@ -35,8 +35,12 @@ impl CqlBackend {
             };
             let message = format!("`get` on {collection}: {}", error.message());
             let transient = error.is_transient() || kind == ErrorKind::Conflict;
-            let error = Error::new(kind, message).with_source(error);
-            if transient { error.transient() } else { error }
+            let details = error.details().map(|(name, value)| (name, value.clone()));
+            let named = details.fold(Error::new(kind, message), |named, (name, value)| {
+                named.with_detail(name, value)
+            });
+            let named = named.with_source(error.clone());
+            if transient { named.transient() } else { named }
         })
     }
 
