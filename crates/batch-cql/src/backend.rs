@@ -144,9 +144,8 @@ impl CqlBackend {
             if *store == self.number && last == collection {
                 return Ok(());
             }
-            if let Some(known) = self.look_up(collection)
-                && known.is_key_only()
-            {
+            let Some(known) = self.look_up(collection) else { return Ok(()) };
+            if known.is_key_only() {
                 return Err(key_only(verb, &known));
             }
             *store = self.number;

@@ -97,11 +97,12 @@
 //! | | `unlogged batch`, under best effort: up to ten partitions with fewer than ten writes each, below the size that the server warns of |
 //! | | `conditional statement`: the operations on one key, if the first of them is a condition |
 //! | | `counter batch`: counter updates of one partition |
+//! | | `logged batch`, if that is [forced](batch_core::BatchOptions::batch_type): plain writes of any partitions, of the size that the server takes of several; a larger one by itself |
 //! | all or nothing, on one partition | `single-partition batch`, `single statement` |
 //! | all or nothing, on several | `logged batch`, of the size that the server takes of several; above it refused |
 //! | all or nothing, with conditions | `conditional batch`, on one partition of one table; else refused |
 //! | all or nothing, isolated | the same, on one partition of one table; else refused |
-//! | all or nothing, statements | on one partition if their markers give its whole key; else as several partitions, also by themselves: `IN`, a range, a literal |
+//! | all or nothing, statements | on one partition if their markers give its whole key; else as several, also by themselves: `IN`, a range of partitions, a literal; but an `INSERT` or a condition by itself is on one |
 //! | all or nothing, counters | refused: they are applied one by one |
 //!
 //! A forced [`batch_type`](batch_core::BatchOptions::batch_type) `logged` takes plain writes

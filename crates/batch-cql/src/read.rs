@@ -19,12 +19,14 @@ use crate::{
 impl CqlBackend {
     /// The row as a document that can be written again; columns without a value are left out.
     pub(crate) async fn read_row(&self, collection: &str, key: &Key) -> Result<Option<Bytes>> {
-        self.watch_schema(false).await?;
+        if let Err(error) = self.watch_schema(false).await {
+            tracing::warn!(%error, "a row is read by what is known of its table");
+        }
         let row = match self.try_to_read(collection, key).await {
-            Err(error) if error.kind() == ErrorKind::Stale => {
-                self.renew(collection).await?;
-                self.try_to_read(collection, key).await
-            }
+            Err(error) if error.kind() == ErrorKind::Stale => match self.renew(collection).await {
+                Ok(()) => self.try_to_read(collection, key).await,
+                Err(error) => Err(error),
+            },
             row => row,
         };
         row.map_err(|error| {

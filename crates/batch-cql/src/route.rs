@@ -10,7 +10,7 @@ use batch_core::{
 };
 use scylla::cluster::metadata::ColumnKind;
 
-use self::whole::{likeness, table_hash};
+use self::whole::{Tables, likeness};
 use crate::{
     backend::key_only,
     encode::{self, KeyPart},
@@ -21,7 +21,7 @@ use crate::{
     row::{CellRef, Row},
     schema::Known,
     send::direct,
-    size,
+    size::{self, PER_PARTITION},
     way::{PARTITION_BYTES, Ride, Ways},
 };
 
@@ -110,15 +110,11 @@ impl Router<'_> {
             }
         }
         let (mut row, mut cells, mut kept) = (Row::default(), Vec::new(), Vec::new());
-        // The operations of a slice come after those that have the first shape.
-        let table_of_first = operations
-            .shapes()
-            .next()
-            .filter(|_| all)
-            .and_then(|first| table_hash(&target(first.collection, first.statement)));
-        let mut recent = Recent::<(Target, bool)>::default();
+        // Those that have the shapes come in former slices as well.
+        let tables = Tables::of(operations.shapes().take_while(|_| all), &target);
+        let mut recent = Recent::<(Target, bool, u16)>::default();
         for operation in operations.iter() {
-            let (target, differ) = recent.of(&operation, |operation| {
+            let (target, differ, table) = recent.of(&operation, |operation| {
                 let target = target(operation.collection, operation.statement);
                 let keyspace = match &target {
                     Target::Table(known) => Some(&*known.table.keyspace),
@@ -126,7 +122,8 @@ impl Router<'_> {
                     Target::Unusable(_) => None,
                 };
                 let differ = keyspace.is_some_and(|keyspace| self.replicas.differ(keyspace));
-                (target, differ)
+                let table = tables.number(&target);
+                (target, differ, table)
             });
             kept.clear();
             let routed = match target {
@@ -149,7 +146,7 @@ impl Router<'_> {
             match routed {
                 Ok(mut routed) => {
                     if all {
-                        routed.pool = likeness(target, table_of_first, &operation);
+                        routed.pool = likeness(target, *table, &operation);
                     }
                     if all {
                         // Counted once for all of the partition, in the end.
@@ -246,6 +243,8 @@ impl Router<'_> {
         let key = key.filter(|_| !facts.counter || self.deletes_counters);
         let bytes = u32::try_from(native.size(cells)).unwrap_or(u32::MAX);
         let forced = terms.batch_type;
+        let is_large = bytes as usize > self.most_beside(terms);
+        let logs = forced == Some(BatchType::Logged);
         let text = || excerpt(native.statement().get_statement());
         match (facts.counter, forced) {
             (true, Some(BatchType::Logged)) => {
@@ -283,10 +282,12 @@ impl Router<'_> {
             _ if native.deletes_counters() => (Ride::Uncount, partition.unwrap_or_else(own)),
             Some(partition) if facts.counter => (Ride::Counter, partition),
             None if facts.counter => (Ride::Counter, own()),
-            _ if bytes as usize > self.most_beside(terms) => (Ride::Single, own()),
-            _ if is_alone && forced == Some(BatchType::Logged) => (Ride::Apart, own()),
+            // The log of several partitions has a ceiling, also for one statement.
+            _ if is_large && logs && native.may_spread() => (Ride::Apart, own()),
+            _ if is_large => (Ride::Single, own()),
+            _ if is_alone && logs => (Ride::Apart, own()),
             _ if is_alone => (Ride::Single, own()),
-            _ if forced == Some(BatchType::Logged) => (Ride::Apart, 0),
+            _ if logs => (Ride::Apart, 0),
             Some(partition) => (Ride::Apart, partition),
             None => (Ride::Single, own()),
         };
@@ -300,8 +301,6 @@ impl Router<'_> {
     }
 }
 
-/// What the server counts for a partition, however many rows of it are written.
-const PER_PARTITION: u32 = 29;
 /// Gives no value to what a row that is written whole leaves out: the server counts that as well.
 fn write_whole(known: &Known, row: &mut Row) {
     let table = &known.table;

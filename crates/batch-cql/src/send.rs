@@ -126,7 +126,12 @@ impl CqlBackend {
         leave_to_last(entries, chunk, units.iter().collect()).await?;
         self.guard_plain(chunk, entries).await;
         let mut outcomes = Vec::with_capacity(chunk.len());
-        let mut request = Request::new(Kind::of(way), units.len());
+        // Where the conditions are derived to hold, one plain write is left.
+        let kind = match way {
+            Way::Condition | Way::Conditions => Kind::Partition,
+            way => Kind::of(way),
+        };
+        let mut request = Request::new(kind, units.len());
         self.write_plain(chunk, entries, units, &mut request, &mut outcomes).await?;
         self.note_plain(chunk, entries);
         let sent = self.execute(request, &entries.bytes, chunk, answers).await;
@@ -292,7 +297,8 @@ impl CqlBackend {
         if !conditional.is_empty() {
             return self.send_conditions(chunk, entries, plain, conditional, answers).await;
         }
-        // What can be derived to fail makes the whole fail, and nothing is sent.
+        // What can be derived to fail makes the whole fail, and nothing is sent: the plan has refused it, unless the
+        // table is another one now.
         let mut failed = false;
         for unit in plain.iter().filter(|unit| entries.is_folded(unit)) {
             let walk = walk(entries, chunk, unit, true).await?;

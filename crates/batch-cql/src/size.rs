@@ -97,7 +97,7 @@ fn composite_size(typ: &ColumnType<'_>, value: &[u8]) -> usize {
 /// values, each behind its length. `partition` are the places of the partition key's markers, which the server does
 /// not count. Of another one it is not known whether it is for a key, and whether its type is frozen.
 pub(crate) fn native_size(markers: &[ColumnSpec<'_>], partition: &[u16], cells: &[u8]) -> usize {
-    let sizes = (0..).zip(markers).zip(Fields(cells)).map(|((place, marker), value)| {
+    let sizes = (0..=u16::MAX).zip(markers).zip(Fields(cells)).map(|((place, marker), value)| {
         if partition.contains(&place) {
             return 0;
         }

@@ -2,7 +2,7 @@
 //!
 //! A server refuses what a change made wrong, but says nothing of a column that was added: a `put`
 //! that does not know it would leave its value. The driver reads the schema again once a minute. So a
-//! node is asked for the version of its schema, before a commit and at most once a second, which
+//! node is asked for the version of its schema, before a commit or a read and at most once a second, which
 //! makes that a second and the time of the question.
 //!
 //! Nor does a server say anything of a user-defined type that was made again with other fields: statements

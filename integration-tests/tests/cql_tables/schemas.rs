@@ -159,19 +159,12 @@ async fn a_session_that_is_older_than_a_change_writes_what_is_there_now(
 
 async fn a_row_is_read_from_the_table_that_is_there_now(world: Arc<World>) -> Result<()> {
     let place = world.place(&["CREATE TABLE k.reread (id int PRIMARY KEY, a int)"]).await?;
+    let key = json!({"id": 1});
     place.run("INSERT INTO k.reread (id, a) VALUES (1, 1)").await?;
-    let found = place.get("reread", &json!({"id": 1})).await?;
-    same("before", &Some(json!({"id": 1, "a": 1})), &found)?;
+    same("before", &Some(json!({"id": 1, "a": 1})), &place.get("reread", &key).await?)?;
+    // The server refuses the key's bytes, since the statement says of which type they are.
     place.run("DROP TABLE k.reread").await?;
-    place.run("CREATE TABLE k.reread (id text PRIMARY KEY, b int)").await?;
-    place.run("INSERT INTO k.reread (id, b) VALUES ('Abby', 2)").await?;
-    // The store's own look at the schema is due after a second.
-    let begun = Instant::now();
-    loop {
-        match place.get("reread", &json!({"id": "Abby"})).await {
-            Ok(found) => return same("after", &Some(json!({"id": "Abby", "b": 2})), &found),
-            Err(error) if begun.elapsed() > MOMENT => return Err(error),
-            Err(_) => {}
-        }
-    }
+    place.run("CREATE TABLE k.reread (id bigint PRIMARY KEY, b int)").await?;
+    place.run("INSERT INTO k.reread (id, b) VALUES (1, 2)").await?;
+    same("after", &Some(json!({"id": 1, "b": 2})), &place.get("reread", &key).await?)
 }

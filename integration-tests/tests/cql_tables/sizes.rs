@@ -527,5 +527,12 @@ async fn a_forced_log_takes_of_one_partition_what_a_request_takes(world: Arc<Wor
         wrongs.note(name, same("ends", &vec!["applied".to_owned(); count], &done.ends()));
         wrongs.note(name, same("mechanisms", &vec![("logged batch", chunks)], &done.mechanisms()));
     }
+    let several = json!({"op": "cql", "statement": "UPDATE log SET v = ? WHERE p IN ('a', 'b') AND c = 0",
+        "values": ["x".repeat(60_000)]});
+    let logged = BatchOptions::new().batch_type(BatchType::Logged);
+    let done = place.commit(logged, [several, row("a", 1, 10)]).await?;
+    let ends = ["TooLarge", "applied"].map(str::to_owned).to_vec();
+    wrongs.note("several partitions", same("ends", &ends, &done.ends()));
+    wrongs.note("several partitions", same("requests", &1, &done.report.attempts()));
     wrongs.into_result()
 }

@@ -3,39 +3,69 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
+    sync::Arc,
 };
 
 use batch_core::{
-    BatchType, Error, ErrorKind, Guarantee, OperationRef, Result, Verb,
-    seam::{MechanismId, Routes, Terms},
+    BatchType, Error, ErrorKind, Guarantee, NativeStatement, OperationRef, Result, Verb,
+    seam::{MechanismId, Routes, Shape, Terms},
 };
 use foldhash::fast::FixedState;
 
-use super::{PER_PARTITION, Router, Target};
-use crate::way::{Ride, Way, Ways, whole};
+use super::{Router, Target};
+use crate::{
+    size::PER_PARTITION,
+    way::{Ride, Way, Ways, whole},
+};
 
 const ISOLATED: &str = "only one partition of one table can be written isolated";
 
 /// What an operation is like, as to whether it can be one whole with others.
 pub(super) mod like {
-    /// Its table is another one than that of the first operation.
-    pub(in crate::route) const OTHER_TABLE: u16 = 1;
     /// A statement, which is never made one write with others on its key.
-    pub(in crate::route) const STATEMENT: u16 = 2;
+    pub(in crate::route) const STATEMENT: u16 = 1;
     /// Has a time to live or a timestamp, and is not made one write where a condition is.
-    pub(in crate::route) const OWN_OPTIONS: u16 = 4;
+    pub(in crate::route) const OWN_OPTIONS: u16 = 2;
     /// Has a timestamp.
-    pub(in crate::route) const OWN_TIME: u16 = 8;
+    pub(in crate::route) const OWN_TIME: u16 = 4;
     /// May write to several partitions, since its markers tell none.
-    pub(in crate::route) const SPREADS: u16 = 16;
+    pub(in crate::route) const SPREADS: u16 = 8;
     /// Asks that its row is not there.
-    pub(in crate::route) const NEEDS_NO_ROW: u16 = 32;
+    pub(in crate::route) const NEEDS_NO_ROW: u16 = 16;
     /// Asks that its row is there.
-    pub(in crate::route) const NEEDS_ROW: u16 = 64;
+    pub(in crate::route) const NEEDS_ROW: u16 = 32;
     /// Leaves no row.
-    pub(in crate::route) const DELETES: u16 = 128;
-    /// Tells its table from most others.
-    pub(in crate::route) const TABLE: u16 = 0xFF00;
+    pub(in crate::route) const DELETES: u16 = 64;
+    /// The number of its table: 0 for that of the first operation.
+    pub(in crate::route) const TABLE: u16 = 0xFF80;
+    pub(in crate::route) const TABLE_SHIFT: u32 = TABLE.trailing_zeros();
+}
+
+/// The tables of a batch, numbered as they come.
+pub(super) struct Tables(Vec<Option<u64>>);
+
+impl Tables {
+    pub(super) fn of<'q>(
+        shapes: impl Iterator<Item = Shape<'q>>,
+        target: &impl Fn(&str, Option<&Arc<dyn NativeStatement>>) -> Target,
+    ) -> Self {
+        let mut tables = Vec::new();
+        for shape in shapes {
+            let table = table_hash(&target(shape.collection, shape.statement));
+            if !tables.contains(&table) {
+                tables.push(table);
+            }
+        }
+        Self(tables)
+    }
+
+    /// The number of a table; the last one for all further ones.
+    pub(super) fn number(&self, target: &Target) -> u16 {
+        const LAST: u16 = like::TABLE >> like::TABLE_SHIFT;
+        let table = table_hash(target);
+        let number = self.0.iter().position(|known| *known == table);
+        number.and_then(|number| u16::try_from(number).ok()).map_or(LAST, |number| number.min(LAST))
+    }
 }
 
 impl Router<'_> {
@@ -65,7 +95,7 @@ impl Router<'_> {
             return Ok(());
         };
         let is = |what: u16| routes.iter().find(|(_, route)| route.pool & what != 0);
-        let other_table = is(like::OTHER_TABLE).map(|(place, _)| place);
+        let other_table = is(like::TABLE).map(|(place, _)| place);
         let count = routes.iter().count();
         let has_condition = routes.iter().any(|(_, route)| conditional(route.mechanism));
         // Of a condition by itself the server sees to it that it is on one partition.
@@ -103,13 +133,6 @@ impl Router<'_> {
                     place,
                     "it has a timestamp of its own, and a batch with a condition is written at the server's time; leave the timestamp out, or commit it in a batch of its own",
                 );
-            }
-            if let Some((place, kind, why)) = never_holds(routes) {
-                let message = format!(
-                    "all-or-nothing is refused on cql: operation {}: {why}, so that the whole can never be written; leave one of the two out",
-                    place + 1
-                );
-                return Err(Error::new(kind, message));
             }
             if count == 1 { Way::Condition } else { Way::Conditions }
         } else if terms.batch_type == Some(BatchType::Logged) {
@@ -165,6 +188,13 @@ impl Router<'_> {
                 place,
                 "it meets another one on its key in this batch, and the two cannot be made one write; commit them one after another",
             );
+        }
+        if has_condition && let Some((place, kind, why)) = never_holds(routes) {
+            let message = format!(
+                "all-or-nothing is refused on cql: operation {}: {why}, so that the whole can never be written; leave one of the two out",
+                place + 1
+            );
+            return Err(Error::new(kind, message));
         }
         if terms.batch_type == Some(BatchType::Counter) {
             return refuse(0, "a counter batch is not applied as a whole; use another guarantee");
@@ -257,21 +287,14 @@ fn never_holds(routes: &Routes) -> Option<(usize, ErrorKind, &'static str)> {
 }
 
 /// What an operation is like.
-pub(super) fn likeness(
-    target: &Target,
-    table_of_first: Option<u64>,
-    operation: &OperationRef<'_>,
-) -> u16 {
+pub(super) fn likeness(target: &Target, table: u16, operation: &OperationRef<'_>) -> u16 {
     let OperationRef { verb, options, .. } = operation;
     let facts = match target {
         Target::Statement(native) => Some(&native.prepared.facts),
         Target::Table(_) | Target::Unusable(_) => None,
     };
-    let [.., low, high] = table_hash(target).unwrap_or_default().to_ne_bytes();
-    let table = u16::from_ne_bytes([low, high]) & like::TABLE;
     let own_time = options.timestamp.is_some() || facts.is_some_and(|facts| facts.stamped);
     [
-        (table_hash(target) != table_of_first, like::OTHER_TABLE),
         (facts.is_some(), like::STATEMENT),
         (options.ttl.is_some() || options.timestamp.is_some(), like::OWN_OPTIONS),
         (own_time, like::OWN_TIME),
@@ -281,7 +304,7 @@ pub(super) fn likeness(
         (matches!(verb, Verb::Delete | Verb::DeleteExisting), like::DELETES),
     ]
     .into_iter()
-    .fold(table, |likeness, (is, what)| likeness | if is { what } else { 0 })
+    .fold(table << like::TABLE_SHIFT, |likeness, (is, what)| likeness | if is { what } else { 0 })
 }
 
 /// The last operation on a key that cannot be made one write of with another, if one is like this.
@@ -295,7 +318,7 @@ fn not_one_write(routes: &Routes, unfit: u16) -> Option<usize> {
 }
 
 /// Tells tables apart.
-pub(super) fn table_hash(target: &Target) -> Option<u64> {
+fn table_hash(target: &Target) -> Option<u64> {
     match target {
         Target::Table(known) => Some(known.hash),
         Target::Statement(native) => Some(native.table_hash()),
