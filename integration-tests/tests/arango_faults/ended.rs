@@ -287,8 +287,10 @@ fn gone_before_the_commit(wire: Wire) -> Trial {
         // The connection that is there fills the transaction, and ends with that.
         let last = Rule::new(Fault::CloseBehind).method("POST").path("/_api/document/");
         let armed = emulator.fault(last);
-        let builder = ArangoStore::builder().server(emulator.url()).http2(wire == Wire::Http2);
-        let store = builder.connect().await?;
+        // One that was dialled while another was given back would be idle as well.
+        let one = reqwest::Client::builder().pool_max_idle_per_host(1);
+        let builder = ArangoStore::builder().server(emulator.url()).client_builder(one);
+        let store = builder.http2(wire == Wire::Http2).connect().await?;
         emulator.refuse_connections().await;
         let whole = BatchOptions::new().guarantee(Guarantee::AllOrNothing { isolated: true });
         let mut batch = store.arango_batch(whole.deadline(LONG))?;
