@@ -128,7 +128,14 @@ impl Commit {
         let was_begun = sent || result.is_err();
         let judgement = self.judge(&unit, answers, result);
         judgement.record(&span);
-        let Judgement { mut settle, cut, mut retry, mut stale, divisible, of_chunk } = judgement;
+        let Judgement { mut settle, mut cut, mut retry, mut stale, divisible, of_chunk } =
+            judgement;
+        let too_large = divisible.as_ref().is_some_and(|error| error.kind() == ErrorKind::TooLarge);
+        if unit.doubts > 0 && !too_large && self.work.is_any_follower(&unit.operations) {
+            // A former attempt may have been applied, and pieces would be stamped anew.
+            let ends = |(index, error): (u32, Error)| (index, Verdict::NotApplied(error.certain()));
+            settle.extend(cut.drain(..).map(ends));
+        }
         if unit.reroutes >= MOST_REROUTES {
             let stays =
                 |(index, error): (u32, Error)| (index, Verdict::NotApplied(error.certain()));
@@ -140,7 +147,6 @@ impl Commit {
             self.fruitless = 0;
         }
         let learned = &self.work.shared.learned;
-        let too_large = divisible.as_ref().is_some_and(|error| error.kind() == ErrorKind::TooLarge);
         // What the backend itself refuses, without sending it, says nothing of what the server takes.
         if too_large && sent {
             // What was refused before the rest was sent did not count to the size.

@@ -87,7 +87,9 @@ impl Commit {
         if !is_later {
             return piece;
         }
-        Unit { base_timestamp: i64::MIN, own_ranks: OwnRanks::new(), ..piece }
+        // Its own timestamps in all attempts, and in pieces of it: they never fall.
+        let ranks = self.work.own_ranks(&piece.operations, piece.mechanism.repeats);
+        Unit { base_timestamp: i64::MIN, own_ranks: OwnRanks::from(ranks), ..piece }
     }
 
     /// Cuts operations that were routed anew, in the place of the unit that went stale.
