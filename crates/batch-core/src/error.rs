@@ -381,15 +381,10 @@ struct OneLine<'a, 'f>(&'a mut fmt::Formatter<'f>);
 
 impl fmt::Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive(char::is_control) {
-            let control = part.chars().next_back().filter(|c| c.is_control());
-            let rest = control.map_or(part.len(), |c| part.len() - c.len_utf8());
-            self.0.write_str(part.get(..rest).unwrap_or_default())?;
-            if let Some(control) = control {
-                write!(self.0, "{}", control.escape_default())?;
-            }
-        }
-        Ok(())
+        text.chars().try_for_each(|c| match c.is_control() {
+            true => write!(self.0, "{}", c.escape_default()),
+            false => self.0.write_char(c),
+        })
     }
 }
 

@@ -147,8 +147,6 @@ impl Router<'_> {
                 Ok(mut routed) => {
                     if all {
                         routed.pool = likeness(target, *table, &operation);
-                    }
-                    if all {
                         // Counted once for all of the partition, in the end.
                         routed.bytes = routed.bytes.saturating_sub(PER_PARTITION);
                     }
@@ -291,11 +289,13 @@ impl Router<'_> {
             Some(partition) => (Ride::Apart, partition),
             None => (Ride::Single, own()),
         };
-        let pool = match native.partition_cells(cells) {
-            Some(key) if differ && ride == Ride::Apart => {
-                self.replicas.of_partition(&facts.keyspace, &facts.table, key)
-            }
-            _ => 0,
+        let pool = if differ
+            && ride == Ride::Apart
+            && let Some(key) = native.partition_cells(cells)
+        {
+            self.replicas.of_partition(&facts.keyspace, &facts.table, key)
+        } else {
+            0
         };
         Ok(Routed { ride, group, pool, key, bytes })
     }
@@ -304,8 +304,11 @@ impl Router<'_> {
 /// Gives no value to what a row that is written whole leaves out: the server counts that as well.
 fn write_whole(known: &Known, row: &mut Row) {
     let table = &known.table;
+    if !table.has_row(row) {
+        return;
+    }
     for place in table.key..table.columns.len() {
-        if table.has_row(row) && row.is_unset(place) && known.is_of_row(place) {
+        if row.is_unset(place) && known.is_of_row(place) {
             row.set_null(place);
         }
     }

@@ -126,16 +126,11 @@ impl CqlBackend {
         leave_to_last(entries, chunk, units.iter().collect()).await?;
         self.guard_plain(chunk, entries).await;
         let mut outcomes = Vec::with_capacity(chunk.len());
-        // Where the conditions are derived to hold, one plain write is left.
-        let kind = match way {
-            Way::Condition | Way::Conditions => Kind::Partition,
-            way => Kind::of(way),
-        };
-        let mut request = Request::new(kind, units.len());
+        let mut request = Request::new(Kind::of_plain(way), units.len());
         self.write_plain(chunk, entries, units, &mut request, &mut outcomes).await?;
         self.note_plain(chunk, entries);
         let sent = self.execute(request, &entries.bytes, chunk, answers).await;
-        sent.map_err(|error| if entries.sets_lists_at_own_times() { once(error) } else { error })?;
+        sent.map_err(|error| once(error, entries.sets_lists_at_own_times()))?;
         for Outcome { place, fate } in outcomes {
             answers.set(place, derived(fate));
         }
@@ -348,8 +343,11 @@ impl CqlBackend {
 }
 
 /// What sets a whole list at a time that is given is not sent again in doubt: it cannot be a later time.
-fn once(error: Error) -> Error {
-    if error.fate() == Certainty::Unknown { error.lasting() } else { error }
+fn once(error: Error, sets_lists_at_own_times: bool) -> Error {
+    match error.fate() {
+        Certainty::Unknown if sets_lists_at_own_times => error.lasting(),
+        _ => error,
+    }
 }
 
 /// What is added to the timestamps of an attempt: a whole list that is no frozen one is doubled by

@@ -1,32 +1,21 @@
-//! What is put together and how, for each guarantee and each forced kind of batch; what is refused
-//! before anything is sent; and what becomes of a batch of which one condition does not hold.
+//! What is put together and how, for each guarantee and each forced kind of batch.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use batch_core::{
-    Batch as _, BatchExt as _, BatchOptions, BatchState, BatchType, ErrorKind, Guarantee, OnError,
-    Store as _,
+    Batch as _, BatchExt as _, BatchOptions, BatchType, ErrorKind, Guarantee, OnError, Store as _,
 };
 use integration_tests::Result;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Done, ISOLATED, Place, WHOLE, World, Wrongs, operation, refusal, same, says, tests,
+    ISOLATED, Place, WHOLE, World, Wrongs, operation, refusal, same, says, tests,
 };
 
 tests!["guarantees":
     each_shape_has_its_mechanism,
     a_plan_says_why_partitions_share_a_batch,
-    what_cannot_be_whole_is_refused_before_anything_is_sent,
-    a_statement_that_may_write_to_several_partitions_is_no_whole_by_itself,
     counters_share_no_batch_with_others_that_is_forced,
-    a_condition_that_fails_rolls_its_batch_back,
-    what_stands_first_of_thousands_decides_for_the_whole,
-    more_operations_than_a_request_takes_are_whole_where_keys_are_few,
-    what_a_condition_would_take_from_its_batch_is_refused,
-    of_several_statements_conditions_it_is_not_said_which_failed,
-    what_an_operation_makes_impossible_for_a_later_one_is_not_sent,
-    operations_on_one_key_are_whole_together,
     an_ordered_batch_stops_at_its_first_refusal,
 ];
 
@@ -34,7 +23,7 @@ const ORDERED: Guarantee = Guarantee::Ordered { on_error: OnError::Continue };
 
 const ROWS: &str = "(p text, c int, v text, PRIMARY KEY (p, c))";
 
-async fn place(world: &World, name: &str) -> Result<Place> {
+pub(crate) async fn place(world: &World, name: &str) -> Result<Place> {
     let tables = [
         format!("CREATE TABLE k.{name} {ROWS}"),
         format!("CREATE TABLE k.{name}_2 {ROWS}"),
@@ -44,7 +33,7 @@ async fn place(world: &World, name: &str) -> Result<Place> {
 }
 
 /// An operation on the row `pc`, such as `a1`, of a table.
-fn of(op: &str, table: &str, row: &str) -> Value {
+pub(crate) fn of(op: &str, table: &str, row: &str) -> Value {
     let (p, c) = row.split_at(1);
     let key = json!({"p": p, "c": c.parse::<i32>().unwrap_or_default()});
     let mut form = json!({"op": op, "collection": table, "key": key});
@@ -61,7 +50,7 @@ fn count(table: &str, row: &str) -> Value {
 }
 
 /// `put a1` is a put of that row; `put2 a1` one of the other table's row; `count a1` counts.
-fn operations(table: &str, words: &str) -> Vec<Value> {
+pub(crate) fn operations(table: &str, words: &str) -> Vec<Value> {
     let operation = |word: &str| {
         let (op, row) = word.trim().split_once(' ').unwrap_or_default();
         match op.strip_suffix('2') {
@@ -74,9 +63,9 @@ fn operations(table: &str, words: &str) -> Vec<Value> {
 }
 
 const SINGLE: &str = "single statement";
-const PARTITION: &str = "single-partition batch";
+pub(crate) const PARTITION: &str = "single-partition batch";
 const SPREAD: &str = "unlogged batch";
-const LOGGED: &str = "logged batch";
+pub(crate) const LOGGED: &str = "logged batch";
 const CONDITION: &str = "conditional statement";
 const CONDITIONS: &str = "conditional batch";
 const COUNTER: &str = "counter batch";
@@ -125,9 +114,32 @@ const SHAPES: &[Shape] = &[
     (ISOLATED, None, "insert a1, insert a2", &[(CONDITIONS, 1)]),
 ];
 
-fn options(guarantee: Guarantee, forced: Option<BatchType>) -> BatchOptions {
+pub(crate) fn options(guarantee: Guarantee, forced: Option<BatchType>) -> BatchOptions {
     let options = BatchOptions::new().guarantee(guarantee);
     forced.into_iter().fold(options, BatchOptions::batch_type)
+}
+
+pub(crate) async fn left(place: &Place, table: &str) -> Result<BTreeMap<String, String>> {
+    let rows = place.rows(&format!("* FROM k.{table}")).await?;
+    let row = |row: &Value| {
+        let name = format!("{}{}", row["p"].as_str().unwrap_or_default(), row["c"]);
+        (name, row["v"].as_str().unwrap_or_default().to_owned())
+    };
+    Ok(rows.iter().map(row).collect())
+}
+
+pub(crate) async fn start(
+    place: &Place,
+    table: &str,
+    rows: &str,
+) -> Result<BTreeMap<String, String>> {
+    place.run(&format!("TRUNCATE k.{table}")).await?;
+    let names = rows.split(", ").filter(|name| !name.is_empty());
+    for name in names.clone() {
+        let (p, c) = name.split_at(1);
+        place.run(&format!("INSERT INTO k.{table} (p, c, v) VALUES ('{p}', {c}, 'old')")).await?;
+    }
+    Ok(names.map(|name| (name.to_owned(), "old".to_owned())).collect())
 }
 
 async fn each_shape_has_its_mechanism(world: Arc<World>) -> Result<()> {
@@ -189,110 +201,7 @@ async fn a_plan_says_why_partitions_share_a_batch(world: Arc<World>) -> Result<(
     wrongs.into_result()
 }
 
-async fn what_cannot_be_whole_is_refused_before_anything_is_sent(world: Arc<World>) -> Result<()> {
-    let place = place(&world, "never").await?;
-    let mut wrongs = Wrongs::default();
-    for (guarantee, forced, words, named) in [
-        (WHOLE, None, "insert a1, insert b1", "operation 2"),
-        (WHOLE, None, "put a1, put b1, insert b2", "operation 2"),
-        (WHOLE, None, "put a1, insert a2, update2 a1", "operation 3"),
-        // Also where the condition is known to hold.
-        (WHOLE, None, "put a1, update a1, put b1", "operation 3"),
-        (WHOLE, None, "insert a1, delete_existing2 a1", "operation 2"),
-        (WHOLE, None, "put a1, count a1", "operation 2"),
-        (WHOLE, None, "count a1", "operation 1"),
-        (WHOLE, None, "count a1, count a1", "operation 1"),
-        (WHOLE, Some(BatchType::Unlogged), "put a1, put b1", "operation 2"),
-        (WHOLE, Some(BatchType::Counter), "count a1", "counter"),
-        (ISOLATED, None, "put a1, put a2, put b1", "operation 3"),
-        (ISOLATED, None, "put a1, put2 a1", "operation 2"),
-        (ISOLATED, None, "insert a1, insert b1", "operation 2"),
-        (ISOLATED, Some(BatchType::Logged), "put a1, put b1", "operation 2"),
-    ] {
-        let tried = async {
-            let mut batch = place.store.batch(options(guarantee, forced))?;
-            for form in operations("never", words) {
-                batch.queue(operation(form)?)?;
-            }
-            let planned = batch.plan().await;
-            for error in [planned.err(), batch.commit().await.err()] {
-                let error = error.ok_or("it is not refused")?;
-                says(&error, ErrorKind::Unsupported, &["cql", named])?;
-            }
-            same("state", &BatchState::Open, &batch.state())?;
-            same("pending", &true, &batch.jobs().all(|job| job.is_pending()))
-        };
-        wrongs.note(format!("{words} ({guarantee}, {forced:?})"), tried.await);
-    }
-    for table in ["never", "never_2", "never_n"] {
-        let rows = place.rows(&format!("* FROM k.{table}")).await?;
-        wrongs.note(table, same("rows", &vec![], &rows));
-    }
-    wrongs.into_result()
-}
-
 /// Nothing but a statement's markers tells where it writes, and several partitions are not written at once.
-async fn a_statement_that_may_write_to_several_partitions_is_no_whole_by_itself(
-    world: Arc<World>,
-) -> Result<()> {
-    let place = world.place(&["CREATE TABLE k.over_several (id int PRIMARY KEY, v int)"]).await?;
-    let mut wrongs = Wrongs::default();
-    let several =
-        |text: &str, values: Value| json!({"op": "cql", "statement": text, "values": values});
-    for (number, (form, is_one)) in [
-        (several("UPDATE over_several SET v = ? WHERE id IN ?", json!([1, [1, 2, 3]])), false),
-        (several("UPDATE over_several SET v = ? WHERE id IN (1, 2)", json!([1])), false),
-        (several("DELETE FROM over_several WHERE id IN ?", json!([[1, 2, 3]])), false),
-        // It is one, but nothing tells.
-        (several("UPDATE over_several SET v = ? WHERE id = 1", json!([1])), false),
-        (several("UPDATE over_several SET v = ? WHERE id = ?", json!([1, 1])), true),
-        (several("INSERT INTO over_several (id, v) VALUES (1, ?)", json!([1])), true),
-        // The server sees to it.
-        (several("UPDATE over_several SET v = ? WHERE id = 1 IF v = ?", json!([1, 1])), true),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        for (guarantee, forced) in [
-            (WHOLE, None),
-            (WHOLE, Some(BatchType::Unlogged)),
-            (ISOLATED, None),
-            (ISOLATED, Some(BatchType::Logged)),
-        ] {
-            let part = format!("{number}: {} ({guarantee}, {forced:?})", form["statement"]);
-            let mut batch = place.store.batch(options(guarantee, forced))?;
-            batch.queue(operation(form.clone())?)?;
-            let planned = batch.plan().await;
-            let used = planned.map(|plan| plan.mechanisms().concat());
-            batch.discard();
-            let found = match used {
-                Ok(used) if used == LOGGED => "logged",
-                Ok(_) => "one",
-                Err(error) => {
-                    wrongs.note(
-                        &part,
-                        says(&error, ErrorKind::Unsupported, &["operation 1", "markers"]),
-                    );
-                    "refused"
-                }
-            };
-            let expected = match (is_one, guarantee, forced) {
-                (true, ISOLATED, Some(_)) if found == "logged" => "logged",
-                (true, ..) => "one",
-                (false, WHOLE, None) => "logged",
-                (false, ..) => "refused",
-            };
-            wrongs.note(&part, same("it is", expected, found));
-        }
-        let done = place.commit(options(WHOLE, None), [form.clone()]).await?;
-        let end = done.ends().concat();
-        let fits =
-            end == "applied" || (form.to_string().contains("IF v") && end == "ConditionFailed");
-        wrongs.note(&form, same(&end, &true, &fits));
-    }
-    wrongs.into_result()
-}
-
 async fn counters_share_no_batch_with_others_that_is_forced(world: Arc<World>) -> Result<()> {
     let place = place(&world, "forced").await?;
     let mut wrongs = Wrongs::default();
@@ -325,294 +234,11 @@ async fn counters_share_no_batch_with_others_that_is_forced(world: Arc<World>) -
 }
 
 /// The rows that are there, the operations of a whole batch, and how they end.
-const CULPRITS: &[(&str, &str, &str)] = &[
-    ("a2", "insert a1, insert a2, insert a3", "RolledBack AlreadyExists RolledBack"),
-    ("a1, a3", "insert a1, insert a2, insert a3", "AlreadyExists RolledBack AlreadyExists"),
-    ("a1", "update a1, update a2", "RolledBack NotFound"),
-    ("a1", "update a1, insert a2, replace a3", "RolledBack RolledBack NotFound"),
-    ("a1, a2", "update a1, insert a2, replace a3", "RolledBack AlreadyExists NotFound"),
-    ("", "delete_existing a1, insert a2", "NotFound RolledBack"),
-    ("a1", "put a2, insert a1, delete a3", "RolledBack AlreadyExists RolledBack"),
-    ("a1", "put a1, update a2", "RolledBack NotFound"),
-    ("", "update a1", "NotFound"),
-    ("a1", "insert a1", "AlreadyExists"),
-];
-
-async fn left(place: &Place, table: &str) -> Result<BTreeMap<String, String>> {
-    let rows = place.rows(&format!("* FROM k.{table}")).await?;
-    let row = |row: &Value| {
-        let name = format!("{}{}", row["p"].as_str().unwrap_or_default(), row["c"]);
-        (name, row["v"].as_str().unwrap_or_default().to_owned())
-    };
-    Ok(rows.iter().map(row).collect())
-}
-
 /// Makes these rows the only ones of the table, with `old` in them.
-async fn start(place: &Place, table: &str, rows: &str) -> Result<BTreeMap<String, String>> {
-    place.run(&format!("TRUNCATE k.{table}")).await?;
-    let names = rows.split(", ").filter(|name| !name.is_empty());
-    for name in names.clone() {
-        let (p, c) = name.split_at(1);
-        place.run(&format!("INSERT INTO k.{table} (p, c, v) VALUES ('{p}', {c}, 'old')")).await?;
-    }
-    Ok(names.map(|name| (name.to_owned(), "old".to_owned())).collect())
-}
-
-async fn a_condition_that_fails_rolls_its_batch_back(world: Arc<World>) -> Result<()> {
-    let place = place(&world, "culprits").await?;
-    let mut wrongs = Wrongs::default();
-    for guarantee in [WHOLE, ISOLATED] {
-        for (there, words, ends) in CULPRITS {
-            let rows = start(&place, "culprits", there).await?;
-            let done =
-                place.commit(options(guarantee, None), operations("culprits", words)).await?;
-            let part = format!("{words} where {there} are ({guarantee})");
-            wrongs.note(&part, same("ends", *ends, &*done.ends().join(" ")));
-            wrongs.note(&part, same("rows", &rows, &left(&place, "culprits").await?));
-            wrongs.note(&part, details(&done));
-        }
-    }
-    wrongs.into_result()
-}
-
 /// Who found a row in the way shows it; who was rolled back tells because of whom.
-fn details(done: &Done) -> Result<()> {
-    for job in &done.jobs {
-        let error = refusal(job)?;
-        let row = error.details().find(|(name, _)| *name == "row").map(|(_, row)| row.clone());
-        let shown = row.as_ref().map(|row| (row["v"].clone(), row["p"].clone()));
-        let expected =
-            (error.kind() == ErrorKind::AlreadyExists).then(|| (json!("old"), json!("a")));
-        same("row", &expected, &shown)?;
-        if error.kind() == ErrorKind::RolledBack {
-            says(&error, ErrorKind::RolledBack, &["operation"])?;
-        }
-    }
-    Ok(())
-}
-
 /// The server writes a batch with a condition at its own time, whatever its statements say.
-async fn what_a_condition_would_take_from_its_batch_is_refused(world: Arc<World>) -> Result<()> {
-    let place = place(&world, "takes").await?;
-    let with = |op: &str, row: &str, options: Value| {
-        crate::support::merged(&of(op, "takes", row), &options)
-    };
-    let text = "UPDATE takes USING TIMESTAMP 5 SET v = 'v' WHERE p = ? AND c = ?";
-    let mut wrongs = Wrongs::default();
-    for (name, operations) in [
-        ("a timestamp", vec![with("put", "a2", json!({"timestamp": 1000}))]),
-        ("a deletion's", vec![with("delete", "a2", json!({"timestamp": 1000}))]),
-        ("a text's", vec![json!({"op": "cql", "statement": text, "values": ["a", 2]})]),
-        (
-            "a time to live and another one on its key",
-            vec![with("put", "a2", json!({"ttl": 5000})), of("put", "takes", "a2")],
-        ),
-    ] {
-        let rows = start(&place, "takes", "a2").await?;
-        let mut batch = place.store.batch(options(WHOLE, None))?;
-        let number = operations.len() + 1;
-        batch.queue(operation(of("insert", "takes", "a1"))?)?;
-        for form in operations {
-            batch.queue(operation(form)?)?;
-        }
-        let planned = batch.plan().await.err().ok_or_else(|| format!("{name}: it is planned"))?;
-        let error = batch.commit().await.err().ok_or_else(|| format!("{name}: it is sent"))?;
-        let named = format!("operation {number}: ");
-        wrongs.note(name, says(&error, ErrorKind::Unsupported, &[&named]));
-        wrongs.note(name, same("plan", error.message(), planned.message()));
-        wrongs.note(name, same("state", &BatchState::Open, &batch.state()));
-        batch.discard();
-        wrongs.note(name, same("rows", &rows, &left(&place, "takes").await?));
-    }
-    wrongs.into_result()
-}
-
-async fn of_several_statements_conditions_it_is_not_said_which_failed(
-    world: Arc<World>,
-) -> Result<()> {
-    let place = place(&world, "which").await?;
-    let unless = |c: i32, v: &str| {
-        let text = "UPDATE which SET v = 'new' WHERE p = ? AND c = ? IF v = ?";
-        json!({"op": "cql", "statement": text, "values": ["a", c, v]})
-    };
-    let mut wrongs = Wrongs::default();
-    for (several, forms) in [
-        (true, vec![unless(1, "old"), unless(2, "other")]),
-        (false, vec![of("put", "which", "a3"), unless(2, "other")]),
-    ] {
-        let rows = start(&place, "which", "a1, a2").await?;
-        let done = place.commit(options(WHOLE, None), forms).await?;
-        let error = refusal(&done.jobs[1])?;
-        let part = format!("several: {several}");
-        wrongs.note(&part, same("kind", &ErrorKind::ConditionFailed, &error.kind()));
-        let shown = error.details().any(|(name, _)| name == "row");
-        wrongs.note(&part, same("shows a row", &!several, &shown));
-        let unsure = error.to_string().contains("does not say which");
-        wrongs.note(&part, same("says that it is not said", &several, &unsure));
-        wrongs.note(&part, same("rows", &rows, &left(&place, "which").await?));
-    }
-    wrongs.into_result()
-}
-
 /// Long queues are routed in slices, and a whole batch is one thing all the same.
-async fn what_stands_first_of_thousands_decides_for_the_whole(world: Arc<World>) -> Result<()> {
-    let place = place(&world, "thousands").await?;
-    let mut wrongs = Wrongs::default();
-    for (there, first, expected) in [
-        ("a1", "insert a1", "AlreadyExists"),
-        ("a1", "update a1", "applied"),
-        ("", "insert a1", "applied"),
-        ("", "insert b1", "Unsupported"),
-        ("", "insert2 a1", "Unsupported"),
-        ("", "count a1", "Unsupported"),
-    ] {
-        let rows = start(&place, "thousands", there).await?;
-        let others = (2..=5000).map(|c| of("put", "thousands", &format!("a{c}")));
-        let forms = operations("thousands", first).into_iter().chain(others);
-        let mut batch = place.store.batch(options(WHOLE, None))?;
-        for form in forms {
-            batch.queue(operation(form)?)?;
-        }
-        let jobs: Vec<_> = batch.jobs().collect();
-        let end = match batch.commit().await {
-            Ok(_) => crate::support::end(&jobs[0]),
-            Err(error) => {
-                batch.discard();
-                error.kind().to_string()
-            }
-        };
-        let part = format!("{first} where {there} is");
-        wrongs.note(&part, same("end", expected, &*end));
-        let all = if expected == "applied" { 5000 } else { rows.len() };
-        wrongs.note(&part, same("rows", &all, &left(&place, "thousands").await?.len()));
-    }
-    wrongs.into_result()
-}
-
 /// Operations on one key are one write.
-async fn more_operations_than_a_request_takes_are_whole_where_keys_are_few(
-    world: Arc<World>,
-) -> Result<()> {
-    let place = place(&world, "few_keys").await?;
-    let mut wrongs = Wrongs::default();
-    for (guarantee, rows, expected) in [
-        (WHOLE, ["a1", "a2"], PARTITION),
-        (ISOLATED, ["a1", "a2"], PARTITION),
-        (WHOLE, ["a1", "b1"], "TooLarge"),
-        (ISOLATED, ["a1", "b1"], "Unsupported"),
-    ] {
-        let rows_before = start(&place, "few_keys", "").await?;
-        let mut batch = place.store.batch(options(guarantee, None))?;
-        for row in rows.into_iter().cycle().take(70_000) {
-            batch.queue(operation(of("put", "few_keys", row))?)?;
-        }
-        let planned = match batch.plan().await {
-            Ok(plan) => plan.mechanisms().concat(),
-            Err(error) => error.kind().to_string(),
-        };
-        let sent = batch.commit().await;
-        let part = format!("{rows:?} ({guarantee})");
-        wrongs.note(&part, same("planned", expected, &*planned));
-        let ended = match sent {
-            Ok(report) => report.mechanisms().iter().map(|used| &*used.name).collect::<String>(),
-            Err(error) => error.kind().to_string(),
-        };
-        wrongs.note(&part, same("sent", expected, &*ended));
-        let there = left(&place, "few_keys").await?.len();
-        let count = if expected == PARTITION { 2 } else { rows_before.len() };
-        wrongs.note(&part, same("rows", &count, &there));
-        batch.discard();
-    }
-    wrongs.into_result()
-}
-
-async fn what_an_operation_makes_impossible_for_a_later_one_is_not_sent(
-    world: Arc<World>,
-) -> Result<()> {
-    let place = place(&world, "impossible").await?;
-    let mut wrongs = Wrongs::default();
-    // What a statement leaves is not known here.
-    let delete = json!({"op": "cql", "statement": "DELETE FROM impossible WHERE p = ? AND c = ?", "values": ["a", 1]});
-    for forms in [
-        [delete.clone(), of("insert", "impossible", "a1")],
-        [of("put", "impossible", "a1"), delete],
-    ] {
-        let mut batch = place.store.batch(options(WHOLE, None))?;
-        let part = format!("{forms:?}");
-        for form in forms {
-            batch.queue(operation(form)?)?;
-        }
-        let error = batch.plan().await.err().ok_or("it is not refused")?;
-        wrongs.note(part, says(&error, ErrorKind::Unsupported, &["operation 2", "its key"]));
-        batch.discard();
-    }
-    for (there, words, kind, named) in [
-        ("", "put a1, insert a1", ErrorKind::AlreadyExists, "operation 2"),
-        ("a1", "put a1, put a2, insert a2", ErrorKind::AlreadyExists, "operation 3"),
-        ("a1", "delete a1, update a1", ErrorKind::NotFound, "operation 2"),
-        ("a1", "put a2, delete a1, replace a1", ErrorKind::NotFound, "operation 3"),
-        ("a1", "delete a1, put a2, delete_existing a1", ErrorKind::NotFound, "operation 3"),
-    ] {
-        let rows = start(&place, "impossible", there).await?;
-        let tried = async {
-            let mut batch = place.store.batch(options(WHOLE, None))?;
-            for form in operations("impossible", words) {
-                batch.queue(operation(form)?)?;
-            }
-            let planned = batch.plan().await;
-            for error in [planned.err(), batch.commit().await.err()] {
-                let error = error.ok_or("it is not refused")?;
-                says(&error, kind, &["cql", named])?;
-            }
-            same("state", &BatchState::Open, &batch.state())
-        };
-        let part = format!("{words} where {there} is");
-        wrongs.note(&part, tried.await);
-        wrongs.note(&part, same("rows", &rows, &left(&place, "impossible").await?));
-    }
-    wrongs.into_result()
-}
-
-async fn operations_on_one_key_are_whole_together(world: Arc<World>) -> Result<()> {
-    let place = place(&world, "whole_keys").await?;
-    let mut wrongs = Wrongs::default();
-    for (there, words, ends, after) in [
-        ("", "insert a1, delete a1", "applied applied", ""),
-        ("a1", "insert a1, delete a1", "AlreadyExists RolledBack", "a1 old"),
-        ("", "insert a1, update a1, put a2", "applied applied applied", "a1 update, a2 put"),
-        ("", "insert a1, delete a1, insert a1", "applied applied applied", "a1 insert"),
-        ("a1", "update a1, delete_existing a1, put a2", "applied applied applied", "a2 put"),
-        ("", "update a1, put a1", "NotFound RolledBack", ""),
-        ("a1", "delete a1, insert a1", "applied applied", "a1 insert"),
-        ("a1", "put a1, update a1, put a2", "applied applied applied", "a1 update, a2 put"),
-        (
-            "a1",
-            "delete_existing a1, insert a1, put a3",
-            "applied applied applied",
-            "a1 insert, a3 put",
-        ),
-        ("", "delete_existing a1, insert a1, put a3", "NotFound RolledBack RolledBack", ""),
-    ] {
-        for guarantee in [WHOLE, ISOLATED] {
-            if guarantee == ISOLATED && words.contains('b') {
-                continue;
-            }
-            start(&place, "whole_keys", there).await?;
-            let forms = operations("whole_keys", words);
-            let done = place.commit(options(guarantee, None), forms).await;
-            let part = format!("{words} where {there} is ({guarantee})");
-            match done {
-                Err(error) => wrongs.note(&part, Err(error)),
-                Ok(done) => wrongs.note(&part, same("ends", ends, &*done.ends().join(" "))),
-            }
-            let found = left(&place, "whole_keys").await?;
-            let found: Vec<_> = found.iter().map(|(row, v)| format!("{row} {v}")).collect();
-            wrongs.note(&part, same("rows", after, &*found.join(", ")));
-        }
-    }
-    wrongs.into_result()
-}
-
 async fn an_ordered_batch_stops_at_its_first_refusal(world: Arc<World>) -> Result<()> {
     let place = place(&world, "stops").await?;
     let mut wrongs = Wrongs::default();

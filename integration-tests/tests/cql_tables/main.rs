@@ -17,6 +17,7 @@ mod sizes;
 mod static_order;
 mod statics;
 mod support;
+mod whole;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -35,6 +36,7 @@ const AREAS: &[&[Test]] = &[
     documents::TESTS,
     options::TESTS,
     guarantees::TESTS,
+    whole::TESTS,
     sizes::TESTS,
     native::TESTS,
     native_order::TESTS,

@@ -37,8 +37,8 @@ pub(super) async fn attempt(
     let turn = turns.take(unit.share(turns), unit.bytes).await;
     let learned = &work.shared.learned;
     let may_be_cut = unit.operations.len() > 1 && !work.terms.guarantee.is_all_or_nothing();
-    // What may have been applied would be stamped anew in pieces: first the server has to refuse it.
-    let is_kept_whole = may_be_cut && unit.doubts > 0 && work.is_any_follower(&unit.operations);
+    // First the server itself has to refuse its size.
+    let is_kept_whole = may_be_cut && work.keeps_whole(&unit);
     if may_be_cut && !is_kept_whole && unit.bytes > learned.limit(&unit.mechanism.name) {
         drop(turn);
         return Attempt { lane, unit, came_to: Attempted::TooLarge };

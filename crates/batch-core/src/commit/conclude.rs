@@ -25,17 +25,11 @@ impl Commit {
         match came_to {
             Attempted::Sent(sent) => {
                 self.note_sent(&unit, &sent);
-                let applied = sent.answers.all_applied && sent.answers.surplus == 0;
-                if applied && unit.operations.len() <= SLICE as usize {
-                    self.note_applied(&unit, &sent);
-                    self.work.settle_applied(&unit.operations);
-                    self.put_back(lane);
-                    Ok(())
-                } else if applied {
-                    Box::pin(self.take_applied(lane, unit, sent)).await
-                } else {
-                    Box::pin(self.take_answers(lane, unit, sent)).await
+                if sent.answers.all_applied && sent.answers.surplus == 0 {
+                    self.take_applied(lane, &unit, &sent).await;
+                    return Ok(());
                 }
+                Box::pin(self.take_answers(lane, unit, sent)).await
             }
             Attempted::TooLarge => {
                 let limit = self.work.shared.learned.limit(&unit.mechanism.name);
@@ -100,18 +94,13 @@ impl Commit {
         }
     }
 
-    /// Learns from a unit that is applied as a whole.
-    fn note_applied(&mut self, unit: &Unit, sent: &SentUnit) {
+    /// Settles a unit that is applied as a whole.
+    async fn take_applied(&mut self, lane: Lane, unit: &Unit, sent: &SentUnit) {
         if unit.doubts > 0 {
             self.fruitless = 0;
         }
         self.work.shared.learned.taken(&unit.mechanism.name, unit.bytes);
         sent.span.record("applied", unit.operations.len());
-    }
-
-    /// Settles a large chunk that is applied as a whole.
-    async fn take_applied(&mut self, lane: Lane, unit: Unit, sent: SentUnit) -> Result<()> {
-        self.note_applied(&unit, &sent);
         for slice in unit.operations.chunks(SLICE as usize) {
             if slice.first() != unit.operations.first() {
                 tokio::task::yield_now().await;
@@ -119,7 +108,6 @@ impl Commit {
             self.work.settle_applied(slice);
         }
         self.put_back(lane);
-        Ok(())
     }
 
     /// Takes in the answers of a chunk of which not all is applied.
@@ -131,15 +119,12 @@ impl Commit {
         let Judgement { mut settle, mut cut, mut retry, mut stale, divisible, of_chunk } =
             judgement;
         let too_large = divisible.as_ref().is_some_and(|error| error.kind() == ErrorKind::TooLarge);
-        if unit.doubts > 0 && !too_large && self.work.is_any_follower(&unit.operations) {
-            // A former attempt may have been applied, and pieces would be stamped anew.
-            let ends = |(index, error): (u32, Error)| (index, Verdict::NotApplied(error.certain()));
+        let ends = |(index, error): (u32, Error)| (index, Verdict::NotApplied(error.certain()));
+        if !too_large && self.work.keeps_whole(&unit) {
             settle.extend(cut.drain(..).map(ends));
         }
         if unit.reroutes >= MOST_REROUTES {
-            let stays =
-                |(index, error): (u32, Error)| (index, Verdict::NotApplied(error.certain()));
-            settle.extend(stale.drain(..).map(stays));
+            settle.extend(stale.drain(..).map(ends));
         }
         let is_applied = |(_, verdict): &(u32, Verdict)| matches!(verdict, Verdict::Applied(_));
         let any_applied = settle.iter().any(is_applied);

@@ -190,6 +190,11 @@ impl Work {
         followers.is_some_and(|all| operations.iter().any(|index| all.has(*index)))
     }
 
+    /// Whether a unit is not cut: a former attempt may have been applied, and pieces would be stamped anew.
+    pub(super) fn keeps_whole(&self, unit: &Unit) -> bool {
+        unit.doubts > 0 && self.is_any_follower(&unit.operations)
+    }
+
     /// Whether a chunk of these operations has timestamps of its own, later than those of the chunks that
     /// were sent before: where chunks follow one another, and the next one is not to be stamped ahead.
     fn has_own_times(&self, operations: &[u32]) -> bool {

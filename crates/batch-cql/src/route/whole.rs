@@ -18,8 +18,6 @@ use crate::{
     way::{Ride, Way, Ways, whole},
 };
 
-const ISOLATED: &str = "only one partition of one table can be written isolated";
-
 /// What an operation is like, as to whether it can be one whole with others.
 pub(super) mod like {
     /// A statement, which is never made one write with others on its key.
@@ -113,6 +111,15 @@ impl Router<'_> {
         {
             return refuse(place, "counter updates are applied one by one; use another guarantee");
         }
+        if isolated && !has_condition {
+            let elsewhere = other_partition.map(|place| (place, on_other));
+            let other_table =
+                other_table.map(|place| (place, "it is on another table than the first"));
+            if let Some((place, why)) = elsewhere.or(other_table) {
+                let only = "only one partition of one table can be written isolated";
+                return refuse(place, &format!("{why}, and {only}"));
+            }
+        }
         let way = if has_condition {
             if let Some(place) = other_table {
                 return refuse(
@@ -136,29 +143,11 @@ impl Router<'_> {
             }
             if count == 1 { Way::Condition } else { Way::Conditions }
         } else if terms.batch_type == Some(BatchType::Logged) {
-            if isolated && let Some(place) = other_partition {
-                return refuse(place, &format!("{on_other}, and {ISOLATED}"));
-            }
-            if isolated && let Some(place) = other_table {
-                return refuse(
-                    place,
-                    &format!("it is on another table than the first, and {ISOLATED}"),
-                );
-            }
             Way::Logged
         } else if other_partition.is_none() {
-            if isolated && let Some(place) = other_table {
-                return refuse(
-                    place,
-                    &format!("it is on another table than the first, and {ISOLATED}"),
-                );
-            }
             if count == 1 { Way::Single } else { Way::Partition }
         } else {
             let place = other_partition.unwrap_or_default();
-            if isolated {
-                return refuse(place, &format!("{on_other}, and {ISOLATED}"));
-            }
             if terms.batch_type == Some(BatchType::Unlogged) {
                 return refuse(
                     place,

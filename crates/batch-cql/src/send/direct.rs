@@ -14,6 +14,7 @@ use scylla::statement::{batch::BatchStatement, prepared::PreparedStatement};
 
 use super::{
     entry::{cell_of, push},
+    once,
     request::{Kind, Request},
 };
 use crate::{
@@ -216,9 +217,9 @@ impl CqlBackend {
         chunk: &Chunk<'_>,
         answers: &mut Answers,
     ) -> Result<bool> {
-        let kind = Kind::of(way);
+        let kind = Kind::of_plain(way);
         // The pause after a condition is made on the long way.
-        if kind == Kind::Conditional
+        if matches!(way, Way::Condition | Way::Conditions)
             || chunk.may_repeat()
             || (kind != Kind::Counter && self.follows_condition(chunk))
         {
@@ -247,7 +248,7 @@ impl CqlBackend {
         // Gone meanwhile: the operations are encoded anew.
         let Some(destination) = destination else { return Ok(false) };
         let mut request = Request::new(kind, 0);
-        let mut once = false;
+        let mut at_own_times = false;
         let (statement, has_lists) = match &destination {
             Destination::Table(known) => {
                 let form = if shape == Shape::Insert { Form::Insert } else { Form::Delete };
@@ -263,7 +264,7 @@ impl CqlBackend {
                     self.guard.plain_unkeyed(stamp);
                 }
                 request.spreads = native.may_spread();
-                once = native.writes_lists_at_own_time();
+                at_own_times = native.writes_lists_at_own_time();
                 (native.statement(), native.writes_lists())
             }
         };
@@ -277,7 +278,7 @@ impl CqlBackend {
         request.statements = self.repeated.take(id, statement, rows.len());
         let (result, list) = self.execute_rows(request, &rows, chunk, answers).await;
         self.repeated.give_back(id, list);
-        result.map_err(|error| if once { super::once(error) } else { error })?;
+        result.map_err(|error| once(error, at_own_times))?;
         answers.all_applied();
         Ok(true)
     }

@@ -37,13 +37,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const fn of(way: Way) -> Self {
+    /// How plain writes travel: also those that are left of conditions which are derived to hold.
+    pub(crate) const fn of_plain(way: Way) -> Self {
         match way {
-            Way::Single | Way::Partition => Self::Partition,
+            Way::Single | Way::Partition | Way::Condition | Way::Conditions => Self::Partition,
             Way::Spread => Self::Spread,
             Way::Logged => Self::Logged,
             Way::Counter => Self::Counter,
-            Way::Condition | Way::Conditions => Self::Conditional,
         }
     }
 }
