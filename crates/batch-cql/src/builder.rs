@@ -28,7 +28,7 @@ use self::point::ContactPoint;
 pub use self::translate::Translate;
 use crate::{
     CqlStore,
-    connection::{self, Connection, Ways},
+    connection::{self, Connection, Ways, check_writes},
     errors,
 };
 
@@ -255,15 +255,11 @@ impl CqlBuilder {
     }
 
     fn check(&self) -> Result<()> {
+        check_writes(self.consistency)?;
         let invalid = |message| Err(Error::new(ErrorKind::InvalidOperation, message));
         if self.points.as_ref().map_err(Clone::clone)?.is_empty() {
             return invalid(
                 "there is no contact point to connect to; name one, such as `localhost:9042`",
-            );
-        }
-        if matches!(self.consistency, Consistency::Serial | Consistency::LocalSerial) {
-            return invalid(
-                "nothing can be written at a serial consistency; give it as `serial_consistency`, and another one for writes",
             );
         }
         #[cfg(feature = "tls")]
@@ -382,26 +378,15 @@ fn find_connected(session: &Session, translate: Option<Translate>) -> Result<()>
     .transient())
 }
 
-impl CqlBuilder {
-    #[cfg(feature = "tls")]
-    fn tls_fact(&self) -> Option<&tls::Trust> {
-        self.trust.as_ref()
-    }
-
-    #[cfg(not(feature = "tls"))]
-    #[expect(clippy::unused_self, reason = "its twin uses it")]
-    fn tls_fact(&self) -> Option<()> {
-        None
-    }
-}
-
 impl fmt::Debug for CqlBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CqlBuilder")
+        let mut debug = f.debug_struct("CqlBuilder");
+        #[cfg(feature = "tls")]
+        debug.field("tls", &self.trust);
+        debug
             .field("contact_points", &self.points)
             .field("keyspace", &self.keyspace)
             .field("user", &self.credentials.as_ref().map(|(user, _)| user))
-            .field("tls", &self.tls_fact())
             .field("compression", &self.compression)
             .field("local_datacenter", &self.local_datacenter)
             .field("consistency", &self.consistency)

@@ -203,6 +203,20 @@ async fn unread(session: &Session, asking: &Asking, error: &MetadataError) -> Er
     }
 }
 
+/// Refuses consistencies at which nothing can be written.
+///
+/// # Errors
+/// [`InvalidOperation`](ErrorKind::InvalidOperation) for those of conditions.
+pub(crate) fn check_writes(consistency: Consistency) -> Result<()> {
+    if !matches!(consistency, Consistency::Serial | Consistency::LocalSerial) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidOperation,
+        "nothing can be written at a serial consistency; give it as `serial_consistency`, and another one for writes",
+    ))
+}
+
 /// The consistency of reads, where that of writes can only be one of writes.
 pub(crate) const fn of_reads(writes: Consistency) -> Consistency {
     match writes {

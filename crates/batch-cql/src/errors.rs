@@ -33,12 +33,19 @@ pub(crate) struct Asked {
     pub(crate) conditional: bool,
     /// Counter updates.
     pub(crate) counter: bool,
+    /// Of a server that counts on one replica before it looks for the others.
+    pub(crate) counts_first: bool,
 }
 
 impl Asked {
     /// Whether the server carries the request out in parts that do not stand or fall together.
     const fn has_parts(self) -> bool {
         self.several_partitions && !self.logged && !self.conditional
+    }
+
+    /// Whether a replica may have counted when the server finds that others cannot be had.
+    const fn may_have_counted(self) -> bool {
+        self.counter && self.counts_first
     }
 }
 
@@ -235,18 +242,10 @@ pub(crate) fn is_answer(error: &ExecutionError) -> bool {
 /// A statement's text for a message: on one line, and not too long.
 pub(crate) fn excerpt(text: &str) -> String {
     const LONGEST: usize = 200;
-    let mut out = String::new();
-    for (count, word) in text.split_whitespace().enumerate() {
-        if count > 0 {
-            out.push(' ');
-        }
-        for c in word.chars() {
-            if out.len() >= LONGEST {
-                out.push('…');
-                return out;
-            }
-            out.push(c);
-        }
+    let mut out = line(text);
+    if let Some(end) = out.char_indices().map(|(at, _)| at).find(|at| *at >= LONGEST) {
+        out.truncate(end);
+        out.push('…');
     }
     out
 }

@@ -11,18 +11,15 @@ use crate::{
     table::Table,
 };
 
-/// A key's identity, column by column: the partition's first, which tables of one keyspace have in
-/// common, then the table's own.
+/// A key's identity, column by column: the partition's first, which tables of one keyspace may have
+/// in common, then the table's own.
 pub(crate) struct KeyHash(FoldHasher<'static>);
 
 impl KeyHash {
-    /// Of a partition, by its key's values, in the keyspace that has this number.
-    pub(crate) fn of_partition<'c>(
-        keyspace: u64,
-        cells: impl Iterator<Item = CellRef<'c>>,
-    ) -> Self {
+    /// Of a partition, by its key's values, among those that [start](crate::schema::Schema::space) likewise.
+    pub(crate) fn of_partition<'c>(space: u64, cells: impl Iterator<Item = CellRef<'c>>) -> Self {
         let mut hasher = FixedState::with_seed(1).build_hasher();
-        hasher.write_u64(keyspace);
+        hasher.write_u64(space);
         let mut hash = Self(hasher);
         cells.for_each(|cell| hash.add(cell));
         hash
@@ -66,7 +63,7 @@ impl KeyHash {
 
 fn partition_of_row(known: &Known, row: &Row) -> KeyHash {
     let cells = (0..known.table.partition).map(|place| row.cell(place));
-    KeyHash::of_partition(known.keyspace_hash, cells)
+    KeyHash::of_partition(known.space, cells)
 }
 
 /// The partition of a row, and the row's own identity.
@@ -93,6 +90,19 @@ pub(crate) fn shared_by_row(known: &Known, row: &Row) -> Option<KeyId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{schema::Schema, server::Product};
+
+    #[test]
+    fn tables_of_a_keyspace_share_partitions_where_the_server_makes_one_write_of_theirs() {
+        let [cassandra, scylla] = [Product::Cassandra, Product::Scylla]
+            .map(|product| Schema::new(product.splits_by_table()));
+        assert_eq!(cassandra.space("k", "a"), cassandra.space("k", "b"));
+        assert_ne!(scylla.space("k", "a"), scylla.space("k", "b"));
+        for schema in [cassandra, scylla] {
+            assert_eq!(schema.space("k", "a"), schema.space("k", "a"));
+            assert_ne!(schema.space("k", "a"), schema.space("l", "a"));
+        }
+    }
 
     #[test]
     fn what_a_partition_shares_has_another_id_than_a_row_without_clustering_columns() {

@@ -11,7 +11,7 @@ use crate::{
     errors::excerpt,
     key::KeyHash,
     row::CellRef,
-    schema::{Known, holds_type, keyspace_hash, next_number},
+    schema::{Known, holds_type, next_number},
     size,
     statement::{Cells, Kind, Prepared, encode_values},
 };
@@ -24,7 +24,8 @@ pub(crate) struct Native {
     typed: bool,
     /// Its table, if that is known.
     known: Option<Arc<Known>>,
-    keyspace_hash: u64,
+    /// What its partition's identity starts from: [`Schema::space`](crate::schema::Schema::space).
+    space: u64,
     /// Differs from that of any other target of statements.
     pub(crate) number: u32,
 }
@@ -34,6 +35,7 @@ impl Native {
         mut prepared: Prepared,
         typed: bool,
         known: Option<Arc<Known>>,
+        space: u64,
         profile: &ExecutionProfileHandle,
         tracing: bool,
     ) -> Self {
@@ -46,8 +48,7 @@ impl Native {
         statement.set_retry_policy(None);
         statement.set_load_balancing_policy(None);
         statement.set_tracing(tracing);
-        let keyspace_hash = keyspace_hash(&prepared.facts.keyspace);
-        Self { prepared, typed, known, keyspace_hash, number: next_number() }
+        Self { prepared, typed, known, space, number: next_number() }
     }
 
     pub(crate) fn statement(&self) -> &PreparedStatement {
@@ -89,7 +90,7 @@ impl Native {
     pub(crate) fn ids_of(&self, cells: &[u8]) -> (Option<u64>, Option<KeyId>) {
         let facts = &self.prepared.facts;
         let Some(places) = facts.partition.as_deref() else { return (None, None) };
-        let mut hash = KeyHash::of_partition(self.keyspace_hash, values(places, cells));
+        let mut hash = KeyHash::of_partition(self.space, values(places, cells));
         let partition = Some(hash.partition());
         let (Some(places), Some(known)) = (facts.key.as_deref(), self.known.as_deref()) else {
             return (partition, None);

@@ -41,16 +41,7 @@ pub(crate) async fn run(session: &Session, statement: &str) {
 pub(crate) fn table(session: &Session, keyspace: &str, name: &str) -> Table {
     let state = session.get_cluster_state();
     let meta = &state.get_keyspace(keyspace).unwrap().tables[name];
-    let keys: Vec<&String> = meta.partition_key.iter().chain(&meta.clustering_key).collect();
-    let mut others: Vec<&String> =
-        meta.columns.keys().filter(|name| !keys.contains(name)).collect();
-    others.sort();
-    let column = |name: &&String| {
-        let column = &meta.columns[*name];
-        Column { name: name.as_str().into(), typ: column.typ.clone(), kind: column.kind.clone() }
-    };
-    let columns = keys.iter().chain(&others).map(column).collect();
-    Table::new(keyspace, name, columns, meta.partition_key.len(), keys.len())
+    Table::of(keyspace, name, meta)
 }
 
 /// The columns of a table by name, in its order.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use batch_core::seam::KeyId;
@@ -30,20 +30,15 @@ pub(crate) struct Replicas {
 /// Keeps what was found out until the cluster changes.
 #[derive(Debug, Default)]
 pub(crate) struct KnownReplicas {
-    recent: Mutex<Option<(Weak<ClusterState>, Arc<Replicas>)>>,
+    recent: Mutex<Option<Arc<Replicas>>>,
 }
 
 impl KnownReplicas {
     pub(crate) fn of(&self, state: &Arc<ClusterState>) -> Arc<Replicas> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, replicas)) = &*recent
-            && known.ptr_eq(&Arc::downgrade(state))
-        {
-            return Arc::clone(replicas);
-        }
-        let replicas = Arc::new(Replicas::new(Arc::clone(state)));
-        *recent = Some((Arc::downgrade(state), Arc::clone(&replicas)));
-        replicas
+        let known = recent.take_if(|known| Arc::ptr_eq(&known.state, state));
+        let replicas = known.unwrap_or_else(|| Arc::new(Replicas::new(Arc::clone(state))));
+        Arc::clone(recent.insert(replicas))
     }
 }
 
@@ -79,7 +74,8 @@ impl Replicas {
         self.differ.get(keyspace).copied().unwrap_or(false)
     }
 
-    /// The number of the replicas of a partition, which the values of its key tell.
+    /// The number of the replicas of a partition, which the values of its key tell; one of its own if they are not
+    /// known, as of a tablet that nobody has written to.
     pub(crate) fn of_partition<'c>(
         &self,
         keyspace: &str,
@@ -92,9 +88,14 @@ impl Replicas {
         let replicas =
             self.state.replica_locator().replicas_for_token(token, &meta.strategy, None, &table);
         let mut sum = 0_u64;
+        let mut is_known = false;
         for (node, _) in replicas {
             // The same for any order of the same nodes.
             sum = sum.wrapping_add(KeyId::of(node.host_id.as_u128()).get());
+            is_known = true;
+        }
+        if !is_known {
+            sum = KeyId::of(token.value()).get();
         }
         u16::try_from(sum >> 48).unwrap_or(0)
     }

@@ -68,8 +68,8 @@ pub(crate) struct Known {
     pub(crate) name: Box<str>,
     /// Differs from that of any other table.
     pub(crate) hash: u64,
-    /// What its partitions' identities start from, the same for all tables of a keyspace.
-    pub(crate) keyspace_hash: u64,
+    /// What its partitions' identities start from: [`Schema::space`].
+    pub(crate) space: u64,
     /// Differs from that of any other target of statements, also of the same table as it was before.
     pub(crate) number: u32,
     /// Whether a column is a list that is no frozen one: written twice at one time it is doubled.
@@ -84,42 +84,21 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    fn new(keyspace: &str, name: &str, state: &ClusterState) -> Option<Self> {
+    fn new(keyspace: &str, name: &str, space: u64, state: &ClusterState) -> Option<Self> {
         let meta = state.get_keyspace(keyspace)?.tables.get(name)?;
-        let keys = meta.partition_key.iter().chain(&meta.clustering_key);
-        let mut others: Vec<&String> = meta
-            .columns
-            .iter()
-            .filter(|(_, c)| matches!(c.kind, ColumnKind::Static | ColumnKind::Regular))
-            .map(|(name, _)| name)
-            .collect();
-        others.sort_unstable();
-        let columns: Vec<Column> = keys
-            .chain(others)
-            .filter_map(|name| {
-                let column = meta.columns.get(name)?;
-                let kind = column.kind.clone();
-                Some(Column { name: name.as_str().into(), typ: column.typ.clone(), kind })
-            })
-            .collect();
-        let partition = meta.partition_key.len();
+        let table = Table::of(keyspace, name, meta);
+        let has = |of: fn(&Column) -> bool| table.columns.iter().any(of);
         let qualified = format!("{keyspace}.{name}");
         Some(Self {
-            has_lists: columns.iter().any(Column::is_growing_list),
-            has_counters: columns.iter().any(|column| is_counter(&column.typ)),
-            has_shared: columns.iter().any(|column| column.kind == ColumnKind::Static),
-            has_types: columns.iter().any(|column| holds_type(&column.typ)),
+            has_lists: has(Column::is_growing_list),
+            has_counters: has(Column::is_counter),
+            has_shared: has(|column| column.kind == ColumnKind::Static),
+            has_types: has(|column| holds_type(&column.typ)),
             hash: std::hash::BuildHasher::hash_one(&FixedState::with_seed(3), &qualified),
-            keyspace_hash: keyspace_hash(keyspace),
+            space,
             number: next_number(),
             name: qualified.into(),
-            table: Table::new(
-                keyspace,
-                name,
-                columns,
-                partition,
-                partition + meta.clustering_key.len(),
-            ),
+            table,
             statements: [const { OnceCell::const_new() }; FORMS * USINGS],
         })
     }
@@ -270,11 +249,6 @@ pub(crate) fn next_number() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// What the identities of a keyspace's partitions start from.
-pub(crate) fn keyspace_hash(keyspace: &str) -> u64 {
-    KeyId::of(keyspace).get()
-}
-
 /// What it takes to prepare a statement.
 #[derive(Clone, Copy)]
 pub(crate) struct Preparing<'a> {
@@ -295,14 +269,30 @@ impl Preparing<'_> {
 }
 
 /// The tables in use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Schema {
+    /// Whether one partition key in two tables is two partitions.
+    splits_by_table: bool,
     tables: RwLock<HashMap<Box<str>, Arc<Known>, FixedState>>,
     /// The metadata that the tables were last compared with.
     compared: RwLock<Weak<ClusterState>>,
 }
 
 impl Schema {
+    pub(crate) fn new(splits_by_table: bool) -> Self {
+        Self { splits_by_table, tables: RwLock::default(), compared: RwLock::default() }
+    }
+
+    /// What the identities of a table's partitions start from. Tables with the same have a partition in common
+    /// where they have its key in common: those of a keyspace, if the server makes one write of writes to them.
+    pub(crate) fn space(&self, keyspace: &str, table: &str) -> u64 {
+        KeyId::of((keyspace, self.splits_by_table.then_some(table))).get()
+    }
+
+    fn read(&self, keyspace: &str, table: &str, state: &ClusterState) -> Option<Known> {
+        Known::new(keyspace, table, self.space(keyspace, table), state)
+    }
+
     /// The table of a collection, if it was looked up.
     pub(crate) fn table(&self, collection: &str) -> Option<Arc<Known>> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner).get(collection).map(Arc::clone)
@@ -330,7 +320,7 @@ impl Schema {
         if let Some(known) = tables.get(collection) {
             return Some(Arc::clone(known));
         }
-        let known = Arc::new(Known::new(keyspace, name, &session.get_cluster_state())?);
+        let known = Arc::new(self.read(keyspace, name, &session.get_cluster_state())?);
         tables.insert(collection.into(), Arc::clone(&known));
         Some(known)
     }
@@ -342,7 +332,7 @@ impl Schema {
         let mut tables = self.tables_to_write();
         let state = session.get_cluster_state();
         let fresh = full_name(collection, keyspace)
-            .and_then(|(keyspace, name)| Known::new(keyspace, name, &state));
+            .and_then(|(keyspace, name)| self.read(keyspace, name, &state));
         match fresh {
             Some(fresh) => tables.insert(collection.into(), Arc::new(fresh)),
             None => tables.remove(collection),
@@ -358,7 +348,7 @@ impl Schema {
         let mut tables = self.tables_to_write();
         let state = session.get_cluster_state();
         tables.retain(|_, known| {
-            let fresh = Known::new(&known.table.keyspace, &known.table.name, &state);
+            let fresh = self.read(&known.table.keyspace, &known.table.name, &state);
             let Some(fresh) = fresh else { return false };
             if !known.has_same_columns(&fresh) {
                 *known = Arc::new(fresh);
@@ -386,10 +376,6 @@ pub(crate) fn full_name<'n>(
 /// An identifier as CQL reads it exactly.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn is_counter(typ: &ColumnType<'_>) -> bool {
-    matches!(typ, ColumnType::Native(scylla::cluster::metadata::NativeType::Counter))
 }
 
 /// Whether a type is a user-defined one, or holds one.

@@ -39,6 +39,19 @@ impl Product {
             Self::Dse => "DataStax Enterprise",
         }
     }
+
+    /// Whether a counter is counted on one replica before it is looked for the others: then
+    /// `Unavailable` does not say that nothing was done. (`mutate_counters` in ScyllaDB's
+    /// `storage_proxy.cc`; Cassandra looks for all of them first.)
+    pub(crate) const fn counts_first(self) -> bool {
+        matches!(self, Self::Scylla)
+    }
+
+    /// Whether one write to two tables is two, also where they have the partition's key in common.
+    /// (`mutation_equals_by_key` in ScyllaDB's `mutation.hh`; Cassandra makes one mutation of them.)
+    pub(crate) const fn splits_by_table(self) -> bool {
+        matches!(self, Self::Scylla)
+    }
 }
 
 /// What a node says of itself and its cluster.

@@ -13,7 +13,7 @@ use scylla::client::session::Session;
 use crate::{
     CqlBatch, CqlBuilder, CqlStatement,
     backend::CqlBackend,
-    connection::{self, Connection, Ways},
+    connection::{self, Connection, Ways, check_writes},
 };
 
 /// A keyspace of Cassandra or ScyllaDB. A clone is another handle of the same connections, which
@@ -37,7 +37,6 @@ use crate::{
 /// `scylla::policies::timestamp_generator::MonotonicTimestampGenerator`.
 #[derive(Clone, Debug)]
 pub struct CqlStore {
-    session: Arc<Session>,
     backend: Arc<CqlBackend>,
     engine: Engine,
 }
@@ -54,10 +53,13 @@ impl CqlStore {
     /// Nothing of the session is changed. The store's requests have the consistencies and the load
     /// balancing of the session's default execution profile, as they are now; they are never
     /// repeated by the driver, nor sent to two nodes. The session has to read the schema of the
-    /// keyspaces that are written, as it does unless it was built otherwise.
+    /// keyspaces that are written, as it does unless it was built otherwise. Tracing and
+    /// [`batch_across_partitions`](CqlBuilder::batch_across_partitions) are settings of a store that connects by
+    /// itself: here requests are not traced, and rows that are alone in their partition share them.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) for a keyspace that is not there,
+    /// [`InvalidOperation`](ErrorKind::InvalidOperation) for a session that writes at a serial consistency,
     /// [`Timeout`](ErrorKind::Timeout) after the deadline of the `options`; what the server says.
     pub async fn from_session(
         session: Arc<Session>,
@@ -65,13 +67,10 @@ impl CqlStore {
         options: StoreOptions,
     ) -> Result<Self> {
         let own = session.get_default_execution_profile_handle().pointee_to_builder();
-        let connecting = Connection::new(
-            session,
-            keyspace,
-            connection::profile(own),
-            options.shared_clock(),
-            Ways::default(),
-        );
+        let profile = connection::profile(own);
+        check_writes(profile.get_consistency())?;
+        let connecting =
+            Connection::new(session, keyspace, profile, options.shared_clock(), Ways::default());
         let timeout = options.default_timeout();
         let connection = tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
             let message = format!(
@@ -84,16 +83,15 @@ impl CqlStore {
 
     pub(crate) fn new(connection: Connection, options: StoreOptions) -> Self {
         let clock: Arc<dyn Clock> = Arc::<crate::clock::ServerClock>::clone(&connection.clock);
-        let session = Arc::clone(&connection.session);
         let backend = Arc::new(CqlBackend::new(connection));
         let outer: Arc<dyn Backend> = Arc::<CqlBackend>::clone(&backend);
-        Self { session, backend, engine: Engine::new(outer, options.clock(clock)) }
+        Self { backend, engine: Engine::new(outer, options.clock(clock)) }
     }
 
     /// The driver's session: to prepare statements with, and for whatever is not batching.
     #[must_use]
     pub fn session(&self) -> &Arc<Session> {
-        &self.session
+        &self.backend.session
     }
 
     /// The backend: to be wrapped in your own.

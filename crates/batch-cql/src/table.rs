@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use foldhash::fast::FixedState;
-use scylla::cluster::metadata::{CollectionType, ColumnKind, ColumnType};
+use scylla::cluster::metadata::{self, CollectionType, ColumnKind, ColumnType, NativeType};
 
 use crate::{
     encode,
@@ -40,9 +40,38 @@ impl Column {
         let ColumnType::Collection { frozen: false, typ } = &self.typ else { return false };
         matches!(typ, CollectionType::List(_))
     }
+
+    /// Whether it counts.
+    pub(crate) fn is_counter(&self) -> bool {
+        is_counter(&self.typ)
+    }
+}
+
+/// Whether values of a type count.
+pub(crate) fn is_counter(typ: &ColumnType<'_>) -> bool {
+    matches!(typ, ColumnType::Native(NativeType::Counter))
 }
 
 impl Table {
+    /// A table as the driver's metadata has it.
+    pub(crate) fn of(keyspace: &str, name: &str, meta: &metadata::Table) -> Self {
+        let keys = meta.partition_key.iter().chain(&meta.clustering_key);
+        let is_key = |column: &metadata::Column| {
+            matches!(column.kind, ColumnKind::PartitionKey | ColumnKind::Clustering)
+        };
+        let others = meta.columns.iter().filter(|(_, column)| !is_key(column));
+        let mut others: Vec<&String> = others.map(|(name, _)| name).collect();
+        others.sort_unstable();
+        let columns = keys.chain(others).filter_map(|name| {
+            let column = meta.columns.get(name)?;
+            let kind = column.kind.clone();
+            Some(Column { name: name.as_str().into(), typ: column.typ.clone(), kind })
+        });
+        let partition = meta.partition_key.len();
+        let key = partition + meta.clustering_key.len();
+        Self::new(keyspace, name, columns.collect(), partition, key)
+    }
+
     pub(crate) fn new(
         keyspace: &str,
         name: &str,

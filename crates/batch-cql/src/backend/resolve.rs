@@ -34,23 +34,14 @@ impl CqlBackend {
         for shape in operations.shapes() {
             if let Some(statement) = shape.statement {
                 natives += 1;
-                self.resolve_native(statement, stale).await?;
+                self.resolve_native(statement, stale, &mut refreshed).await?;
                 continue;
             }
             if stale {
                 // The server says that something is not as it was: others may still use what they have.
                 self.schema.renew(shape.collection, self.keyspace.as_deref(), &self.session);
             }
-            let mut known = self.look_up(shape.collection);
-            if known.is_none() && !refreshed {
-                // Somebody else may have made it a moment ago.
-                match self.refresh().await {
-                    Err(error) if error.is_transient() => return Err(error),
-                    // Its own operations are refused.
-                    _ => refreshed = true,
-                }
-                known = self.look_up(shape.collection);
-            }
+            let known = self.look_up_or_refresh(shape.collection, &mut refreshed).await?;
             if known.is_some_and(|known| known.has_types) {
                 self.met_types.store(true, Ordering::Relaxed);
             }
@@ -92,6 +83,26 @@ impl CqlBackend {
         }
         self.refresh().await?;
         self.look_up(collection).ok_or_else(|| self.unknown_table(collection))
+    }
+
+    /// A collection's table, if there is one; the driver's metadata is read again if it does not know it and has
+    /// not been read again for its commit yet.
+    async fn look_up_or_refresh(
+        &self,
+        collection: &str,
+        refreshed: &mut bool,
+    ) -> Result<Option<Arc<Known>>> {
+        let known = self.look_up(collection);
+        if known.is_some() || *refreshed {
+            return Ok(known);
+        }
+        // Somebody else may have made it a moment ago.
+        match self.refresh().await {
+            Err(error) if error.is_transient() => return Err(error),
+            // Its own operations are refused.
+            _ => *refreshed = true,
+        }
+        Ok(self.look_up(collection))
     }
 
     pub(super) fn look_up(&self, collection: &str) -> Option<Arc<Known>> {
@@ -163,6 +174,7 @@ impl CqlBackend {
         &self,
         statement: &Arc<dyn NativeStatement>,
         stale: bool,
+        refreshed: &mut bool,
     ) -> Result<()> {
         if !stale
             && let Some(Ok(native)) = self.natives.of(statement)
@@ -171,7 +183,7 @@ impl CqlBackend {
             return Ok(());
         }
         // Needed once, so not a part of every commit's future.
-        Box::pin(self.resolve_unknown(statement)).await
+        Box::pin(self.resolve_unknown(statement, refreshed)).await
     }
 
     /// Reads the driver's metadata again.
@@ -214,12 +226,16 @@ impl CqlBackend {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn resolve_unknown(&self, statement: &Arc<dyn NativeStatement>) -> Result<()> {
-        let mut native = self.prepare_native(statement).await;
+    async fn resolve_unknown(
+        &self,
+        statement: &Arc<dyn NativeStatement>,
+        refreshed: &mut bool,
+    ) -> Result<()> {
+        let mut native = self.prepare_native(statement, refreshed).await;
         if native.as_ref().is_ok_and(|native| native.changed().is_some()) {
             // The driver may not have heard of it yet.
             self.refresh().await?;
-            native = self.prepare_native(statement).await;
+            native = self.prepare_native(statement, refreshed).await;
         }
         let native = match native {
             Err(error) if error.is_transient() => return Err(error),
@@ -233,7 +249,11 @@ impl CqlBackend {
         Ok(())
     }
 
-    async fn prepare_native(&self, statement: &Arc<dyn NativeStatement>) -> Result<Native> {
+    async fn prepare_native(
+        &self,
+        statement: &Arc<dyn NativeStatement>,
+        refreshed: &mut bool,
+    ) -> Result<Native> {
         let (text, given) = match (as_json(statement), as_typed(statement)) {
             (Some(json), _) => (json.text(), None),
             (None, Some(typed)) => (typed.prepared().get_statement(), Some(typed.prepared())),
@@ -244,10 +264,10 @@ impl CqlBackend {
         let keyspace = of_markers.map(|spec| spec.ks_name());
         let keyspace = keyspace.or(text.keyspace.as_deref()).or(self.keyspace.as_deref());
         let known = match keyspace {
-            Some(keyspace) => match self.table(&format!("{keyspace}.{}", text.table)).await {
-                Err(error) if error.is_transient() => return Err(error),
-                known => known.ok(),
-            },
+            Some(keyspace) => {
+                let collection = format!("{keyspace}.{}", text.table);
+                self.look_up_or_refresh(&collection, refreshed).await?
+            }
             None => None,
         };
         let prepared = self.prepare_text(&text, keyspace, known.as_deref()).await;
@@ -264,7 +284,8 @@ impl CqlBackend {
         };
         let is_typed = given.is_some();
         let prepared = Prepared::of(prepared, &text, known.as_deref().map(|known| &known.table))?;
-        Ok(Native::new(prepared, is_typed, known, &self.profile, self.tracing))
+        let space = self.schema.space(&prepared.facts.keyspace, &prepared.facts.table);
+        Ok(Native::new(prepared, is_typed, known, space, &self.profile, self.tracing))
     }
 
     /// Prepares a statement with typed markers, if its table is known and the server takes them.

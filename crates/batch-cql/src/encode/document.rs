@@ -3,7 +3,7 @@
 use std::fmt;
 
 use batch_core::{Error, ErrorKind, Result};
-use scylla::cluster::metadata::{CollectionType, ColumnKind, ColumnType, NativeType};
+use scylla::cluster::metadata::{CollectionType, ColumnKind, ColumnType};
 use serde::{
     Deserializer,
     de::{self, DeserializeSeed, MapAccess, Visitor},
@@ -207,7 +207,7 @@ impl Attributes<'_> {
         if !self.has_row && column.kind != ColumnKind::Static {
             return Err(self.stop(Problem::NoRow(place)));
         }
-        if matches!(column.typ, ColumnType::Native(NativeType::Counter)) {
+        if column.is_counter() {
             return Err(self.stop(Problem::Counter(place)));
         }
         let (careful, misfit) = (self.careful, &mut *self.misfit);

@@ -71,7 +71,8 @@ fn of_server(error: &DbError, text: &str, asked: Asked) -> Verdict {
             // A condition that holds is committed at the other consistency, after the decision.
             let decided = asked.conditional
                 && !matches!(consistency, Consistency::Serial | Consistency::LocalSerial);
-            Verdict::later(ErrorKind::Connection, message).unknown_if(asked.has_parts() || decided)
+            let begun = asked.has_parts() || asked.may_have_counted() || decided;
+            Verdict::later(ErrorKind::Connection, message).unknown_if(begun)
         }
         DbError::WriteTimeout { consistency, received, required, write_type } => {
             let message = format!(
@@ -120,7 +121,10 @@ fn of_server(error: &DbError, text: &str, asked: Asked) -> Verdict {
         // Every other overload is told before anything is done.
         DbError::Overloaded => {
             let begun = text.contains("hints")
-                && (asked.several_partitions || asked.conditional || asked.logged);
+                && (asked.several_partitions
+                    || asked.conditional
+                    || asked.logged
+                    || asked.may_have_counted());
             let message = format!("the server is overloaded{}", says());
             Verdict::later(ErrorKind::Overloaded, message).unknown_if(begun)
         }

@@ -14,14 +14,22 @@ use scylla::{
 
 use super::*;
 
-const SINGLE: Asked =
-    Asked { logged: false, several_partitions: false, conditional: false, counter: false };
+const SINGLE: Asked = Asked {
+    logged: false,
+    several_partitions: false,
+    conditional: false,
+    counter: false,
+    counts_first: false,
+};
 const LOGGED: Asked = Asked { logged: true, several_partitions: true, ..SINGLE };
 const SPREAD: Asked = Asked { several_partitions: true, ..SINGLE };
 const CONDITION: Asked = Asked { conditional: true, ..SINGLE };
 const COUNTER: Asked = Asked { counter: true, ..SINGLE };
 const COUNTERS: Asked = Asked { counter: true, several_partitions: true, ..SINGLE };
-const EVERY: &[Asked] = &[SINGLE, LOGGED, SPREAD, CONDITION, COUNTER, COUNTERS];
+/// One on a server that counts on one replica first, as ScyllaDB does, and what is no counter there.
+const COUNTED: Asked = Asked { counts_first: true, ..COUNTER };
+const UNCOUNTED: Asked = Asked { counts_first: true, ..SINGLE };
+const EVERY: &[Asked] = &[SINGLE, LOGGED, SPREAD, CONDITION, COUNTER, COUNTERS, COUNTED, UNCOUNTED];
 
 /// What a row says: the fate, and whether the same request may succeed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,10 +252,10 @@ fn table() -> Vec<(ExecutionError, &'static [Asked], ErrorKind, Says)> {
             K::Overloaded,
             Later,
         ),
-        (server(DbError::Overloaded, hints), &[SINGLE, COUNTER], K::Overloaded, Later),
+        (server(DbError::Overloaded, hints), &[SINGLE, COUNTER, UNCOUNTED], K::Overloaded, Later),
         (
             server(DbError::Overloaded, hints),
-            &[SPREAD, LOGGED, CONDITION, COUNTERS],
+            &[SPREAD, LOGGED, CONDITION, COUNTERS, COUNTED],
             K::Overloaded,
             UnknownLater,
         ),
@@ -256,8 +264,18 @@ fn table() -> Vec<(ExecutionError, &'static [Asked], ErrorKind, Says)> {
         (server(limited(false), ""), EVERY, K::Overloaded, UnknownLater),
         // Too few replicas are up. Partitions are written one after another, but for a logged
         // batch; a condition is decided at the serial consistency, and committed at the other.
-        (unavailable(Consistency::Two), &[SINGLE, LOGGED, COUNTER], K::Connection, Later),
-        (unavailable(Consistency::Quorum), &[SPREAD, COUNTERS], K::Connection, UnknownLater),
+        (
+            unavailable(Consistency::Two),
+            &[SINGLE, LOGGED, COUNTER, UNCOUNTED],
+            K::Connection,
+            Later,
+        ),
+        (
+            unavailable(Consistency::Quorum),
+            &[SPREAD, COUNTERS, COUNTED],
+            K::Connection,
+            UnknownLater,
+        ),
         (unavailable(Consistency::LocalSerial), &[CONDITION], K::Connection, Later),
         (unavailable(Consistency::Serial), &[CONDITION], K::Connection, Later),
         (unavailable(Consistency::All), &[CONDITION], K::Connection, UnknownLater),

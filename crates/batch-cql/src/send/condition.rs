@@ -229,29 +229,9 @@ impl CqlBackend {
                 }
                 Step::Nothing if !exists => {
                     // Inserted and deleted: that the key is free is a condition all the same.
-                    let first: Vec<usize> = unit.iter().copied().take(1).collect();
-                    let alone = super::walk(entries, chunk, &first, false).await?;
-                    let one = self.conditional_request(
-                        entries,
-                        &first,
-                        &known,
-                        Form::InsertIfAbsent,
-                        &alone,
-                    );
-                    request.join(one.await?);
-                    let statement =
-                        known.statement(Form::Delete, Using::default(), &self.preparing()).await?;
-                    let cells = entries.cells_of(
-                        first.first().copied().unwrap_or_default(),
-                        &alone.row,
-                        &known,
-                        Form::Delete,
-                        Using::default(),
-                        false,
-                        None,
-                        None,
-                    );
-                    request.add(statement, cells);
+                    let form = Form::InsertIfAbsent;
+                    let one = self.conditional_request(entries, unit, &known, form, &walk).await?;
+                    request.join(one);
                 }
                 Step::Nothing | Step::Plain => {
                     let message = "a table whose rows have no columns of their own has no condition that a row is there without deleting it; leave the operations on this key out of the batch";

@@ -162,8 +162,9 @@ impl CqlBackend {
             self.session.execute_unpaged(statement, row).await
         } else {
             let kind = match request.kind {
-                Kind::Partition | Kind::Spread => BatchType::Unlogged,
-                Kind::Logged | Kind::Conditional => BatchType::Logged,
+                // A condition is decided with all that stands behind it, and needs no log.
+                Kind::Partition | Kind::Spread | Kind::Conditional => BatchType::Unlogged,
+                Kind::Logged => BatchType::Logged,
                 Kind::Counter => BatchType::Counter,
             };
             let statements = std::mem::take(&mut request.statements);
@@ -193,6 +194,7 @@ impl CqlBackend {
                     several_partitions: request.kind == Kind::Spread || request.spreads,
                     conditional,
                     counter: request.kind == Kind::Counter,
+                    counts_first: self.server.product.counts_first(),
                 };
                 let failed = errors::is_write_failure(&error);
                 let error = self.learn(errors::verdict(&error, asked));

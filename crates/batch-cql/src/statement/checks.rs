@@ -1,10 +1,10 @@
 //! Values that the server refuses, and with them the whole batch.
 
 use batch_core::ErrorKind;
-use scylla::cluster::metadata::{CollectionType, ColumnType, NativeType};
+use scylla::cluster::metadata::{CollectionType, ColumnType};
 
 use super::{cells::Cells, text::Role};
-use crate::row::CellRef;
+use crate::{row::CellRef, table::is_counter};
 
 /// The most bytes of a key, as the server counts them.
 const MAX_KEY: usize = 65_535;
@@ -48,6 +48,8 @@ pub(super) struct Checks {
     checks: Box<[Check]>,
     /// The markers of the partition key, if it has several columns.
     composite: Box<[u16]>,
+    /// Those of the clustering columns, if there are several.
+    clustering: Box<[u16]>,
 }
 
 /// The kinds of value that a marker does not always take.
@@ -66,7 +68,9 @@ impl Checks {
         key: Option<&[u16]>,
     ) -> Self {
         let partition = partition.unwrap_or_default();
-        for place in partition.iter().chain(key.unwrap_or_default()) {
+        let key = key.unwrap_or_default();
+        let clustering = key.get(partition.len()..).unwrap_or_default();
+        for place in partition.iter().chain(key) {
             if let Some(check) = checks.get_mut(usize::from(*place)) {
                 *check = Check::KEY;
             }
@@ -85,6 +89,7 @@ impl Checks {
             looks: checks.iter().map(look).collect(),
             checks: checks.into(),
             composite: if partition.len() > 1 { partition.into() } else { Box::default() },
+            clustering: if clustering.len() > 1 { clustering.into() } else { Box::default() },
         }
     }
 
@@ -105,8 +110,20 @@ impl Checks {
         if !values.is_at_end() {
             return Err(Mistake::COUNT);
         }
-        if !self.composite.is_empty() && cells.len() > MAX_KEY - 3 * self.composite.len() {
-            return self.check_sum(cells);
+        // Each part of a composite key has three bytes more.
+        if cells.len() > MAX_KEY - 3 * self.composite.len() {
+            Self::check_sum(
+                &self.composite,
+                3,
+                cells,
+                "the parts of the partition key have more than 65,535 bytes in sum; shorten them",
+            )?;
+            Self::check_sum(
+                &self.clustering,
+                0,
+                cells,
+                "the clustering columns have more than 65,535 bytes in sum; shorten them",
+            )?;
         }
         Ok(())
     }
@@ -121,20 +138,22 @@ impl Checks {
         }
     }
 
-    /// Each part of a composite key has three bytes more.
+    /// Refuses parts that are too long together, each with some bytes more.
     #[cold]
-    fn check_sum(&self, cells: &[u8]) -> Result<(), Mistake> {
+    fn check_sum(
+        parts: &[u16],
+        more: usize,
+        cells: &[u8],
+        what: &'static str,
+    ) -> Result<(), Mistake> {
         let length = |place: &u16| match Cells::new(cells).at(*place) {
-            Some(CellRef::Value(bytes)) => bytes.len() + 3,
-            Some(CellRef::Null | CellRef::Unset) | None => 3,
+            Some(CellRef::Value(bytes)) => bytes.len() + more,
+            Some(CellRef::Null | CellRef::Unset) | None => more,
         };
-        if self.composite.iter().map(length).sum::<usize>() <= MAX_KEY {
+        if parts.iter().map(length).sum::<usize>() <= MAX_KEY {
             return Ok(());
         }
-        let what =
-            "the parts of the partition key have more than 65,535 bytes in sum; shorten them";
-        let marker = self.composite.first().copied();
-        Err(Mistake { kind: ErrorKind::InvalidKey, marker, what })
+        Err(Mistake { kind: ErrorKind::InvalidKey, marker: parts.first().copied(), what })
     }
 }
 
@@ -163,7 +182,7 @@ impl Check {
 
     /// For a marker of a type.
     pub(super) fn of(role: &Role<'_>, typ: Option<&ColumnType<'_>>) -> Self {
-        let is_counter = typ.is_some_and(is_count);
+        let is_counter = typ.is_some_and(is_counter);
         let is_collection = matches!(typ, Some(ColumnType::Collection { .. }));
         let is_list =
             matches!(typ, Some(ColumnType::Collection { typ: CollectionType::List(_), .. }));
@@ -240,8 +259,4 @@ impl Bounds {
             Self::Ttl => "a time to live is 0 to 630,720,000 seconds (20 years)",
         })
     }
-}
-
-pub(super) fn is_count(typ: &ColumnType<'_>) -> bool {
-    matches!(typ, ColumnType::Native(NativeType::Counter))
 }

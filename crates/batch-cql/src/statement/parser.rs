@@ -312,15 +312,28 @@ impl<'t, 'a> Parser<'t, 'a> {
             let role = if !is_outside {
                 let access = open.is_some_and(|open| self.is_symbol(open, '['));
                 if access { Role::Access } else { Role::Part }
-            } else if self.is_symbol(at.wrapping_sub(1), '=')
-                && !['<', '>'].iter().any(|sign| self.is_symbol(at.wrapping_sub(2), *sign))
-            {
-                Role::Same
             } else {
-                Role::Compared
+                let sign = self.before_types(at);
+                let is_order = |at: usize| ['<', '>'].iter().any(|sign| self.is_symbol(at, *sign));
+                if self.is_symbol(sign, '=') && !is_order(sign.wrapping_sub(1)) {
+                    Role::Same
+                } else {
+                    Role::Compared
+                }
             };
             self.role(at, role);
         }
+    }
+
+    /// The place before a value and the types that are written before it, as in `= (text)?`.
+    fn before_types(&self, value: usize) -> usize {
+        let mut before = value.wrapping_sub(1);
+        while self.is_symbol(before, ')')
+            && let Some(opening) = (0..before).rev().find(|at| self.is_symbol(*at, '('))
+        {
+            before = opening.wrapping_sub(1);
+        }
+        before
     }
 
     /// Reads `TIMESTAMP value` or `TTL value`.

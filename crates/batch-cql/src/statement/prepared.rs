@@ -8,12 +8,12 @@ use scylla::{
 };
 
 use super::{
-    checks::{Check, Checks, is_count},
+    checks::{Check, Checks},
     text::{How, Kind, Role, Text, Write},
 };
 use crate::{
     errors::excerpt,
-    table::{Column, Table},
+    table::{self, Column, Table},
 };
 
 /// A statement that the server has prepared, and what planning needs to know of it.
@@ -231,9 +231,9 @@ fn writes_shared(text: &Text<'_>, table: Option<&Table>) -> bool {
 
 fn is_counter(specs: &[ColumnSpec<'_>], text: &Text<'_>, table: Option<&Table>) -> bool {
     match table {
-        Some(table) => table.columns.iter().any(|column| is_count(&column.typ)),
+        Some(table) => table.columns.iter().any(Column::is_counter),
         None => {
-            specs.iter().any(|spec| is_count(spec.typ()))
+            specs.iter().any(|spec| table::is_counter(spec.typ()))
                 || text.writes.iter().any(|write| write.how == How::Count)
         }
     }

@@ -3,18 +3,12 @@
 use batch_core::ErrorKind;
 use scylla::{
     client::{session::Session, session_builder::SessionBuilder},
-    cluster::metadata::ColumnKind,
     statement::prepared::PreparedStatement,
     value::{Counter, MaybeUnset},
 };
 
 use super::*;
-use crate::{
-    on_server,
-    row::CellRef,
-    schema::cql_type,
-    table::{Column, Table},
-};
+use crate::{on_server, row::CellRef, schema::cql_type};
 
 const KEYSPACE: &str = "native_statements";
 
@@ -28,6 +22,7 @@ async fn session() -> Session {
         "CREATE KEYSPACE native_statements WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}",
         "CREATE TABLE native_statements.t (a int, b text, c int, \"D\" int, v int, w int, l list<int>, m map<text, int>, st int static, PRIMARY KEY ((a, b), c, \"D\"))",
         "CREATE TABLE native_statements.k (id text PRIMARY KEY, v int)",
+        "CREATE TABLE native_statements.c (id text, a text, b text, PRIMARY KEY (id, a, b))",
         "CREATE TABLE native_statements.n (id int PRIMARY KEY, n counter)",
     ] {
         session.query_unpaged(statement, &[]).await.unwrap();
@@ -35,25 +30,11 @@ async fn session() -> Session {
     session
 }
 
-fn table(session: &Session, name: &str) -> Table {
-    let state = session.get_cluster_state();
-    let meta = state.get_keyspace(KEYSPACE).unwrap().tables.get(name).unwrap();
-    let key: Vec<_> = meta.partition_key.iter().chain(&meta.clustering_key).collect();
-    let mut others: Vec<_> = meta.columns.keys().filter(|name| !key.contains(name)).collect();
-    others.sort();
-    let columns = key.iter().copied().chain(others).map(|name| {
-        let column = meta.columns.get(name).unwrap();
-        let kind: ColumnKind = column.kind.clone();
-        Column { name: name.as_str().into(), typ: column.typ.clone(), kind }
-    });
-    Table::new(KEYSPACE, name, columns.collect(), meta.partition_key.len(), key.len())
-}
-
 async fn prepare(session: &Session, source: &str) -> (PreparedStatement, Prepared) {
     let text = Text::read(source).unwrap();
     let statement = session.prepare(text.qualified(Some(KEYSPACE), |_| None).as_ref()).await;
     let statement = statement.unwrap_or_else(|error| panic!("{source}: {error}"));
-    let table = table(session, &text.table);
+    let table = on_server::table(session, KEYSPACE, &text.table);
     let prepared = Prepared::of(statement.clone(), &text, Some(&table)).unwrap();
     let markers = statement.get_variable_col_specs();
     assert_eq!(text.markers.len(), markers.len(), "{source}");
@@ -97,6 +78,12 @@ fn cases() -> Vec<Case> {
             vec![ONE, b"x", ONE, STAMP],
         ),
         ("INSERT INTO k (id, v) VALUES ((text)?, (int)?)", Some(&[0]), Some(&[0]), vec![b"x", ONE]),
+        (
+            "INSERT INTO c (id, b, a) VALUES (?, ?, ?)",
+            Some(&[0]),
+            Some(&[0, 2, 1]),
+            vec![b"x", b"x", b"b"],
+        ),
         ("INSERT INTO k JSON ?", None, None, vec![br#"{"id":"x"}"#]),
         (
             "INSERT INTO k (id, v) VALUES (?, ?) IF NOT EXISTS USING TTL ?",

@@ -170,6 +170,10 @@ fn each_marker_has_its_role() {
             ],
         ),
         (
+            "UPDATE t SET a = 1 IF a = (int)? AND b != (frozen<list<int>>)? AND c <= (int)? AND d IN (list<int>)? AND e = (text)(varchar)?",
+            vec![Same, Same, Compared, Compared, Same],
+        ),
+        (
             "DELETE a, b[?], c.d FROM t USING TIMESTAMP ? WHERE k = ? IF EXISTS",
             vec![Index, Timestamp, equal("k")],
         ),
