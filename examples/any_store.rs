@@ -32,7 +32,7 @@ impl School {
     async fn open_class(&self, students: &[Student]) -> Result<Report> {
         let whole = Guarantee::AllOrNothing { isolated: false };
         let options = BatchOptions::new().guarantee(whole);
-        let scoped = self.store.scope(options, async |batch| enrol(&mut **batch, students)).await?;
+        let scoped = self.store.scope(options, async |batch| enrol(batch, students)).await?;
         Ok(scoped.report)
     }
 

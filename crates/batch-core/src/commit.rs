@@ -68,6 +68,16 @@ struct Commit {
     seeds: u64,
     /// How many chunks in doubt were sent in halves since one of those came through.
     fruitless: u32,
+    rest: Rest,
+}
+
+/// A commit's pause while nothing of it leaves, since no server can be reached: its chunks would else go
+/// and fail one by one, all of them again and again.
+#[derive(Default)]
+struct Rest {
+    until: Option<Instant>,
+    /// How many there were since something left.
+    count: u32,
 }
 
 /// So many chunks in doubt are sent in halves to find the operations at fault, before it is taken that
@@ -96,6 +106,7 @@ impl Commit {
             stops_at: None,
             seeds: 0,
             fruitless: 0,
+            rest: Rest::default(),
         }
     }
 
@@ -129,7 +140,8 @@ impl Commit {
             }
             // A lane that has rested while all places are taken waits for one of them.
             let wake = self.asleep.peek().filter(|_| self.turns().have_room_beside(taken));
-            let wake = wake.map(|Reverse(asleep)| asleep.until);
+            let wake = wake.map(|Reverse(asleep)| self.rest.until.max(Some(asleep.until)));
+            let wake = wake.flatten();
             tokio::select! {
                 biased;
                 () = &mut timer => break false,
@@ -172,7 +184,8 @@ impl Commit {
     /// way, and ends the search when it is a slice.
     fn next_unit(&mut self, begun: &mut usize) -> Option<(Lane, Unit)> {
         loop {
-            if self.stopped.is_some() {
+            if self.stopped.is_some() || self.rest.until.is_some_and(|until| until > Instant::now())
+            {
                 return None;
             }
             let rested = |asleep: &Reverse<Asleep>| asleep.0.until <= Instant::now();

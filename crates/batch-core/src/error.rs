@@ -376,8 +376,8 @@ impl Error {
     }
 }
 
-/// Writes control characters as Rust's strings do.
-struct OneLine<'a, 'f>(&'a mut fmt::Formatter<'f>);
+/// Writes control characters as Rust's strings do: what others say, such as names and warnings of servers.
+pub(crate) struct OneLine<'a, 'f>(pub(crate) &'a mut fmt::Formatter<'f>);
 
 impl fmt::Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {

@@ -435,6 +435,12 @@ impl Operation {
         }
         let wrong = |message: String| Err(Error::new(ErrorKind::InvalidOperation, message));
         if self.verb == Verb::Native {
+            let options = self.options.as_deref();
+            if options.is_some_and(|all| all.if_revision.is_some() || all.returning.is_some()) {
+                return wrong(
+                    "a native operation says itself what it looks at and what it gives back; write that into the statement, and leave `if_revision` and `returning` out".into(),
+                );
+            }
             return match self.statement {
                 Some(_) => Ok(()),
                 None => {

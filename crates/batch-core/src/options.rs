@@ -325,16 +325,19 @@ impl StoreOptions {
     /// The pause after `before` others: twice the former one, with jitter. A `turn` of its own
     /// makes the jitter of seeded pauses differ.
     pub(crate) fn pause(&self, before: u32, turn: u64) -> Duration {
+        // Longer than any deadline, and what can be added to without overflow.
+        const MOST: Duration = Duration::from_secs(24 * 60 * 60);
+        let (first, longest) = (self.first_backoff.min(MOST), self.max_backoff.min(MOST));
         let builder = ExponentialBuilder::new()
-            .with_min_delay(self.first_backoff)
-            .with_max_delay(self.max_backoff)
+            .with_min_delay(first)
+            .with_max_delay(longest)
             .without_max_times()
             .with_jitter();
         let builder = match self.backoff_seed {
             Some(seed) => builder.with_jitter_seed(seed.wrapping_add(turn)),
             None => builder,
         };
-        builder.build().nth(before as usize).unwrap_or(self.max_backoff)
+        builder.build().nth(before as usize).unwrap_or(longest)
     }
 
     /// The chunks that may be in flight at once if none of them is light.

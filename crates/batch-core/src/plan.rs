@@ -23,7 +23,10 @@ mod seen;
 mod sharded;
 mod steps;
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::HashSet,
+    fmt::{self, Write as _},
+};
 
 pub(crate) use cut::{
     ChunkSpec, Cut, InOrder, Limits, alone, cut_whole, oversized, refuse_oversized, refused_with,
@@ -38,6 +41,7 @@ pub(crate) use steps::free as free_list;
 use crate::{
     Error, ErrorKind, Guarantee, Result,
     backend::{Backend, Kept, Mechanism, MechanismId, REFUSED, Routes, Terms, View},
+    error::OneLine,
     queue::Queue,
 };
 
@@ -122,10 +126,12 @@ impl fmt::Display for Plan {
             write!(f, "\n{mechanism}: {why}")?;
         }
         for (job, kind, reason) in &self.refused {
-            write!(f, "\nnot sent: operation {job}: {kind}: {reason}")?;
+            write!(f, "\nnot sent: operation {job}: {kind}: ")?;
+            OneLine(f).write_str(reason)?;
         }
         for warning in &self.warnings {
-            write!(f, "\nwarning: {warning}")?;
+            f.write_str("\nwarning: ")?;
+            OneLine(f).write_str(warning)?;
         }
         Ok(())
     }

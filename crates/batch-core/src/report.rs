@@ -3,13 +3,14 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, VecDeque},
-    fmt,
+    fmt::{self, Write as _},
     sync::Arc,
     time::Duration,
 };
 
 use crate::{
     Error, ErrorKind, Fate, Guarantee, Jobs, Result,
+    error::OneLine,
     table::{JobTable, Place, Status, Verdict},
 };
 
@@ -322,14 +323,16 @@ impl fmt::Display for Report {
             write!(f, "{before}{} × {}", mechanism.chunks, mechanism.name)?;
         }
         for warning in self.warnings() {
-            write!(f, "\nwarning: {warning}")?;
+            f.write_str("\nwarning: ")?;
+            OneLine(f).write_str(warning)?;
         }
         for failure in self.callback_failures() {
             write!(f, "\nwarning: callback {}", failure.place)?;
             if let Some(job) = failure.job {
                 write!(f, " of operation {job}")?;
             }
-            write!(f, " failed: {}", failure.reason)?;
+            f.write_str(" failed: ")?;
+            OneLine(f).write_str(&failure.reason)?;
         }
         Ok(())
     }

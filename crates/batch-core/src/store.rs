@@ -1,17 +1,13 @@
 //! A connection to a database that opens batches.
 
-use std::{
-    fmt,
-    future::Future,
-    ops::{Deref, DerefMut},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use crate::{
-    Batch, BatchOptions, BatchState, Capabilities, Error, Key, Outcome, Report, Result, Server,
+    Batch, BatchOptions, BatchState, Callback, Capabilities, Error, ErrorKind, Job, Jobs, Key,
+    Operation, OperationRef, Outcome, Plan, Progress, QueueOptions, Rejected, Report, Result,
+    Server,
 };
 
 /// A connection to a database that opens batches. See [`StoreExt`] for the short forms.
@@ -83,36 +79,66 @@ macro_rules! forward_store {
 
 forward_store!(Box<T>, Arc<T>, &T);
 
-/// The batch of a [`scope`](StoreExt::scope): a named owner of `Box<dyn Batch>` that derefs to it.
-/// With `&mut dyn Batch` in its place, `scope` would not compile inside `tokio::spawn`.
+/// The batch of a [`scope`](StoreExt::scope), which notices if the body commits it. With `&mut dyn Batch` in its
+/// place, `scope` would not compile inside `tokio::spawn`.
 #[derive(Debug)]
 pub struct OpenBatch {
     batch: Box<dyn Batch>,
     report: Option<Report>,
 }
 
-impl OpenBatch {
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Batch for OpenBatch {
+    fn queue_opts(&mut self, operation: Operation, options: QueueOptions) -> Result<Job, Rejected> {
+        self.batch.queue_opts(operation, options)
+    }
+
+    fn register(&mut self, callback: Callback) -> Result<()> {
+        self.batch.register(callback)
+    }
+
+    fn state(&self) -> BatchState {
+        self.batch.state()
+    }
+
+    fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    fn jobs(&self) -> Jobs {
+        self.batch.jobs()
+    }
+
+    fn progress(&self) -> Progress {
+        self.batch.progress()
+    }
+
+    fn operation(&self, job: &Job) -> Option<OperationRef<'_>> {
+        self.batch.operation(job)
+    }
+
+    async fn plan(&mut self) -> Result<Plan> {
+        self.batch.plan().await
+    }
+
     /// Commits before the body ends; the scope then gives this report and commits nothing itself.
-    ///
-    /// # Errors
-    /// As [`Batch::commit`].
-    pub async fn commit(&mut self) -> Result<Report> {
+    async fn commit(&mut self) -> Result<Report> {
         let report = self.batch.commit().await?;
         self.report = Some(report.clone());
         Ok(report)
     }
-}
 
-impl Deref for OpenBatch {
-    type Target = dyn Batch;
-    fn deref(&self) -> &(dyn Batch + 'static) {
-        &*self.batch
+    fn discard(&mut self) {
+        self.batch.discard();
     }
-}
 
-impl DerefMut for OpenBatch {
-    fn deref_mut(&mut self) -> &mut (dyn Batch + 'static) {
-        &mut *self.batch
+    fn take(&mut self) -> Vec<Operation> {
+        self.batch.take()
     }
 }
 
@@ -166,7 +192,8 @@ pub trait StoreExt: Store {
     /// ```
     ///
     /// # Errors
-    /// The body's error, or the commit's if nothing was sent.
+    /// The body's error, or the commit's if nothing was sent. [`Cancelled`](crate::ErrorKind::Cancelled), of
+    /// unknown fate, if the body dropped a commit of its own that had sent something.
     fn scope<T, E: From<Error>, F: AsyncFnOnce(&mut OpenBatch) -> Result<T, E>>(
         &self,
         options: BatchOptions,
@@ -177,9 +204,12 @@ pub trait StoreExt: Store {
             let mut batch = OpenBatch { batch: self.batch(options)?, report: None };
             match body(&mut batch).await {
                 Ok(value) => {
-                    let report = match batch.report.take() {
-                        Some(report) => report,
-                        None => batch.commit().await?,
+                    let report = match (batch.report.take(), batch.state()) {
+                        (Some(report), _) => report,
+                        (None, BatchState::Committing | BatchState::Committed) => {
+                            Err(left_behind())?
+                        }
+                        (None, _) => batch.commit().await?,
                     };
                     Ok(Scoped { value, report })
                 }
@@ -200,3 +230,12 @@ pub trait StoreExt: Store {
 }
 
 impl<S: Store + ?Sized> StoreExt for S {}
+
+/// The body dropped a commit that had sent something, and so its report.
+fn left_behind() -> Error {
+    Error::new(
+        ErrorKind::Cancelled,
+        "the body of the scope dropped its own commit, which goes on by itself or was ended; the jobs tell what came of each operation",
+    )
+    .unknown()
+}

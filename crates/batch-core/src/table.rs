@@ -354,6 +354,8 @@ impl JobTable {
     /// Registers a waker, or replaces the one that `id` registered before; `None` if the job has
     /// ended. Registers first and looks then, so that no end is missed between the two.
     pub(crate) fn watch(&self, index: u32, id: Option<u64>, waker: &Waker) -> Option<u64> {
+        // Wakers are made and dropped outside the lock: those of other executors may run code then.
+        let mut waker = Some(waker.clone());
         let id = {
             let mut waiters = lock(&self.waiters);
             let new = waiters.next_id + 1;
@@ -362,17 +364,18 @@ impl JobTable {
             let known = id.and_then(|id| list.iter_mut().find(|(other, _)| *other == id));
             let id = match known {
                 Some((id, old)) => {
-                    old.clone_from(waker);
+                    waker = waker.map(|waker| std::mem::replace(old, waker));
                     *id
                 }
                 None => {
-                    list.push((new, waker.clone()));
+                    list.extend(waker.take().map(|waker| (new, waker)));
                     new
                 }
             };
             self.has_waiters.store(true, Ordering::Relaxed);
             id
         };
+        drop(waker);
         fence(Ordering::SeqCst);
         if self.status(index).is_terminal() {
             self.unwatch(index, id);
@@ -383,12 +386,14 @@ impl JobTable {
 
     pub(crate) fn unwatch(&self, index: u32, id: u64) {
         let mut waiters = lock(&self.waiters);
-        if let Some(list) = waiters.by_job.get_mut(&index) {
-            list.retain(|(other, _)| *other != id);
-            if list.is_empty() {
-                waiters.by_job.remove(&index);
-            }
+        let Some(list) = waiters.by_job.get_mut(&index) else { return };
+        let place = list.iter().position(|(other, _)| *other == id);
+        let removed = place.map(|place| list.swap_remove(place));
+        if list.is_empty() {
+            waiters.by_job.remove(&index);
         }
+        drop(waiters);
+        drop(removed);
     }
 
     /// The status with what was recorded, as users see it.

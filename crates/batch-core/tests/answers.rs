@@ -8,7 +8,7 @@ use batch_core::{
     BatchExt, BatchOptions, BatchState, Error, ErrorKind, Fate, Guarantee, JobStatus, Operation,
     Returning, Store, StoreOptions,
 };
-use batch_memory::{Fault, MemoryStore};
+use batch_memory::{Fault, Faults, MemoryStore};
 use serde_json::{Value, json};
 
 fn put(key: &str, n: u32) -> Operation {
@@ -177,4 +177,91 @@ async fn a_commit_dropped_while_callbacks_run_does_not_open_again_though_nothing
     assert!(refused.is_done());
     assert_eq!(batch.commit().await.unwrap_err().kind(), ErrorKind::InvalidState);
     assert_eq!(receiver.await.unwrap(), 1, "the callback finishes detached");
+}
+
+fn does_not_fit(key: &str) -> Operation {
+    Operation::put("t").at(key).doc(&json!({"_key": "another"}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_before_the_request_takes_no_retry_from_the_others() {
+    let ordered = Guarantee::Ordered { on_error: batch_core::OnError::Continue };
+    for guarantee in [Guarantee::BestEffort, ordered] {
+        let store = MemoryStore::builder().faults([Fault::Busy]).build();
+        let mut batch = store.batch(BatchOptions::new().guarantee(guarantee)).unwrap();
+        for n in 0..9 {
+            batch.queue(put(&format!("k{n}"), n)).unwrap();
+        }
+        let refused = batch.queue(does_not_fit("k0")).unwrap();
+        let report = batch.commit().await.unwrap();
+        assert_eq!((report.applied(), report.not_applied()), (9, 1), "{guarantee}: {report}");
+        let error = refused.status().error().cloned().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidOperation);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_before_the_request_is_not_applied_whatever_becomes_of_that() {
+    let options = StoreOptions::new().timeout(Duration::from_secs(1));
+    let hangs = Fault::Delay(Duration::from_secs(60));
+    let store = MemoryStore::builder().options(options).faults([hangs]).build();
+    let mut batch = store.batch(BatchOptions::new()).unwrap();
+    let refused = batch.queue(does_not_fit("a")).unwrap();
+    let sent = batch.queue(put("b", 1)).unwrap();
+    let report = batch.commit().await.unwrap();
+    assert_eq!((report.not_applied(), report.unknown()), (1, 1), "{report}");
+    assert!(matches!(sent.status(), JobStatus::Unknown(_)));
+    let JobStatus::NotApplied(error) = refused.status() else { panic!("{:?}", refused.status()) };
+    // The commit ended before it could say so, and says why it would not have been applied.
+    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(source.contains("_key"), "{error}: {source}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_longer_than_a_clock_can_show_ends_at_the_deadline() {
+    for pause in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 40)] {
+        let options = StoreOptions::new().timeout(Duration::from_secs(5)).max_batch_operations(1);
+        let options = options.max_in_flight(1).backoff(pause, pause);
+        let faults = [Fault::None, Fault::BusyFor(pause), Fault::Busy];
+        let store = MemoryStore::builder().options(options).faults(faults).build();
+        let mut batch = store.batch(BatchOptions::new()).unwrap();
+        for n in 0..4 {
+            batch.queue(put(&format!("k{n}"), n)).unwrap();
+        }
+        let report = batch.commit().await.unwrap();
+        assert_eq!((report.applied(), report.not_applied()), (2, 2), "{report}");
+        let error = report.errors().next().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    }
+}
+
+/// Each of them fails at once, and would be tried again by itself.
+#[tokio::test(start_paused = true)]
+async fn while_no_server_can_be_reached_a_commit_tries_a_few_of_its_chunks_only() {
+    let options = StoreOptions::new().timeout(Duration::from_secs(10)).max_batch_operations(1);
+    let unreachable = Faults::seeded(1, 1.0).only([Fault::Unreachable]);
+    let options = options.max_in_flight(8);
+    let store = MemoryStore::builder().options(options).faults(unreachable).log(true).build();
+    let mut batch = store.batch(BatchOptions::new()).unwrap();
+    for n in 0..2_000 {
+        batch.queue(put(&format!("k{n}"), n)).unwrap();
+    }
+    let error = batch.commit().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    // Some fifteen pauses of up to two seconds, eight chunks behind each.
+    let tried = store.log().chunks().len();
+    assert!((50..500).contains(&tried), "{tried}");
+    batch.discard();
+}
+
+#[test]
+fn a_native_operation_takes_no_option_that_its_statement_has_to_say() {
+    for operation in [
+        Operation::aql("RETURN 1", json!({})).if_revision("7"),
+        Operation::aql("RETURN 1", json!({})).returning(Returning::Old),
+    ] {
+        let error = operation.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidOperation);
+        assert!(error.message().contains("write that into the statement"), "{error}");
+    }
 }

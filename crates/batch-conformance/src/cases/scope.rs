@@ -10,7 +10,7 @@ use std::{
 };
 
 use batch_core::{
-    BatchExt as _, BatchOptions, Error, ErrorKind, Job, Result, Scoped, Store, StoreExt as _,
+    Batch, BatchExt as _, BatchOptions, Error, ErrorKind, Job, Result, Scoped, Store, StoreExt as _,
 };
 use futures_util::FutureExt as _;
 
@@ -63,6 +63,12 @@ pub(super) const CASES: &[Case] = &[
         a_body_may_await_and_pass_the_batch_on,
         [],
         "`store.scope(options, async |batch| { …; Ok(value) }).await?`"
+    ),
+    case!(
+        scope,
+        a_body_may_have_the_batch_committed_by_a_function_for_any_batch,
+        [],
+        "`Err` if and only if nothing was sent."
     ),
 ];
 
@@ -210,16 +216,33 @@ async fn runs_inside_a_spawned_task(context: Context) {
     assert_applied([&job]);
 }
 
-async fn fill(batch: &mut dyn batch_core::Batch, context: &Context) -> Result<Job> {
+async fn fill(batch: &mut dyn Batch, context: &Context) -> Result<Job> {
     tokio::task::yield_now().await;
     Ok(batch.queue(context.put("a", &aged(1)))?)
 }
 
-async fn a_body_may_await_and_pass_the_batch_on(context: Context) {
+async fn commit(batch: &mut dyn Batch) -> Result<()> {
+    batch.commit().await?.into_result().map(drop)
+}
+
+async fn a_body_may_have_the_batch_committed_by_a_function_for_any_batch(context: Context) {
+    let put = context.put("a", &aged(1));
     let scoped = context
         .store()
-        .scope(BatchOptions::new(), async |batch| fill(&mut **batch, &context).await)
+        .scope(BatchOptions::new(), async |batch| {
+            let job = batch.queue(put)?;
+            commit(batch).await?;
+            Ok::<_, Error>(job)
+        })
         .await;
+    let Scoped { value: job, report } = scoped.unwrap();
+    assert_eq!(report.applied(), 1, "the report is that of the body's commit");
+    assert_applied([&job]);
+}
+
+async fn a_body_may_await_and_pass_the_batch_on(context: Context) {
+    let scoped =
+        context.store().scope(BatchOptions::new(), async |batch| fill(batch, &context).await).await;
     let Scoped { value: job, report } = scoped.unwrap();
     assert!(report.is_success());
     assert_applied([&job]);

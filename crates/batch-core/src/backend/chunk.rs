@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
@@ -31,7 +31,7 @@ pub struct Chunk<'a> {
     pub(crate) doubts: u32,
     pub(crate) number: u32,
     pub(crate) bytes: u64,
-    pub(crate) sent: AtomicBool,
+    pub(crate) departure: Arc<Departure>,
     /// What its timestamps are counted from; `i64::MIN` until the first is needed.
     pub(crate) base_timestamp: AtomicI64,
     pub(crate) kept: &'a Kept,
@@ -188,15 +188,46 @@ impl<'a> Chunk<'a> {
     /// transaction of several requests this is its commit. Must be called before the bytes leave:
     /// a chunk lost before it is `NotApplied`, after it `Unknown`.
     pub fn sent(&self) {
-        if !self.sent.swap(true, Ordering::Relaxed) {
+        if !self.departure.sent.swap(true, Ordering::Relaxed) {
             self.work.mark_sent(self.operations);
+            let refused = self.departure.refused();
+            let refused = refused.iter();
+            let refused =
+                refused.filter_map(|(place, error)| Some((*self.operations.get(*place)?, error)));
+            // They are not in the request, whatever becomes of it.
+            self.work.note_retries(refused);
         }
     }
 
     /// Whether [`sent`](Self::sent) was called: for backends that wrap another.
     #[must_use]
     pub fn was_sent(&self) -> bool {
+        self.departure.is_past()
+    }
+}
+
+/// What a chunk and its answers have to know of one another: whether its request has left, and which
+/// of its operations were refused before.
+#[derive(Debug, Default)]
+pub(crate) struct Departure {
+    sent: AtomicBool,
+    refused: Mutex<Vec<(usize, Error)>>,
+}
+
+impl Departure {
+    fn is_past(&self) -> bool {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Vec<(usize, Error)>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The places of those that were refused, in their order.
+    pub(crate) fn refused_places(&self) -> Vec<usize> {
+        let mut places: Vec<usize> = self.refused().iter().map(|(place, _)| *place).collect();
+        places.sort_unstable();
+        places
     }
 }
 
@@ -219,6 +250,8 @@ pub struct Answers {
     pub(crate) list: Vec<Answer>,
     pub(crate) surplus: usize,
     pub(crate) warnings: Vec<String>,
+    /// That of the chunk that they answer; `None` if it is not known.
+    departure: Option<Arc<Departure>>,
 }
 
 #[derive(Debug, Default)]
@@ -235,7 +268,19 @@ impl Answers {
     /// a backend that wraps another makes one to look at what the inner one answers.
     #[must_use]
     pub fn new(len: usize) -> Self {
-        Self { len, all_applied: false, list: Vec::new(), surplus: 0, warnings: Vec::new() }
+        Self {
+            len,
+            all_applied: false,
+            list: Vec::new(),
+            surplus: 0,
+            warnings: Vec::new(),
+            departure: None,
+        }
+    }
+
+    /// Those to a chunk of `len` operations that leaves so.
+    pub(crate) fn to(len: usize, departure: Arc<Departure>) -> Self {
+        Self { departure: Some(departure), ..Self::new(len) }
     }
 
     /// The answer that was set at a place; `None` if it is missing or doubled.
@@ -265,7 +310,9 @@ impl Answers {
     /// JSON text (the document of a `get`; an object with `new` or `old` for a write that returns
     /// them; empty if it said nothing), or why it is not applied. Text that is a slice of the
     /// answer's one buffer costs nothing more. An answer to a place that the chunk does not have
-    /// makes all of them `Unknown`, and so does a second one to its place.
+    /// makes all of them `Unknown`, and so does a second one to its place. What is set before the chunk was
+    /// [`sent`](Chunk::sent) and says that the operation is not applied is a refusal: it is not in the request, whatever
+    /// becomes of that.
     pub fn set(&mut self, place: usize, answer: Result<Bytes>) {
         if self.all_applied {
             self.all_applied = false;
@@ -273,6 +320,12 @@ impl Answers {
         }
         if self.list.is_empty() {
             self.list.resize_with(self.len, Answer::default);
+        }
+        if let (Some(departure), Err(error)) = (&self.departure, &answer)
+            && error.fate() == Fate::NotApplied
+            && !departure.is_past()
+        {
+            departure.refused().push((place, error.clone()));
         }
         match self.list.get_mut(place) {
             None => self.surplus += 1,

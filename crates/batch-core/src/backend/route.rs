@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU64,
 };
 
-use crate::{Error, key::KeyRef, plan::SLICE};
+use crate::{Error, ErrorKind, key::KeyRef, plan::SLICE};
 
 /// May operations on one key stand together in a chunk?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -222,6 +222,8 @@ pub struct Routes {
     /// Places, and what they write besides what is their key's own.
     pub(crate) shared: Vec<(u32, KeyId)>,
     pub(crate) refused: Vec<(u32, Error)>,
+    /// Whether one of them was refused because what it rests on is gone.
+    pub(crate) any_stale: bool,
     pub(crate) warnings: Vec<String>,
     pub(crate) kept: Kept,
 }
@@ -341,7 +343,7 @@ impl Routes {
     /// Routes the next operation, and keeps bytes for [`Chunk::kept`](super::Chunk::kept): what it was encoded to, so
     /// that it is done once. They are held beside the operation until the commit ends: up to 96
     /// bytes of any operation, and more of one as long as those that are so large have at most
-    /// 64 MiB together. What is not kept is encoded again by [`Backend::send`](super::Backend::send). A plan keeps none.
+    /// 64 MiB together. What is not kept is encoded again by [`Backend::send`](super::Backend::send).
     pub fn push_with(&mut self, route: Route, bytes: &[u8]) {
         self.kept.push(self.routes.len(), bytes);
         self.routes.push(route);
@@ -351,7 +353,8 @@ impl Routes {
     /// which operations on other keys write too: what the rows of a partition share. Those with
     /// one such id are kept in program order like those on one key. They share a chunk if their
     /// mechanism and group are the same, so its writes must leave what the last one leaves; what is
-    /// in a later chunk gets a later timestamp. Not for [`Repeats::Stamped`].
+    /// in a later chunk gets a later timestamp. Once for an operation, and with one id for all of those on its key.
+    /// Not for [`Repeats::Stamped`].
     pub fn share(&mut self, id: KeyId) {
         if let Some(place) = self.routes.len().checked_sub(1) {
             self.shared.push((u32::try_from(place).unwrap_or(u32::MAX), id));
@@ -362,6 +365,7 @@ impl Routes {
     /// commit is refused.
     pub fn refuse(&mut self, error: Error) {
         let place = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
+        self.any_stale |= error.kind() == ErrorKind::Stale;
         self.refused.push((place, error.certain()));
         self.push(Route::new(REFUSED, 0, None, 0));
     }

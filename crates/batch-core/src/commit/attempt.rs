@@ -2,10 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64},
-    },
+    sync::{Arc, atomic::AtomicI64},
 };
 
 use futures_util::FutureExt as _;
@@ -58,7 +55,7 @@ pub(super) async fn attempt(
         number,
         bytes: unit.bytes,
         kept: &kept,
-        sent: AtomicBool::new(false),
+        departure: Arc::default(),
         base_timestamp: AtomicI64::new(unit.base_timestamp),
         own_ranks: std::mem::take(&mut unit.own_ranks),
     };
@@ -77,7 +74,7 @@ pub(super) async fn attempt(
         again = tracing::field::Empty,
         error = tracing::field::Empty,
     );
-    let mut answers = Answers::new(unit.operations.len());
+    let mut answers = Answers::to(unit.operations.len(), Arc::clone(&chunk.departure));
     let sending = AssertUnwindSafe(work.shared.backend.send(&chunk, &mut answers));
     let result = sending.catch_unwind().instrument(span.clone()).await;
     let panicked_sending = result.is_err();
@@ -96,10 +93,11 @@ pub(super) async fn attempt(
         span.record("error", tracing::field::display(error));
     }
     drop(turn);
+    let refused = chunk.departure.refused_places();
     unit.base_timestamp = chunk.base_timestamp.into_inner();
     unit.own_ranks = chunk.own_ranks;
     unit.left |= sent;
-    let sent = SentUnit { answers, result, sent, number, span };
+    let sent = SentUnit { answers, result, sent, refused, number, span };
     Attempt { lane, unit, came_to: Attempted::Sent(sent) }
 }
 
@@ -110,7 +108,8 @@ async fn reroute(work: &Work, operations: &[u32]) -> Result<Routes> {
     let mut routes = Routes::default();
     backend.route(view, work.terms, &mut routes)?;
     check_routes(backend, &routes, 0..operations.len())?;
-    match routes.refused.iter().find(|(_, error)| error.kind() == ErrorKind::Stale) {
+    let is_stale = |(_, error): &&(u32, Error)| error.kind() == ErrorKind::Stale;
+    match routes.refused.iter().find(is_stale).filter(|_| routes.any_stale) {
         // Gone again already: other commits use it too.
         Some((_, error)) => Err(error.clone().transient()),
         None => Ok(routes),

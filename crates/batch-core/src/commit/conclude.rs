@@ -5,7 +5,7 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Commit, MOST_FRUITLESS, MOST_REROUTES, NO_CHUNK, errors,
+    Commit, MOST_FRUITLESS, MOST_REROUTES, NO_CHUNK, Rest, errors,
     judge::{Judgement, Sent, judge},
     unit::{Asleep, Attempt, Attempted, Lane, SentUnit, Unit},
     work::{Held, Settled},
@@ -78,11 +78,12 @@ impl Commit {
     }
 
     /// Counts a unit that was handed to the backend.
-    fn note_sent(&self, unit: &Unit, sent: &SentUnit) {
+    fn note_sent(&mut self, unit: &Unit, sent: &SentUnit) {
         let mut ledger = self.work.ledger();
         ledger.deviations += u64::from(!unit.planned);
         if sent.sent {
             ledger.note_use(&unit.mechanism, unit.operations.len());
+            self.rest = Rest::default();
         }
         for warning in &sent.answers.warnings {
             ledger.warn(warning);
@@ -112,9 +113,9 @@ impl Commit {
 
     /// Takes in the answers of a chunk of which not all is applied.
     async fn take_answers(&mut self, lane: Lane, mut unit: Unit, sent: SentUnit) -> Result<()> {
-        let SentUnit { answers, result, sent, number, span } = sent;
+        let SentUnit { answers, result, sent, refused, number, span } = sent;
         let was_begun = sent || result.is_err();
-        let judgement = self.judge(&unit, answers, result);
+        let judgement = self.judge(&unit, &refused, answers, result);
         judgement.record(&span);
         let Judgement { mut settle, mut cut, mut retry, mut stale, divisible, of_chunk } =
             judgement;
@@ -181,6 +182,10 @@ impl Commit {
             retry.sort_unstable_by_key(|(index, _)| *index);
         }
         self.work.note_retries(retry.iter().map(|(index, error)| (*index, error)));
+        let is_gone = |error: &Error| error.kind() == ErrorKind::Connection;
+        if !sent && !retry.is_empty() && of_chunk.as_ref().is_some_and(is_gone) {
+            self.rest();
+        }
         if retry.is_empty() || self.stopped.is_some() {
             self.put_back(lane);
         } else {
@@ -189,13 +194,20 @@ impl Commit {
         Ok(())
     }
 
-    fn judge(&self, unit: &Unit, answers: Answers, result: Result<()>) -> Judgement {
+    fn judge(
+        &self,
+        unit: &Unit,
+        refused: &[usize],
+        answers: Answers,
+        result: Result<()>,
+    ) -> Judgement {
         let repeated = self.work.repeated();
         let queue = self.work.queue();
         let chunk = Sent {
             guarantee: self.work.terms.guarantee,
             mechanism: &unit.mechanism,
             operations: &unit.operations,
+            refused,
             idempotent: &|index| queue.get(index).is_idempotent(),
             // What was possibly applied is not stamped anew.
             divides_doubt: self.fruitless < MOST_FRUITLESS
@@ -297,7 +309,18 @@ impl Commit {
             pauses: unit.pauses + 1,
             ..unit.piece(operations, mechanism, bytes)
         });
-        self.asleep.push(Reverse(Asleep { until: Instant::now() + pause, lane }));
+        // Somebody else's number, as a server's header is, may be more than a clock can show.
+        let until = Instant::now().checked_add(pause).unwrap_or(self.work.deadline);
+        self.asleep.push(Reverse(Asleep { until, lane }));
+    }
+
+    /// Lets nothing of the commit leave for a while, since nothing can. Those that fail meanwhile had begun before.
+    fn rest(&mut self) {
+        let now = Instant::now();
+        if self.rest.until.is_none_or(|until| until <= now) {
+            let pause = self.pause(self.rest.count);
+            self.rest = Rest { until: now.checked_add(pause), count: self.rest.count + 1 };
+        }
     }
 
     /// The pause after `before` others: twice the former one, with jitter.

@@ -15,6 +15,8 @@ pub(super) struct Sent<'a> {
     pub(super) guarantee: Guarantee,
     pub(super) mechanism: &'a Mechanism,
     pub(super) operations: &'a [u32],
+    /// The places of what was refused before the request left, in their order: it did not run.
+    pub(super) refused: &'a [usize],
     pub(super) idempotent: &'a dyn Fn(u32) -> bool,
     /// Whether it may be sent in smaller ones though it is in doubt.
     pub(super) divides_doubt: bool,
@@ -216,10 +218,10 @@ fn next(chunk: &Sent<'_>, index: u32, outcome: Result<Bytes, Error>) -> Next {
 
 /// An operation is sent again only if it overtakes nothing by that: every later one on its key
 /// (every later one at all, if the batch is ordered; every one, if the chunk is applied as a whole)
-/// is sent again too.
+/// is sent again too, or was not in the request.
 fn forbid_overtaking(chunk: &Sent<'_>, next: &mut [Next]) {
     let settle = |place: &mut Next| {
-        let (Next::Retry(error) | Next::Stale(error)) = place else {
+        let (Next::Retry(error) | Next::Stale(error) | Next::Cut(error)) = place else {
             return;
         };
         let verdict = match error.fate() {
@@ -229,6 +231,7 @@ fn forbid_overtaking(chunk: &Sent<'_>, next: &mut [Next]) {
         };
         *place = Next::Settle(verdict);
     };
+    let has_run = |place: usize| chunk.refused.binary_search(&place).is_err();
     if !next.iter().any(Next::runs_again) || next.iter().all(Next::runs_again) {
         return;
     }
@@ -238,7 +241,10 @@ fn forbid_overtaking(chunk: &Sent<'_>, next: &mut [Next]) {
     }
     if chunk.guarantee.is_ordered() {
         // What the mechanism did not run is no failure: it runs again whatever came before it.
-        if let Some(ran) = next.iter().rposition(|next| !next.runs_again()) {
+        let stops = chunk.guarantee.stops();
+        let mut places = next.iter().enumerate();
+        let ran = places.rposition(|(place, next)| !next.runs_again() && (stops || has_run(place)));
+        if let Some(ran) = ran {
             next.iter_mut().take(ran).for_each(settle);
         }
         return;
@@ -247,13 +253,13 @@ fn forbid_overtaking(chunk: &Sent<'_>, next: &mut [Next]) {
         return;
     }
     let mut ran = HashSet::new();
-    for (index, place) in chunk.operations.iter().zip(next.iter_mut()).rev() {
+    for (place, (index, next)) in chunk.operations.iter().zip(next.iter_mut()).enumerate().rev() {
         let Some(key) = (chunk.repeated_key)(*index) else {
             continue;
         };
-        if place.runs_again() && ran.contains(&key) {
-            settle(place);
-        } else if !place.runs_again() {
+        if next.runs_again() && ran.contains(&key) {
+            settle(next);
+        } else if !next.runs_again() && has_run(place) {
             ran.insert(key);
         }
     }
@@ -277,6 +283,17 @@ mod tests {
         fill: impl FnOnce(&mut Answers),
         result: Result<(), Error>,
     ) -> Vec<&'static str> {
+        judge_refused(guarantee, mechanism, &[], fill, result)
+    }
+
+    /// The same, of which some places were refused before the request.
+    fn judge_refused(
+        guarantee: Guarantee,
+        mechanism: &Mechanism,
+        refused: &[usize],
+        fill: impl FnOnce(&mut Answers),
+        result: Result<(), Error>,
+    ) -> Vec<&'static str> {
         let mut answers = Answers::new(3);
         fill(&mut answers);
         let key = |index: u32| (index < 2).then(|| KeyId::of("same"));
@@ -284,6 +301,7 @@ mod tests {
             guarantee,
             mechanism,
             operations: &[0, 1, 2],
+            refused,
             idempotent: &|_| true,
             divides_doubt: true,
             repeated_key: &key,
@@ -467,6 +485,43 @@ mod tests {
             let words = judge_three(guarantee, &mechanism, |a| a.set(0, Err(refusal())), result);
             assert_eq!(words, ["not applied", rest, rest], "{guarantee}, {atomic}");
         }
+    }
+
+    #[test]
+    fn what_was_refused_before_the_request_is_overtaken_by_nobody() {
+        let (apart, folded) = (mechanism(false, Repeats::Apart), mechanism(true, Repeats::Folded));
+        let refusal = || Error::new(ErrorKind::InvalidOperation, "does not fit");
+        let ordered = Guarantee::Ordered { on_error: crate::OnError::Continue };
+        let stop = Guarantee::Ordered { on_error: crate::OnError::Stop };
+        for (guarantee, mechanism, place, words) in [
+            // The key of the first.
+            (BEST, &apart, 1, ["retry", "not applied", "retry"]),
+            (BEST, &folded, 1, ["retry", "not applied", "retry"]),
+            (ordered, &apart, 2, ["retry", "retry", "not applied"]),
+            // It stops there, and nothing goes on before it.
+            (stop, &apart, 1, ["not applied", "not applied", "retry"]),
+        ] {
+            let fill = |answers: &mut Answers| answers.set(place, Err(refusal()));
+            let of = |refused: &[usize]| {
+                judge_refused(guarantee, mechanism, refused, fill, Err(conflict()))
+            };
+            assert_eq!(of(&[place]), words, "{guarantee}");
+            // Answered by the store, it ran.
+            assert_eq!(of(&[])[0], "not applied", "{guarantee}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_cut_is_not_sent_again_behind_a_later_one_that_ran() {
+        let ordered = Guarantee::Ordered { on_error: crate::OnError::Continue };
+        let apart = mechanism(false, Repeats::Apart);
+        let of_some = || Err(Error::new(ErrorKind::InvalidOperation, "one of them").of_some());
+        let words = |guarantee, place| {
+            judge_three(guarantee, &apart, |a| a.set(place, Ok(Bytes::new())), of_some())
+        };
+        assert_eq!(words(ordered, 2), ["not applied", "not applied", "applied"]);
+        assert_eq!(words(ordered, 0), ["applied", "cut", "cut"]);
+        assert_eq!(words(BEST, 1), ["not applied", "applied", "cut"]);
     }
 
     #[test]

@@ -143,6 +143,17 @@ impl Commit {
             order.iter().for_each(|index| in_order.add(*index));
             in_order.chunks.into_vec().await
         };
+        if chunks.len() > 1 && self.work.keeps_whole(unit) {
+            // They would be stamped anew, and a former attempt may have been applied.
+            let error = Error::new(
+                ErrorKind::Stale,
+                "the schema changed after a request without an answer, and what was in it no longer travels together; read the rows to know whether it was applied, and commit it again",
+            );
+            let verdicts = order.iter().map(|index| (*index, Verdict::NotApplied(error.clone())));
+            let verdicts = verdicts.collect();
+            self.put_back(lane);
+            return self.settle(NO_CHUNK, verdicts, Some(&error)).await;
+        }
         for (place, chunk) in chunks.iter().enumerate().rev() {
             let operations =
                 order.get(chunk.start as usize..chunk.end as usize).unwrap_or_default();

@@ -118,10 +118,9 @@ pub(crate) async fn prepare(
         let mut before = 0;
         loop {
             let planned = resolve_and_plan(shared, queue, terms, waits, again).await;
-            let is_stale = |error: &Error| error.kind() == ErrorKind::Stale;
             let stale = match &planned {
-                Ok(planned) => planned.refused.iter().any(|(_, error)| is_stale(error)),
-                Err(error) => is_stale(error),
+                Ok(planned) => planned.routes.any_stale,
+                Err(error) => error.kind() == ErrorKind::Stale,
             };
             if !stale || before == MOST_STALE {
                 return planned;

@@ -125,6 +125,8 @@ pub(super) struct SentUnit {
     pub(super) result: Result<()>,
     /// Whether bytes may have left.
     pub(super) sent: bool,
+    /// The places of what was refused before, in their order.
+    pub(super) refused: Vec<usize>,
     /// The chunk's number.
     pub(super) number: u32,
     /// Its tracing span, which the counts of its outcomes are still to be written to.

@@ -389,18 +389,28 @@ impl Work {
         let rest: Vec<_> = {
             let ledger = self.ledger();
             let open = |index: &u32| !self.table.status(*index).is_terminal();
+            // Neighbours were mostly in one chunk, and have its error: one that settles them all is enough.
+            let mut recent: Option<(Error, [Error; 2])> = None;
+            let mut with_source = |last: &Error| {
+                recent.take_if(|(known, _)| !known.is_same(last));
+                let (_, errors) = recent.get_or_insert_with(|| {
+                    let with_last = |error: &Error| error.clone().with_source(last.clone());
+                    (last.clone(), [not_applied, unknown].map(with_last))
+                });
+                errors.clone()
+            };
             range
                 .filter(open)
                 .map(|index| {
                     let last = ledger.retrying.get(&index).map(|retrying| &retrying.last);
-                    let with_source = |error: &Error| match last {
-                        Some(last) => error.clone().with_source(last.clone()),
-                        None => error.clone(),
+                    let [not_applied, unknown] = match last {
+                        Some(last) => with_source(last),
+                        None => [not_applied, unknown].map(Error::clone),
                     };
                     let verdict = if self.table.status(index) == Status::Sent {
-                        Verdict::Unknown(with_source(unknown))
+                        Verdict::Unknown(unknown)
                     } else {
-                        Verdict::NotApplied(with_source(not_applied))
+                        Verdict::NotApplied(not_applied)
                     };
                     (index, 0, verdict)
                 })

@@ -168,6 +168,7 @@ pub(crate) fn oversized(mechanism: &Mechanism, bytes: u64, limit: u64) -> Error 
 pub(crate) async fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
     let bounds: Vec<u64> = routes.mechanisms.iter().map(|m| limits.most_bytes(m)).collect();
     let all = u32::try_from(routes.routes.len()).unwrap_or(u32::MAX);
+    let before = routes.refused.len();
     for (place, route) in (0..all).zip(&mut routes.routes) {
         let id = usize::from(route.mechanism.0);
         if let (Some(mechanism), Some(bound)) = (routes.mechanisms.get(id), bounds.get(id)) {
@@ -179,7 +180,9 @@ pub(crate) async fn refuse_oversized(routes: &mut Routes, limits: &Limits<'_>) {
         }
         give_way!(place, all);
     }
-    routes.refused.sort_by_key(|(place, _)| *place);
+    if before > 0 && routes.refused.len() > before {
+        routes.refused.sort_by_key(|(place, _)| *place);
+    }
 }
 
 /// The one chunk of an all-or-nothing batch, or the reason why there cannot be one.

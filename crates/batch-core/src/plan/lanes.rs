@@ -17,7 +17,7 @@ use super::{
     cut::{ChunkSpec, Cut, InOrder, Limits, refuse_oversized},
     free::{FreeChunks, Together},
     marks::Marks,
-    neighbours::{self, LargeGroups, Positions},
+    neighbours::{self, LargeGroups, Positions, SORTED_AT_ONCE, sort_in_steps},
     pile::Pile,
     seen::SeenBits,
     sharded::ShardedMap,
@@ -330,8 +330,19 @@ async fn add_lane(
     let mut start = 0;
     for end in ends {
         let Some(generation) = order.get_mut(start as usize..end as usize) else { continue };
-        if mixed {
+        if mixed && generation.len() <= SORTED_AT_ONCE {
             generation.sort_by_key(route);
+        } else if mixed {
+            let mut keyed = Pile::default();
+            for (at, place) in (0..all).zip(&*generation) {
+                keyed.push((route(place), *place));
+                give_way!(at, all);
+            }
+            let mut free = generation.iter_mut();
+            for part in sort_in_steps(keyed).await {
+                free.by_ref().zip(part).for_each(|(slot, (_, place))| *slot = place);
+                tokio::task::yield_now().await;
+            }
         }
         for (at, place) in (start..).zip(&*generation) {
             in_order.add(*place);
@@ -343,16 +354,21 @@ async fn add_lane(
     let shift = u32::try_from(cut.order.len()).unwrap_or(u32::MAX);
     cut.bytes += in_order.bytes;
     for part in in_order.chunks.into_parts() {
+        let is_full = part.len() >= SLICE as usize;
         for chunk in part {
             let (start, end) = (chunk.start + shift, chunk.end + shift);
             cut.chunks.push(ChunkSpec { start, end, ..chunk });
         }
-        tokio::task::yield_now().await;
+        if is_full {
+            tokio::task::yield_now().await;
+        }
     }
     cut.order.reserve(order.len());
     for slice in order.chunks(SLICE as usize) {
         cut.order.extend_from_slice(slice);
-        tokio::task::yield_now().await;
+        if slice.len() >= SLICE as usize {
+            tokio::task::yield_now().await;
+        }
     }
     cut.lanes.push(first..cut.chunks.len());
 }

@@ -18,7 +18,7 @@ const BITS_IN_SEGMENT: u32 = SCALED_BITS - SEGMENT_BITS;
 /// position, its place.
 const SCALED_BITS: u32 = u64::BITS - 1 - u32::BITS;
 /// How many operations are sorted at once: a millisecond.
-const SORTED_AT_ONCE: usize = 1 << 15;
+pub(super) const SORTED_AT_ONCE: usize = 1 << 15;
 
 /// Tells whether an operation's group is large. Groups are counted by their hashes, so some that are
 /// small are taken for large: they are sorted for nothing.
@@ -176,7 +176,7 @@ impl Scale {
 }
 
 /// Sorts, giving way: parts of some thousands, between which a sample tells the bounds.
-async fn sort_in_steps<T: Copy + Ord>(list: Pile<T>) -> Vec<Vec<T>> {
+pub(super) async fn sort_in_steps<T: Copy + Ord>(list: Pile<T>) -> Vec<Vec<T>> {
     const SAMPLED: usize = 32;
     let mut sample = sample_of(&list, list.len() / SORTED_AT_ONCE * SAMPLED);
     sample.sort_unstable();

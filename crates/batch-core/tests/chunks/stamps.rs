@@ -150,6 +150,36 @@ async fn pieces_of_an_ordered_chunk_rise_on_a_key() {
     }
 }
 
+/// What was possibly applied keeps its timestamps, or is not sent again.
+#[tokio::test(start_paused = true)]
+async fn what_is_in_doubt_is_not_stamped_anew_where_it_no_longer_travels_together() {
+    let backend = Routed::new(move |routes, again| {
+        let most = if again > 0 { 250 } else { 1000 };
+        vec![routes.mechanism(mechanism("plain", Repeats::Folded, 99, most))]
+    });
+    let backend = backend.sending(move |chunk, answers| {
+        match chunk.attempt() {
+            1 => return Err(Error::new(ErrorKind::Connection, "lost").transient().unknown()),
+            2 => return Err(Error::new(ErrorKind::Stale, "made again")),
+            _ => answers.all_applied(),
+        }
+        Ok(())
+    });
+    let (backend, store) = backend.open(StoreOptions::new().clock(Stands::at(1_000)));
+    let keys = ["a", "b", "b", "c"].map(|key| put(key).bytes(190));
+    let mut batch = queued(&store, Guarantee::BestEffort, keys);
+    let report = batch.commit().await.unwrap();
+    let sent = backend.sent();
+    let doubted = sent.iter().filter(|sent| sent.attempt > 1 || sent.jobs.len() > 1);
+    let stamps_of_b: Vec<i64> = doubted
+        .flat_map(|sent| sent.jobs.iter().zip(&sent.stamps))
+        .filter(|(job, _)| **job == 3)
+        .map(|(_, stamp)| *stamp)
+        .collect();
+    assert!(stamps_of_b.iter().all(|stamp| *stamp == stamps_of_b[0]), "{sent:?}");
+    assert!(report.unknown() > 0, "{report}: {sent:?}");
+}
+
 /// A lane may have keys of both sorts: those of which writes are made have times of their own, later than the
 /// commit's, and what waits for its turn has the commit's.
 #[tokio::test]
