@@ -208,7 +208,8 @@ impl BatchOptions {
     }
 }
 
-/// The time of day, for write timestamps and times to live. Replaceable, to test with a skewed clock.
+/// The time of day, for write timestamps and times to live. Replaceable, to test with a skewed clock. A backend
+/// may have a better one, as that of CQL has the servers'.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Microseconds since the Unix epoch.
     fn now_micros(&self) -> i64;

@@ -23,6 +23,7 @@ use scylla::client::{execution_profile::ExecutionProfileHandle, session::Session
 use crate::{
     clock::ServerClock,
     connection::{Asking, Connection},
+    encode,
     guard::Guard,
     natives::{Natives, as_json, as_typed},
     position,
@@ -38,6 +39,13 @@ use crate::{
 
 /// The longest time to live: 20 years, which is the server's limit.
 const MAX_TTL: Duration = Duration::from_secs(630_720_000);
+
+/// JSON writes a byte in at most six, as `\u0000`, and a blob's in two. What is larger than so many times a request
+/// cannot be sent.
+const MOST_AS_TEXT: usize = 6;
+
+/// A batch with more texts of CQL warns of that. A server keeps some ten thousands prepared, of all its clients.
+const MOST_TEXTS: usize = 1000;
 
 /// A connection to a cluster, as the core uses it.
 pub(crate) struct CqlBackend {
@@ -118,6 +126,10 @@ impl CqlBackend {
         }
     }
 
+    pub(crate) const fn asking(&self) -> &Asking {
+        &self.asking
+    }
+
     pub(crate) fn preparing(&self) -> Preparing<'_> {
         Preparing { session: &self.session, profile: &self.profile, tracing: self.tracing }
     }
@@ -188,7 +200,8 @@ impl Backend for CqlBackend {
         let all = if logged { Way::Logged } else { Way::Partition };
         capabilities.all_or_nothing = Some(all.name().into());
         capabilities.isolated = Some(Way::Partition.name().into());
-        capabilities.max_operation_bytes = Some(self.server.limits.request_bytes());
+        capabilities.max_operation_bytes =
+            Some(self.server.limits.request_bytes().saturating_mul(MOST_AS_TEXT));
         capabilities
     }
 
@@ -222,6 +235,21 @@ impl Backend for CqlBackend {
                 );
             }
         }
+        let limit = self.server.limits.request_bytes();
+        if operation.body.len() > limit {
+            let is_typed = operation.statement.and_then(as_typed).is_some();
+            let least =
+                if is_typed { operation.body.len() } else { encode::least_bytes(operation.body) };
+            if least > limit {
+                return Err(Error::new(
+                    ErrorKind::TooLarge,
+                    format!(
+                        "`{verb}` on {} has {least} bytes at least, and a request may have {limit}; make the document smaller",
+                        operation.collection
+                    ),
+                ));
+            }
+        }
         match operation.statement {
             Some(statement) => {
                 if let Some(json) = as_json(statement) {
@@ -251,6 +279,15 @@ impl Backend for CqlBackend {
                 "columns that others add are not known, and keep their values when a row is replaced: {}",
                 error.message()
             ));
+        }
+        if operations.is_last() {
+            let statements = operations.shapes().filter_map(|shape| shape.statement);
+            let texts = statements.filter(|statement| as_json(statement).is_some()).count();
+            if texts > MOST_TEXTS {
+                routes.warn(format!(
+                    "the batch has {texts} texts of CQL, of which each is prepared by itself and drives others out of the servers' memory; write what differs as `?`, and give it in `values`"
+                ));
+            }
         }
         let replicas = self.replicas.of(&self.session.get_cluster_state());
         let router = Router {

@@ -197,8 +197,9 @@ impl CqlBuilder {
         self
     }
 
-    /// The time that [`connect`](Self::connect) has. It takes eight seconds to pass over a node that
-    /// hangs; over TLS the driver waits for such a node without end. Default: 20 s.
+    /// The time that [`connect`](Self::connect) has. It takes eight seconds to pass over a node that takes a
+    /// connection and hangs, and up to five over one that does not answer at all; over TLS the driver waits for a
+    /// node that hangs without end. Default: 20 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -226,7 +227,8 @@ impl CqlBuilder {
         self
     }
 
-    /// Limits, deadline, backoff and clock.
+    /// Limits, deadline, backoff and clock. The clock stands for this machine's: writes are stamped with the servers'
+    /// time all the same, and each commit asks them for it anew if that clock does not go on evenly.
     pub fn options(mut self, options: StoreOptions) -> Self {
         self.options = options;
         self
@@ -238,7 +240,9 @@ impl CqlBuilder {
     /// [`Connection`](ErrorKind::Connection) if no contact point can be connected to,
     /// [`Timeout`](ErrorKind::Timeout) if that takes too long, [`Unauthorized`](ErrorKind::Unauthorized)
     /// if user or password are refused, [`NotFound`](ErrorKind::NotFound) for a keyspace that is
-    /// not there, [`InvalidOperation`](ErrorKind::InvalidOperation) for settings that cannot be.
+    /// not there, [`InvalidOperation`](ErrorKind::InvalidOperation) for settings that cannot be,
+    /// [`Unsupported`](ErrorKind::Unsupported) and [`Protocol`](ErrorKind::Protocol) for a server that speaks
+    /// otherwise, or has a type that the driver does not know.
     pub async fn connect(self) -> Result<CqlStore> {
         self.check()?;
         let points = point::list(self.points.as_deref().unwrap_or_default());

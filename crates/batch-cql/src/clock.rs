@@ -9,6 +9,8 @@
 //! the guard: other clients let the server stamp what they write, and a commit that follows such a
 //! write, or is followed by one, is to have its place.
 //!
+//! A clock of the user's own, as in tests, stamps nothing here: it stands for this machine's, which may be set.
+//!
 //! Every node has a clock of its own. Nodes whose clocks differ by more than the guard break the
 //! order between conditions and plain writes, as they break every timestamp in the cluster; they
 //! are kept together by NTP.
@@ -44,7 +46,7 @@ const MOST_COUNTED: i64 = 100;
 const KEPT: i64 = 30_000 * MILLISECOND;
 /// Less than what the guard allows for. More is as if a clock had been set,
 const MOST_JUMP: i64 = 1000;
-/// but for what drift makes of the time that has passed: not every system corrects both clocks alike.
+/// but for what drift makes of the time that has passed, as for any two clocks.
 const DRIFT: i64 = 10_000;
 /// Whoever waits for a time looks at the clock so often.
 const MOST_SLEEP: Duration = Duration::from_millis(50);
@@ -138,6 +140,11 @@ impl Bounds {
         self.lower.saturating_add(self.width() / 4)
     }
 
+    /// By how much the likely value may be wrong, at most.
+    fn error(self) -> i64 {
+        self.upper.saturating_sub(self.likely())
+    }
+
     /// Whether further samples would hardly tell more.
     fn are_near(self, samples: &[Sample]) -> bool {
         let round_trips = samples.iter().map(|sample| sample.heard.saturating_sub(sample.asked));
@@ -201,6 +208,18 @@ impl ServerClock {
     /// # Errors
     /// What the server says.
     pub(crate) async fn measure(&self, session: &Session, question: &Statement) -> Result<()> {
+        let (begun, samples) = self.compare(session, question).await?;
+        self.take(&samples);
+        self.note(begun);
+        Ok(())
+    }
+
+    /// Asks for the server's time several times, and says when that began.
+    async fn compare(
+        &self,
+        session: &Session,
+        question: &Statement,
+    ) -> Result<(Measured, Vec<Sample>)> {
         // This machine's clock may be set from here on.
         let (begun, at) = (self.now_measured(), Instant::now());
         let mut samples = Vec::with_capacity(MOST_SAMPLES);
@@ -214,9 +233,7 @@ impl ServerClock {
                 break;
             }
         }
-        self.take(&samples);
-        self.note(begun);
-        Ok(())
+        Ok((begun, samples))
     }
 
     /// As [`measure`](Self::measure), if the last time is some while ago or this machine's clock was set
@@ -240,12 +257,16 @@ impl ServerClock {
         let Some(due) = self.due() else { return Ok(()) };
         let question = question();
         // Seldom needed, so not a part of every commit's future.
-        let measuring = Box::pin(self.measure(session, &question));
         if due == Due::Parted {
-            return measuring.await;
+            return Box::pin(self.measure(session, &question)).await;
         }
-        match tokio::time::timeout(PATIENCE, measuring).await {
-            Ok(Ok(())) => return Ok(()),
+        let comparing = Box::pin(self.compare(session, &question));
+        match tokio::time::timeout(PATIENCE, comparing).await {
+            Ok(Ok((begun, samples))) => {
+                self.take_if_better(&samples, begun);
+                self.note(begun);
+                return Ok(());
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the server's time cannot be read; the former difference stays");
             }
@@ -279,10 +300,22 @@ impl ServerClock {
         Ok(Sample { asked, heard, server: unix_micros(&now) })
     }
 
+    /// Takes the new difference, unless the former one is known better, with all that the clocks may have drifted
+    /// since: a server that stands still for a while, as it does to collect garbage, tells its time late.
+    fn take_if_better(&self, samples: &[Sample], begun: Measured) {
+        let measured = *self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = measured.map_or(0, |former| begun.at.saturating_sub(former.at));
+        let by_now = self.error.load(Ordering::Relaxed).saturating_add(passed / DRIFT);
+        if Bounds::of(samples).is_some_and(|bounds| bounds.error() > by_now) {
+            self.error.store(by_now, Ordering::Relaxed);
+        } else {
+            self.take(samples);
+        }
+    }
+
     fn take(&self, samples: &[Sample]) {
         if let Some(bounds) = Bounds::of(samples) {
-            let offset = bounds.likely();
-            let error = bounds.upper.saturating_sub(offset);
+            let (offset, error) = (bounds.likely(), bounds.error());
             self.offset.store(offset, Ordering::Relaxed);
             self.error.store(error, Ordering::Relaxed);
             let samples = samples.len();
@@ -470,6 +503,25 @@ mod tests {
         wall.0.fetch_add(KEPT - 1 + 2 * MILLISECOND, Ordering::Relaxed);
         own.0.fetch_add(KEPT - 1, Ordering::Relaxed);
         assert_eq!(clock.due(), None);
+    }
+
+    #[test]
+    fn a_server_that_stood_still_does_not_spoil_what_is_known_of_its_time() {
+        let (own, clock) = clock();
+        let good = sample(1_000_000, 1_000_100, 1_000_400, 1);
+        clock.take(&[good]);
+        clock.note(clock.now_measured());
+        let (before, guard) = (clock.now(), clock.guard_micros());
+        own.0.fetch_add(KEPT, Ordering::Relaxed);
+        let (now, begun) = (own.now_micros(), clock.now_measured());
+        clock.take_if_better(&[sample(now, now + 900_000, now + 900_100, 1)], begun);
+        let drift = KEPT / DRIFT;
+        assert_eq!((clock.now(), clock.guard_micros()), (before + KEPT, guard + drift));
+        // As well known as the former one, or nearly: it is the newer one.
+        let another = sample(now, now + 2000, now + 2200, 1);
+        let another = Sample { server: another.server + 500, ..another };
+        clock.take_if_better(&[another], begun);
+        assert_ne!(clock.now(), before + KEPT);
     }
 
     #[tokio::test(start_paused = true)]

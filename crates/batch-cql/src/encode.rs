@@ -15,6 +15,7 @@ mod document;
 mod duration;
 mod identity;
 mod key;
+mod least;
 mod misfit;
 mod number;
 mod object;
@@ -32,6 +33,7 @@ use serde::de::DeserializeSeed as _;
 pub(crate) use document::document;
 pub(crate) use identity::{is_by_bytes, unify};
 pub(crate) use key::{KeyPart, key};
+pub(crate) use least::least_bytes;
 pub(crate) use misfit::{Misfit, shortened};
 pub(crate) use position::position;
 

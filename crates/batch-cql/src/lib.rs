@@ -41,7 +41,8 @@
 //!   `.key("class", "7b").key("student", "Abby")`. A bare key stands for a primary key of one
 //!   column. A document may repeat its key, and not contradict it, by null neither.
 //! - A static column belongs to its partition. So an operation that writes a whole row leaves it as
-//!   it is unless it is given, and `upsert` or `put` with the partition key alone write static columns.
+//!   it is unless it is given, and `upsert` or `put` with the partition key alone write static columns: those that
+//!   are given.
 //! - Counters take no documents: count by [`Operation::cql`](batch_core::Operation::cql). A table
 //!   whose columns all belong to its key takes no `update` and no `replace`: CQL has no `UPDATE`
 //!   there.
@@ -57,11 +58,12 @@
 //!
 //! What a document says is written by the types of its columns, in the forms that the server's own
 //! `INSERT … JSON` takes. A read gives forms that can be written again: a number of which JSON's
-//! readers would lose digits is a string.
+//! readers would lose digits is a string. Not so what this library does not write: an empty value of a type that has
+//! none is shown as `""`, a `varint` or `decimal` of over 8,300 bytes, and what is not laid out as its type, in hex.
 //!
 //! | type | JSON |
 //! |---|---|
-//! | `tinyint` to `bigint`, `varint` | an integer, as a number or in a string; of at most 20,000 digits |
+//! | `tinyint` to `bigint`, `varint` | an integer, as a number of up to 1e308 or in a string of at most 20,000 digits |
 //! | `decimal` | a number, as it is or in a string; its digits are kept, at most 20,000: `1.10` has two places |
 //! | `float`, `double` | a number, as it is or in a string; `"NaN"`, `"Infinity"`, `"-Infinity"` |
 //! | `boolean` | `true` or `false`, as it is or in a string |
@@ -78,8 +80,8 @@
 //! | user-defined type | an object; missing fields are null |
 //!
 //! Null means no value, and so does an empty collection that is not frozen. Where `INSERT … JSON`
-//! loses data or leaves it to the server what is meant, the value is refused: an empty string for a
-//! number or a time, a number beyond the range of a `float` or `double`, a day that does not exist,
+//! loses data or leaves it to the server what is meant, the value is refused: an empty string for anything but
+//! text, a name of a column in capitals that it does not have, a number beyond the range of a `float` or `double`, a day that does not exist,
 //! half of a surrogate pair, a name or a short form for `inet`, an attribute that stands twice. Any
 //! integer is a `timestamp`; the server refuses those that fit an `int`.
 //!
@@ -98,7 +100,7 @@
 //! | | `conditional statement`: the operations on one key, if the first of them is a condition |
 //! | | `counter batch`: counter updates of one partition |
 //! | | `logged batch`, if that is [forced](batch_core::BatchOptions::batch_type): plain writes of any partitions, of the size that the server takes of several; a larger one by itself |
-//! | all or nothing, on one partition | `single-partition batch`, `single statement` |
+//! | all or nothing, on one partition | `single-partition batch`, `single statement`; on ScyllaDB of one table, since it writes two tables one after the other |
 //! | all or nothing, on several | `logged batch`, of the size that the server takes of several; above it refused |
 //! | all or nothing, with conditions | `conditional batch`, on one partition of one table; else refused |
 //! | all or nothing, isolated | the same, on one partition of one table; else refused |
@@ -115,7 +117,9 @@
 //! `NotApplied(RolledBack)`. Of several statements with conditions of their own each says that it was
 //! one of them: the server does not tell which. It writes such a batch at its own time, so that a
 //! timestamp in it is refused. A batch in which an operation makes a later one on its key fail, as a `put` does an
-//! `insert`, is refused by the plan, and so are two operations on one key that cannot be made one write. Under best effort a condition never shares a request with another key.
+//! `insert`, is refused by the plan, and so are two operations on one key that cannot be made one write, and what is
+//! written to a partition of which a statement before it deletes rows without naming them: both have one time, and of
+//! those a deletion wins. Where its markers do not tell the partition, the plan warns of that. Under best effort a condition never shares a request with another key.
 //!
 //! # Order
 //!
@@ -134,7 +138,8 @@
 //! of them write at one time the server merges: the larger value of each column, and the elements of both lists.
 //!
 //! Other statements have no key, and no order but under
-//! [`Ordered`](batch_core::Guarantee::Ordered). Neither have counter updates, which commute; deletions
+//! [`Ordered`](batch_core::Guarantee::Ordered): a `DELETE` of a partition may undo what is written to it in the same
+//! batch. Neither have counter updates, which commute; deletions
 //! of counters are in order with them, as other statements are.
 //!
 //! Rows of a partition have different keys, and share its static columns: the last operation that
@@ -162,11 +167,11 @@
 //!
 //! | what happened | the job ends as | is it sent again? |
 //! |---|---|---|
-//! | no node can be connected to | `NotApplied` | yes |
+//! | no node can be connected to | `NotApplied` | yes, unless TLS or the login is refused |
 //! | the connection broke, or no answer came: the driver does not tell whether the request had left | `Unknown` | if it is idempotent |
-//! | `Unavailable`, `Overloaded`, a rate limit, a node that starts | `NotApplied`; `Unknown` where a part may have been written | yes; if it is idempotent |
-//! | `WriteTimeout` of type `BATCH`, of a logged batch | `Accepted`: the server will write it | no |
-//! | any other `WriteTimeout`, `BATCH_LOG` too; `ReadTimeout` of a condition | `Unknown` | if it is idempotent; a counter never |
+//! | `Unavailable`, `Overloaded`, a rate limit, a node that starts | `NotApplied`; `Unknown` where a part may have been written, as of a counter on ScyllaDB, which counts on one replica before it looks for the others | yes; if it is idempotent |
+//! | `WriteTimeout` of type `BATCH`, of a logged batch | `Accepted`: the server will write it; `Unknown` if a table's `gc_grace_seconds` are below an hour, since the log is dropped after so long | no; if it is idempotent |
+//! | any other `WriteTimeout`, `BATCH_LOG` too; `ReadTimeout` of a condition | `Unknown` | if it is idempotent; after `WriteTimeout` a counter never |
 //! | `WriteFailure` | `Unknown` | a batch in halves, if it is idempotent and as long as halves come through |
 //! | `ReadFailure`, `ServerError`; an answer that cannot be read | `Unknown` | no |
 //! | `Batch too large`, an oversized request or mutation | `NotApplied(TooLarge)` if it cannot be cut smaller | in parts |
@@ -188,7 +193,8 @@
 //! # Limits
 //!
 //! - Sizes are the server's own, where it tells them: a request has at most 16 MiB on a server that
-//!   is not configured otherwise, a logged batch 50 KiB on Cassandra and 1 MiB on ScyllaDB. A
+//!   is not configured otherwise, a logged batch 50 KiB on Cassandra and 256 KiB on ScyllaDB, which does not tell
+//!   its own limit: it counts otherwise, and takes up to 1 MiB of its count. A
 //!   larger request is never sent: the server would leave others on its connection without an
 //!   answer. A role that may not read `system_views.settings` gets the limits that the product comes with, and
 //!   `unibatch check` says so.
@@ -209,6 +215,8 @@
 //! - A row that somebody stamped in the future: later writes to it are acknowledged, and not seen.
 //! - Nodes whose clocks differ by milliseconds: the order of conditions, which a node stamps, and
 //!   plain writes rests on these clocks.
+//! - A condition that ended as `Unknown`: its request may be on its way still, as to a node that hangs, and is decided
+//!   when it arrives. So it may come after what later batches write to its key. Read the row before you write there.
 //! - Writers elsewhere, who write between two requests of a commit.
 //! - A row that somebody made by `UPDATE`: it has no marker of its own, and is gone once its last
 //!   column has no value.

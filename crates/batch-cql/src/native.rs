@@ -172,11 +172,20 @@ impl Native {
         self.prepared.facts.writes_lists && self.prepared.facts.stamped
     }
 
-    /// Whether its table is still the one that it was prepared on.
+    /// Whether its table is still the one that it was prepared on, or as little known as it was then.
     pub(crate) fn is_current(&self, look_up: impl Fn(&str) -> Option<Arc<Known>>) -> bool {
-        self.known
-            .as_ref()
-            .is_none_or(|known| look_up(&known.name).is_some_and(|now| Arc::ptr_eq(&now, known)))
+        match &self.known {
+            Some(known) => look_up(&known.name).is_some_and(|now| Arc::ptr_eq(&now, known)),
+            None => {
+                let facts = &self.prepared.facts;
+                look_up(&format!("{}.{}", facts.keyspace, facts.table)).is_none()
+            }
+        }
+    }
+
+    /// Whether nothing is known of its table but that the server has it.
+    pub(crate) const fn lacks_table(&self) -> bool {
+        self.known.is_none()
     }
 
     /// Refuses a statement that was prepared on another table than the one that is there.

@@ -324,8 +324,10 @@ pub(crate) fn encode_operation(
     let verb = operation.verb;
     row.clear(table.columns.len());
     if known.has_counters {
+        let instead =
+            if verb.has_document() { "UPDATE … SET c = c + ?" } else { "DELETE FROM …" };
         return Err(invalid(format!(
-            "{} counts, and counters take no documents; use `Operation::cql` with `UPDATE … SET c = c + ?`",
+            "{} counts, and what counts takes statements only, no `{verb}`; write `{instead}` as an operation of CQL",
             known.name
         )));
     }

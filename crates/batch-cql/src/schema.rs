@@ -289,8 +289,10 @@ impl Schema {
         KeyId::of((keyspace, self.splits_by_table.then_some(table))).get()
     }
 
+    /// Reads a table in the driver's metadata. One that is just being made has no columns there.
     fn read(&self, keyspace: &str, table: &str, state: &ClusterState) -> Option<Known> {
-        Known::new(keyspace, table, self.space(keyspace, table), state)
+        let known = Known::new(keyspace, table, self.space(keyspace, table), state);
+        known.filter(|known| known.table.partition > 0)
     }
 
     /// The table of a collection, if it was looked up.

@@ -33,7 +33,7 @@ Exit status:
   2    bad usage or bad input; nothing was sent or printed, and --rejects is as it was
   3    of some it cannot be told (wins over 1)
   4    no connection, or the batch failed as a whole; nothing was applied, all are rejects
-  130  stopped by Ctrl-C; jobs, report and rejects are written as they are known, unless the input was
+  130  stopped by Ctrl-C, SIGTERM or the end of the terminal; jobs, report and rejects are written as they are known, unless the input was
        not read to its end: then it is as 2
 With --output json stdout is one object in all other cases than 2, and 4 with --plan.
 
@@ -56,7 +56,8 @@ const STORE: &str =
     "The store: memory:, arango://user:pass@host,host2/db, cql://user:pass@host,host2/keyspace";
 
 const STORE_MORE: &str = "\
-Also arango+https:// and cql+tls://. Parameters, as in memory:?timeout=3s: timeout, max_in_flight, \
+Also arango+https:// and cql+tls://. Parameters, as in memory:?timeout=10m: timeout (of the whole batch, \
+30s if not given: what was not sent by then is not applied), max_in_flight, \
 max_batch_bytes and max_batch_operations on every store; auth=basic|jwt, protocol=http1|http2, \
 compression=gzip and sharded_transactions=accept on ArangoDB; consistency, \
 serial_consistency, local_dc, translate=contact-points and compression=lz4|snappy on CQL; \

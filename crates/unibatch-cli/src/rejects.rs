@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// The open file. What an earlier run left in it stays until this one's input was read to its end
-/// without a mistake, and is replaced then, also if nothing was sent: whoever runs the file again
-/// runs what this input has left to do.
+/// without a mistake, and goes then, also if nothing is sent: whoever runs the file again runs what this
+/// input has left to do.
 #[derive(Debug)]
 pub(crate) struct Rejects {
     path: PathBuf,
@@ -60,9 +60,10 @@ impl Rejects {
         Ok(())
     }
 
-    /// Opens the file for writing, and creates it if there is none.
+    /// Opens the file for writing, creates it if there is none, and empties it: should the program be killed, what
+    /// an earlier run left must not pass for what this one has left to do.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path);
         let file = file.map_err(|error| {
             let path = path.display();
             Failure::new(
@@ -85,10 +86,6 @@ impl Rejects {
 
     /// Writes the operations that ended `NotApplied`, one at a time, and says how many they are.
     pub(crate) fn write(self, verdicts: Verdicts<'_>) -> io::Result<u64> {
-        // A pipe or a terminal has no length to set.
-        if self.file.metadata()?.is_file() {
-            self.file.set_len(0)?;
-        }
         let mut out = BufWriter::new(self.file);
         let mut written = 0;
         for verdict in verdicts.iter() {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM. Where somebody waits to be asked, what he does ends in order; else the
+//! Ctrl-C, SIGTERM and SIGHUP. Where somebody waits to be asked, what he does ends in order; else the
 //! program ends at once.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{runtime::Runtime, sync::Notify};
 
-use crate::exit::Code;
+use crate::{exit::Code, messages};
 
 /// Whether the program was asked to stop.
 #[derive(Clone, Debug, Default)]
@@ -33,11 +33,16 @@ impl Stop {
         };
         let asked = Arc::clone(&stop.0);
         runtime.spawn(async move {
+            let mut again = false;
             loop {
                 signals.next().await;
                 if asked.somebody_waits.load(Ordering::Acquire) {
                     asked.told.notify_one();
+                    again = true;
                 } else {
+                    if again {
+                        messages::error("stopped again before the jobs, the report and the rejects were written; what was sent is not known here");
+                    }
                     leave(Code::Stopped);
                 }
             }
@@ -76,19 +81,23 @@ fn leave(code: Code) {
     std::process::exit(code.number().into());
 }
 
-/// What asks: service managers end a process by SIGTERM. A signal that cannot be listened to never comes.
+/// What asks: service managers end a process by SIGTERM, a terminal that goes away by SIGHUP. A signal that cannot be
+/// listened to never comes.
 #[cfg(unix)]
-struct Signals([Option<tokio::signal::unix::Signal>; 2]);
+struct Signals([Option<tokio::signal::unix::Signal>; 3]);
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        Self([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok()))
+        let hangup = may_hang_up().then(|| signal(SignalKind::hangup()).ok()).flatten();
+        let [interrupt, terminate] =
+            [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+        Self([interrupt, terminate, hangup])
     }
 
     async fn next(&mut self) {
-        let [interrupt, terminate] = self.0.each_mut().map(|signal| async move {
+        let [interrupt, terminate, hangup] = self.0.each_mut().map(|signal| async move {
             let came = match signal {
                 Some(signal) => signal.recv().await,
                 None => None,
@@ -100,8 +109,20 @@ impl Signals {
         tokio::select! {
             () = interrupt => {}
             () = terminate => {}
+            () = hangup => {}
         }
     }
+}
+
+/// Whether the end of the terminal is not to be ignored, as `nohup` asks for. Where the system does not tell, SIGHUP is
+/// left as it is.
+#[cfg(unix)]
+fn may_hang_up() -> bool {
+    const SIGHUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & SIGHUP == 0)
 }
 
 #[cfg(not(unix))]

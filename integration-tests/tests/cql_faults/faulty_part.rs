@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use batch_core::{
-    Batch as _, BatchExt as _, BatchOptions, ErrorKind, JobStatus, Operation, Report, Store,
-    StoreOptions,
+    Batch as _, BatchExt as _, BatchOptions, ErrorKind, Guarantee, JobStatus, Operation, Report,
+    Store, StoreOptions,
 };
 use batch_cql::CqlStore;
 use integration_tests::{FaultyNode, Result, execute};
@@ -21,6 +21,7 @@ trials!["faulty_part":
     a_row_that_no_replica_can_write_leaves_the_others_applied,
     where_all_writes_fail_a_chunk_is_not_cut_for_ever,
     a_type_that_the_driver_does_not_know_stops_no_store_on_other_keyspaces,
+    a_batch_that_the_log_may_drop_before_it_is_written_is_not_accepted,
 ];
 
 /// Requests with this text fail on the replica, as rows do that its indexes cannot take.
@@ -171,6 +172,46 @@ async fn a_type_that_the_driver_does_not_know_stops_no_store_on_other_keyspaces(
     let begun = Instant::now();
     while !put(&before, "parts").await?.1.warnings().is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(30), "the warning stays");
+    }
+    Ok(())
+}
+
+/// The log is played back without what is older than the table's `gc_grace_seconds`.
+async fn a_batch_that_the_log_may_drop_before_it_is_written_is_not_accepted(
+    world: &World,
+) -> Result<()> {
+    let session = world.session().await?;
+    for (table, grace) in [("kept_long", 864_000), ("Kept_short", 0)] {
+        let columns = "(p text PRIMARY KEY, v text)";
+        let text = format!(
+            "CREATE TABLE IF NOT EXISTS {KEYSPACE}.\"{table}\" {columns} WITH gc_grace_seconds = {grace}"
+        );
+        execute(&session, text).await?;
+    }
+    let mut proxy = FaultyNode::before(world.address).await?;
+    let store = proxy.store(KEYSPACE, StoreOptions::new()).await?;
+    let (consistency, write_type) = (Consistency::LocalQuorum, WriteType::Batch);
+    let error = DbError::WriteTimeout { consistency, received: 0, required: 1, write_type };
+    let is_batch = Condition::RequestOpcode(RequestOpcode::Batch);
+    proxy.on_requests(&[RequestRule(is_batch, RequestReaction::forge_with_error(error))]);
+    for (tables, expected) in [
+        (["kept_long", "kept_long"], "accepted"),
+        (["kept_long", "Kept_short"], "unknown"),
+        (["Kept_short", "Kept_short"], "unknown"),
+    ] {
+        let options = BatchOptions::new().guarantee(Guarantee::AllOrNothing { isolated: false });
+        let mut batch = store.batch(options.deadline(Duration::from_secs(2)))?;
+        for (key, table) in tables.into_iter().enumerate() {
+            let put = Operation::put(table).at(format!("{key}")).doc(&json!({"v": "v"}));
+            batch.queue(put.idempotent(false))?;
+        }
+        let report = batch.commit().await?;
+        let ends: Vec<_> = batch.jobs().map(|job| job.status().as_str()).collect();
+        assert_eq!(ends, [expected; 2], "{tables:?}: {report}");
+        if expected == "unknown" {
+            let error = report.errors().next().ok_or("there is no error")?;
+            assert!(error.message().contains("gc_grace_seconds"), "{error}");
+        }
     }
     Ok(())
 }

@@ -169,6 +169,7 @@ impl Meeting {
                     .and(Condition::not(Condition::ConnectionRegisteredAnyEvent))
                     .and(asked("schema_version"))
                     .and(asked("system.now"))
+                    .and(asked("gc_grace_seconds"))
                     .and(times());
                 proxy.on_answers(&[ResponseRule(answers, answer_reaction(&self.row.fault))]);
                 (RequestReaction::noop(), ours(id))

@@ -181,7 +181,9 @@ async fn counters_take_no_documents(world: Arc<World>) -> Result<()> {
         let ends = done.ends();
         wrongs.note(op, same("neighbours", &["applied", "applied"], &[&*ends[0], &*ends[2]]));
         let result = match refusal(&done.jobs[1]) {
-            Ok(error) => says(&error, ErrorKind::InvalidOperation, &["hits", "counter"]),
+            Ok(error) => {
+                says(&error, ErrorKind::InvalidOperation, &["hits", "counts", "operation of CQL"])
+            }
             Err(error) => Err(error),
         };
         wrongs.note(op, result);

@@ -19,6 +19,7 @@ tests!["options":
     timestamps_decide_and_not_the_order_of_queueing,
     a_row_that_is_put_behind_a_condition_is_there_by_itself,
     a_row_without_columns_that_is_put_behind_a_condition_outlives_the_former_one,
+    what_is_inserted_and_deleted_hides_what_was_written_before,
     a_condition_takes_no_timestamp,
     a_write_without_a_timestamp_has_the_time_of_the_server,
     a_later_write_has_a_later_timestamp,
@@ -293,6 +294,30 @@ async fn a_row_without_columns_that_is_put_behind_a_condition_outlives_the_forme
         }
         let rows = place.rows(&format!("c FROM k.{table} WHERE p = '{first}'")).await?;
         wrongs.note(format!("{table}, {first}"), same("rows", &1, &rows.len()));
+    }
+    wrongs.into_result()
+}
+
+/// Such as a write that had no answer, and arrives late.
+async fn what_is_inserted_and_deleted_hides_what_was_written_before(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = world.place(&[&TABLE.replace("NAME", "never_back")]).await?;
+    let mut wrongs = Wrongs::default();
+    for delete in ["delete", "delete_existing"] {
+        let forms = [
+            of("insert", "never_back", delete, json!({"v": "x"}), json!({})),
+            of(delete, "never_back", delete, json!({}), json!({})),
+        ];
+        let done = place.best_effort(forms).await?;
+        wrongs.note(delete, same("ends", &"applied applied".to_owned(), &done.ends().join(" ")));
+        let before = SystemClock.now_micros() - 5_000_000;
+        let late = format!(
+            "INSERT INTO k.never_back (p, c, v) VALUES ('{delete}', 1, 'late') USING TIMESTAMP {before}"
+        );
+        place.run(&late).await?;
+        let there = place.rows("* FROM k.never_back").await?;
+        wrongs.note(delete, same("rows", &Vec::<Value>::new(), &there));
     }
     wrongs.into_result()
 }

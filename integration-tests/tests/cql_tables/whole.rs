@@ -22,6 +22,7 @@ tests!["whole":
     of_several_statements_conditions_it_is_not_said_which_failed,
     what_an_operation_makes_impossible_for_a_later_one_is_not_sent,
     operations_on_one_key_are_whole_together,
+    nothing_is_written_behind_a_statement_that_deletes_there_without_naming_the_row,
 ];
 
 async fn what_cannot_be_whole_is_refused_before_anything_is_sent(world: Arc<World>) -> Result<()> {
@@ -387,6 +388,61 @@ async fn operations_on_one_key_are_whole_together(world: Arc<World>) -> Result<(
             let found: Vec<_> = found.iter().map(|(row, v)| format!("{row} {v}")).collect();
             wrongs.note(&part, same("rows", after, &*found.join(", ")));
         }
+    }
+    wrongs.into_result()
+}
+
+/// A request has one time, and of two writes at one time the deletion wins.
+async fn nothing_is_written_behind_a_statement_that_deletes_there_without_naming_the_row(
+    world: Arc<World>,
+) -> Result<()> {
+    let place = place(&world, "swept").await?;
+    let cql = |text: &str, values: Value| json!({"op": "cql", "statement": text, "values": values});
+    let partition = |p: &str| cql("DELETE FROM swept WHERE p = ?", json!([p]));
+    let range = || cql("DELETE FROM swept WHERE p = ? AND c > ?", json!(["a", 0]));
+    let literal = || cql("DELETE FROM swept WHERE p = 'a'", json!([]));
+    let put = |row: &str| of("put", "swept", row);
+    let mut wrongs = Wrongs::default();
+    for (name, forms, left_there) in [
+        ("partition, row", vec![partition("a"), put("a1")], None),
+        ("range, row", vec![put("a2"), range(), put("a1")], None),
+        ("deletion, partition, row", vec![partition("b"), partition("a"), put("a1")], None),
+        // It may be there, which is said.
+        ("as text, another row", vec![literal(), put("b1")], Some("b1")),
+        ("row, partition", vec![put("a1"), partition("a")], Some("")),
+        ("partition, another one's row", vec![partition("b"), put("a1")], Some("a1")),
+        (
+            "partition, another table's row",
+            vec![partition("a"), of("put", "swept_2", "a1")],
+            Some(""),
+        ),
+        ("partition, deletion", vec![partition("a"), of("delete", "swept", "a1")], Some("")),
+    ] {
+        start(&place, "swept", "").await?;
+        let tried = async {
+            let mut batch = place.store.batch(options(WHOLE, None))?;
+            let count = forms.len();
+            for form in forms {
+                batch.queue(operation(form)?)?;
+            }
+            let Some(expected) = left_there else {
+                for error in [batch.plan().await.err(), batch.commit().await.err()] {
+                    let error = error.ok_or("it is not refused")?;
+                    let named = format!("operation {count}");
+                    says(&error, ErrorKind::Unsupported, &[&named, "deletes rows", "of its own"])?;
+                }
+                batch.discard();
+                return Ok(());
+            };
+            let report = batch.commit().await?;
+            same("success", &true, &report.is_success())?;
+            let warned =
+                report.warnings().iter().any(|warning| warning.contains("do not tell what"));
+            same("warned", &name.starts_with("as text"), &warned)?;
+            let there: Vec<String> = left(&place, "swept").await?.into_keys().collect();
+            same("rows", &expected.to_owned(), &there.join(", "))
+        };
+        wrongs.note(name, tried.await);
     }
     wrongs.into_result()
 }

@@ -11,7 +11,7 @@ pub(super) fn panicked(what: &str, panic: Box<dyn std::any::Any + Send>) -> Erro
 pub(super) fn nothing_sent_in_time(work: &Work, before: &str) -> Error {
     let spent = work.deadline.saturating_duration_since(work.started);
     let message = format!(
-        "the commit's deadline of {spent:?} passed before {before}; nothing was sent, so commit again or allow more time"
+        "the commit's deadline of {spent:?} passed before {before}; nothing was sent, so commit again or give a longer `timeout`"
     );
     let error = Error::new(ErrorKind::Timeout, message).transient();
     match work.any_last_error() {
@@ -35,7 +35,7 @@ pub(super) fn at_deadline(work: &Work) -> (Error, Error) {
     let not_applied = Error::new(
         ErrorKind::Timeout,
         format!(
-            "the commit's deadline of {spent:?} passed before the store took it; commit it again or allow more time"
+            "the commit's deadline of {spent:?} passed before the store took it; commit it again or give a longer `timeout`"
         ),
     );
     let unknown = Error::new(

@@ -3,7 +3,9 @@
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use batch_core::{Error, ErrorKind, NativeStatement, Result, seam::View};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use scylla::statement::prepared::PreparedStatement;
+use tokio::sync::OnceCell;
 
 use super::{CqlBackend, strange_statement};
 use crate::{
@@ -14,6 +16,9 @@ use crate::{
     schema::{Known, full_name},
     statement::{Prepared, Text},
 };
+
+/// Statements that are prepared at once.
+const PREPARED_AT_ONCE: usize = 32;
 
 impl CqlBackend {
     /// Reads and prepares what these operations need and is not known yet; or, `stale`, all of it anew.
@@ -29,22 +34,28 @@ impl CqlBackend {
             return Err(error);
         }
         self.clock.keep(&self.session, || self.asking.time()).await?;
-        let mut refreshed = stale;
-        let mut natives = 0;
+        let refreshed = OnceCell::new_with(stale.then_some(()));
+        let (mut natives, mut unknown) = (0, Vec::new());
         for shape in operations.shapes() {
             if let Some(statement) = shape.statement {
                 natives += 1;
-                self.resolve_native(statement, stale, &mut refreshed).await?;
+                if stale || !self.is_resolved(statement) {
+                    unknown.push(statement);
+                }
                 continue;
             }
             if stale {
                 // The server says that something is not as it was: others may still use what they have.
                 self.schema.renew(shape.collection, self.keyspace.as_deref(), &self.session);
             }
-            let known = self.look_up_or_refresh(shape.collection, &mut refreshed).await?;
+            let known = self.look_up_or_refresh(shape.collection, &refreshed).await?;
             if known.is_some_and(|known| known.has_types) {
                 self.met_types.store(true, Ordering::Relaxed);
             }
+        }
+        if !unknown.is_empty() {
+            // Needed once, so not a part of every commit's future.
+            Box::pin(self.resolve_natives(unknown, &refreshed)).await?;
         }
         self.natives.forget(natives);
         if !stale && !types && self.uses_types(operations) {
@@ -90,18 +101,20 @@ impl CqlBackend {
     async fn look_up_or_refresh(
         &self,
         collection: &str,
-        refreshed: &mut bool,
+        refreshed: &OnceCell<()>,
     ) -> Result<Option<Arc<Known>>> {
         let known = self.look_up(collection);
-        if known.is_some() || *refreshed {
+        if known.is_some() {
             return Ok(known);
         }
         // Somebody else may have made it a moment ago.
-        match self.refresh().await {
-            Err(error) if error.is_transient() => return Err(error),
+        let refresh = async || match self.refresh().await {
+            Err(error) if error.is_transient() => Err(error),
             // Its own operations are refused.
-            _ => *refreshed = true,
-        }
+            _ => Ok(()),
+        };
+        // Rare, so not a part of every commit's future.
+        Box::pin(refreshed.get_or_try_init(refresh)).await?;
         Ok(self.look_up(collection))
     }
 
@@ -168,22 +181,35 @@ impl CqlBackend {
         })
     }
 
-    /// Prepares what is not prepared yet, and looks its table up. What is wrong with the statement
-    /// itself is kept, and is the error of its operations alone.
-    async fn resolve_native(
+    /// Whether a statement is prepared, on the table that is there now.
+    fn is_resolved(&self, statement: &Arc<dyn NativeStatement>) -> bool {
+        let native = self.natives.of(statement);
+        native.is_some_and(|native| {
+            native.is_ok_and(|native| {
+                native.is_current(|name| self.schema.look_up(name, None, &self.session))
+            })
+        })
+    }
+
+    /// Prepares statements, and looks their tables up, several at once: each is a round trip to every node.
+    async fn resolve_natives(
         &self,
-        statement: &Arc<dyn NativeStatement>,
-        stale: bool,
-        refreshed: &mut bool,
+        statements: Vec<&Arc<dyn NativeStatement>>,
+        refreshed: &OnceCell<()>,
     ) -> Result<()> {
-        if !stale
-            && let Some(Ok(native)) = self.natives.of(statement)
-            && native.is_current(|name| self.schema.look_up(name, None, &self.session))
-        {
-            return Ok(());
+        let mut resolving = FuturesUnordered::new();
+        for statement in statements {
+            if resolving.len() >= PREPARED_AT_ONCE
+                && let Some(resolved) = resolving.next().await
+            {
+                resolved?;
+            }
+            resolving.push(self.resolve_native(statement, refreshed));
         }
-        // Needed once, so not a part of every commit's future.
-        Box::pin(self.resolve_unknown(statement, refreshed)).await
+        while let Some(resolved) = resolving.next().await {
+            resolved?;
+        }
+        Ok(())
     }
 
     /// Reads the driver's metadata again.
@@ -226,14 +252,19 @@ impl CqlBackend {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn resolve_unknown(
+    /// Prepares a statement, and looks its table up. What is wrong with the statement itself is kept, and is the
+    /// error of its operations alone.
+    async fn resolve_native(
         &self,
         statement: &Arc<dyn NativeStatement>,
-        refreshed: &mut bool,
+        refreshed: &OnceCell<()>,
     ) -> Result<()> {
         let mut native = self.prepare_native(statement, refreshed).await;
-        if native.as_ref().is_ok_and(|native| native.changed().is_some()) {
-            // The driver may not have heard of it yet.
+        let is_new = |native: &Native| {
+            native.changed().is_some() || (native.lacks_table() && self.narrowed.is_none())
+        };
+        if native.as_ref().is_ok_and(is_new) {
+            // The driver may not have heard of it yet: the table was made a moment ago.
             self.refresh().await?;
             native = self.prepare_native(statement, refreshed).await;
         }
@@ -252,7 +283,7 @@ impl CqlBackend {
     async fn prepare_native(
         &self,
         statement: &Arc<dyn NativeStatement>,
-        refreshed: &mut bool,
+        refreshed: &OnceCell<()>,
     ) -> Result<Native> {
         let (text, given) = match (as_json(statement), as_typed(statement)) {
             (Some(json), _) => (json.text(), None),

@@ -8,13 +8,14 @@ use std::{
 
 use batch_core::{
     BatchType, Error, ErrorKind, Guarantee, NativeStatement, OperationRef, Result, Verb,
-    seam::{MechanismId, Routes, Shape, Terms},
+    seam::{MechanismId, Route, Routes, Shape, Terms},
 };
 use foldhash::fast::FixedState;
 
 use super::{Router, Target};
 use crate::{
     size::PER_PARTITION,
+    statement::Kind,
     way::{Ride, Way, Ways, whole},
 };
 
@@ -32,7 +33,7 @@ pub(super) mod like {
     pub(in crate::route) const NEEDS_NO_ROW: u16 = 16;
     /// Asks that its row is there.
     pub(in crate::route) const NEEDS_ROW: u16 = 32;
-    /// Leaves no row.
+    /// Leaves no row, or no value of some column.
     pub(in crate::route) const DELETES: u16 = 64;
     /// The number of its table: 0 for that of the first operation.
     pub(in crate::route) const TABLE: u16 = 0xFF80;
@@ -178,6 +179,21 @@ impl Router<'_> {
                 "it meets another one on its key in this batch, and the two cannot be made one write; commit them one after another",
             );
         }
+        if way != Way::Conditions
+            && let Some(Swept { place, by, is_told }) = swept(routes)
+        {
+            let by = by + 1;
+            if is_told {
+                let reason = format!(
+                    "it writes to the partition of which operation {by} deletes rows, and of what has one time a deletion wins; commit it in a batch of its own, behind that"
+                );
+                return refuse(place, &reason);
+            }
+            routes.warn(format!(
+                "operation {by} deletes, and its markers do not tell what: if that is where operation {} or another one behind it writes, the deletion wins, since both have one time",
+                place + 1
+            ));
+        }
         if has_condition && let Some((place, kind, why)) = never_holds(routes) {
             let message = format!(
                 "all-or-nothing is refused on cql: operation {}: {why}, so that the whole can never be written; leave one of the two out",
@@ -275,6 +291,50 @@ fn never_holds(routes: &Routes) -> Option<(usize, ErrorKind, &'static str)> {
     })
 }
 
+/// An operation that writes where a statement before it deletes rows without naming them.
+struct Swept {
+    place: usize,
+    by: usize,
+    /// Whether markers tell that it is in the partition of the former; else it may be.
+    is_told: bool,
+}
+
+/// The first one that is told to be swept, or else may be. Both have the request's timestamp.
+fn swept(routes: &Routes) -> Option<Swept> {
+    let mut sweeping: Vec<(usize, Route)> = Vec::new();
+    let mut may_be = None;
+    for (place, route) in routes.iter() {
+        let is = |what: u16| route.pool & what == what;
+        if is(like::OWN_TIME) {
+            continue;
+        }
+        if is(like::STATEMENT | like::DELETES) && route.key.is_none() {
+            // One for each partition is enough.
+            if sweeping.len() < MOST_SWEEPING {
+                sweeping.push((place, *route));
+            }
+            continue;
+        }
+        if is(like::DELETES) {
+            continue;
+        }
+        for (by, before) in &sweeping {
+            if (before.pool ^ route.pool) & like::TABLE != 0 {
+                continue;
+            }
+            if before.pool & like::SPREADS != 0 {
+                may_be = may_be.or(Some(Swept { place, by: *by, is_told: false }));
+            } else if before.group == route.group {
+                return Some(Swept { place, by: *by, is_told: true });
+            }
+        }
+    }
+    may_be
+}
+
+/// So many such statements are looked at: few batches have one, and each is compared with all that follows.
+const MOST_SWEEPING: usize = 16;
+
 /// What an operation is like.
 pub(super) fn likeness(target: &Target, table: u16, operation: &OperationRef<'_>) -> u16 {
     let OperationRef { verb, options, .. } = operation;
@@ -290,7 +350,12 @@ pub(super) fn likeness(target: &Target, table: u16, operation: &OperationRef<'_>
         (matches!(target, Target::Statement(native) if native.may_spread()), like::SPREADS),
         (*verb == Verb::Insert, like::NEEDS_NO_ROW),
         (verb.is_conditional() && *verb != Verb::Insert, like::NEEDS_ROW),
-        (matches!(verb, Verb::Delete | Verb::DeleteExisting), like::DELETES),
+        (
+            facts.map_or(matches!(verb, Verb::Delete | Verb::DeleteExisting), |facts| {
+                facts.kind == Kind::Delete && facts.key.is_none()
+            }),
+            like::DELETES,
+        ),
     ]
     .into_iter()
     .fold(table << like::TABLE_SHIFT, |likeness, (is, what)| likeness | if is { what } else { 0 })

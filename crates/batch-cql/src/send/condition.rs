@@ -33,8 +33,8 @@ enum Step {
     Send(Form),
     /// Nothing has to be written: that the other state's condition did not hold proves this one.
     Nothing,
-    /// What has to be written if a row is there that has no columns of its own to be looked at: there is no
-    /// statement with such a condition. That the other state's one did not hold proves this one.
+    /// What has to be written without a condition: that the other state's one did not hold proves this one. To a
+    /// row without columns of its own there is no statement with such a condition, and a deletion needs none.
     Plain,
 }
 
@@ -47,8 +47,10 @@ fn step(known: &Known, exists: bool, walk: &Walk) -> Step {
         (true, Effect::Whole | Effect::Merge) if !known.is_key_only() => {
             Step::Send(Form::UpdateIfPresent)
         }
-        (true, Effect::Whole | Effect::Merge) => Step::Plain,
-        (false, Effect::Delete) | (_, Effect::Nothing) => Step::Nothing,
+        // Behind an `insert` that is deleted nothing is there, and what was written before and has not arrived yet is
+        // not to come back.
+        (true, Effect::Whole | Effect::Merge) | (false, Effect::Delete) => Step::Plain,
+        (_, Effect::Nothing) => Step::Nothing,
     }
 }
 
@@ -91,7 +93,7 @@ impl CqlBackend {
         let walks =
             [walk(entries, chunk, unit, false).await?, walk(entries, chunk, unit, true).await?];
         // The state in which the first operation does something.
-        let mut exists = matches!(step(&known, false, &walks[0]), Step::Nothing);
+        let mut exists = !matches!(step(&known, false, &walks[0]), Step::Send(_));
         self.guard_conditional(entries, unit).await;
         let (mut seen, mut sent): (Option<Found>, bool) = (None, false);
         for _ in 0..MOST_TURNS {
@@ -227,7 +229,7 @@ impl CqlBackend {
                     let one = self.conditional_request(entries, unit, &known, form, &walk).await?;
                     request.join(one);
                 }
-                Step::Nothing if !exists => {
+                Step::Nothing | Step::Plain if !exists => {
                     // Inserted and deleted: that the key is free is a condition all the same.
                     let form = Form::InsertIfAbsent;
                     let one = self.conditional_request(entries, unit, &known, form, &walk).await?;

@@ -30,8 +30,9 @@ use crate::schema::Preparing;
 /// and returned by `queue`.
 ///
 /// Make one for each statement and bind it many times: operations of one `CqlStatement` and its
-/// clones are told to be alike by that alone. The statement's own settings (consistency,
-/// timestamp, tracing, execution profile, …) are not used; those of the store and the batch are.
+/// clones are told to be alike by that alone. A request has one consistency and one timestamp for all that is in it:
+/// those of the store and the batch. A statement that has its own is refused; its other settings (tracing, execution
+/// profile, retries, load balancing, …) are not used.
 ///
 /// ```no_run
 /// # async fn example(store: batch_cql::CqlStore) -> Result<(), Box<dyn std::error::Error>> {
@@ -64,14 +65,38 @@ pub(crate) struct Typed {
 
 impl CqlStatement {
     /// A statement that the driver has prepared. [`CqlStore::prepare`](crate::CqlStore::prepare)
-    /// makes one from its text.
+    /// makes one from its text. It is idempotent if that one is said to be.
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) if the statement cannot be in a batch: a read, a
-    /// schema change.
+    /// schema change. [`InvalidOperation`](ErrorKind::InvalidOperation) if it has a consistency or a timestamp of its
+    /// own, and for a text that cannot be read.
     pub fn new(prepared: PreparedStatement) -> Result<Self> {
         Text::read(prepared.get_statement())?;
-        Ok(Self(Arc::new(Typed { prepared, idempotent: false, room: AtomicUsize::new(0) })))
+        let own = [
+            (prepared.get_consistency().is_some(), "consistency", "unset_consistency"),
+            (
+                prepared.get_serial_consistency().is_some(),
+                "serial consistency",
+                "unset_serial_consistency",
+            ),
+            (prepared.get_timestamp().is_some(), "timestamp", "set_timestamp"),
+        ];
+        if let Some((_, what, unset)) = own.into_iter().find(|(is_set, ..)| *is_set) {
+            let instead = match what {
+                "timestamp" => "write `USING TIMESTAMP ?` into it",
+                _ => "give the store that one",
+            };
+            return Err(Error::new(
+                ErrorKind::InvalidOperation,
+                format!(
+                    "`{}` has a {what} of its own, and a request with several operations has one for all; take it away by `{unset}`, and {instead}",
+                    excerpt(prepared.get_statement())
+                ),
+            ));
+        }
+        let idempotent = prepared.get_is_idempotent();
+        Ok(Self(Arc::new(Typed { prepared, idempotent, room: AtomicUsize::new(0) })))
     }
 
     /// A statement that is prepared now, on a table of `keyspace` unless the text names another.

@@ -165,13 +165,23 @@ async fn without_results_the_rejects_are_the_same() {
 }
 
 #[tokio::test]
-async fn rejects_that_cannot_be_written_make_a_success_a_failure() {
-    let store = MemoryStore::new();
-    let mut batch = filled(&store, &[ABBY]);
-    let ended = commit(&mut *batch, std::future::pending(), &mut Meter::hidden()).await;
-    assert!(matches!(batch.jobs().next().map(|job| job.status()), Some(JobStatus::Applied(_))));
+async fn rejects_that_cannot_be_written_are_a_failure_if_there_are_some() {
+    for (lines, expected) in [(&[ABBY][..], 0), (&[ABBY, JOHN], 1)] {
+        let store = MemoryStore::new();
+        let mut batch = filled(&store, lines);
+        let ended = commit(&mut *batch, std::future::pending(), &mut Meter::hidden()).await;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let verdicts = Verdicts::OfBatch { batch: &*batch, unsent: None };
+        // The verdict of the jobs alone: what is not written is a failure by itself.
+        let code = reject(verdicts, Rejects::read_only(file.path()), Code::Done);
+        assert_eq!(code.number(), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn rejects_of_an_earlier_run_do_not_stay_while_this_one_runs() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let verdicts = Verdicts::OfBatch { batch: &*batch, unsent: None };
-    let (_, code) = judge(verdicts, &ended);
-    assert_eq!(reject(verdicts, Rejects::read_only(file.path()), code).number(), 1);
+    std::fs::write(file.path(), ABBY).unwrap();
+    let _rejects = Rejects::open(file.path()).unwrap();
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "");
 }

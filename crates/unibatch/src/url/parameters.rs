@@ -176,6 +176,6 @@ fn word(name: &str, value: &str, words: &'static [&'static str]) -> Result<&'sta
     words
         .iter()
         .copied()
-        .find(|word| *word == value)
+        .find(|word| word.eq_ignore_ascii_case(value))
         .ok_or_else(|| wrong(format!("the parameter `{name}` is one of {}", words.join(", "))))
 }
