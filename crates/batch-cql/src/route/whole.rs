@@ -352,7 +352,7 @@ pub(super) fn likeness(target: &Target, table: u16, operation: &OperationRef<'_>
         (verb.is_conditional() && *verb != Verb::Insert, like::NEEDS_ROW),
         (
             facts.map_or(matches!(verb, Verb::Delete | Verb::DeleteExisting), |facts| {
-                facts.kind == Kind::Delete && facts.key.is_none()
+                facts.kind == Kind::Delete
             }),
             like::DELETES,
         ),
