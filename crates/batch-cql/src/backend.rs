@@ -22,7 +22,7 @@ use scylla::client::{execution_profile::ExecutionProfileHandle, session::Session
 
 use crate::{
     clock::ServerClock,
-    connection::{Asking, Connection},
+    connection::{Asking, Connection, Habits},
     encode,
     guard::Guard,
     natives::{Natives, as_json, as_typed},
@@ -53,14 +53,13 @@ pub(crate) struct CqlBackend {
     /// Tells it from other stores of the process.
     number: u32,
     pub(crate) profile: ExecutionProfileHandle,
-    pub(crate) tracing: bool,
+    pub(crate) habits: Habits,
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) server: ServerFacts,
     pub(crate) guard: Guard,
     pub(crate) repeated: Repeated,
     keyspace: Option<Box<str>>,
     asking: Asking,
-    spread: bool,
     refusals: Refusals,
     schema: Schema,
     watch: SchemaWatch,
@@ -70,9 +69,8 @@ pub(crate) struct CqlBackend {
     met_types: AtomicBool,
     /// Whether a statement was met that deletes counters, likewise.
     met_uncounting: AtomicBool,
+    /// Why the schema could not be read when it was tried last, if that lasts.
     unread: Mutex<Option<Error>>,
-    /// Whether there is one, which each commit asks.
-    is_unread: AtomicBool,
     /// Why only the schema of the store's own keyspace is read.
     narrowed: Option<Error>,
 }
@@ -88,24 +86,14 @@ impl fmt::Debug for CqlBackend {
 
 impl CqlBackend {
     pub(crate) fn new(connection: Connection) -> Self {
-        let Connection {
-            session,
-            keyspace,
-            profile,
-            asking,
-            clock,
-            server,
-            refusals,
-            tracing,
-            spread,
-            narrowed,
-            schema_read,
-        } = connection;
+        let Connection { session, keyspace, profile, clock, server, habits, narrowed, schema_read } =
+            connection;
         Self {
             session,
             number: next_number(),
+            asking: Asking::new(&profile),
             profile,
-            tracing,
+            habits,
             clock,
             watch: SchemaWatch::new(server.has_schema_versions, schema_read),
             schema: Schema::new(server.product.splits_by_table()),
@@ -113,15 +101,12 @@ impl CqlBackend {
             guard: Guard::default(),
             repeated: Repeated::default(),
             keyspace,
-            asking,
-            spread,
-            refusals,
+            refusals: Refusals::default(),
             replicas: KnownReplicas::default(),
             natives: Natives::default(),
             met_types: AtomicBool::new(false),
             met_uncounting: AtomicBool::new(false),
             unread: Mutex::default(),
-            is_unread: AtomicBool::new(false),
             narrowed,
         }
     }
@@ -131,7 +116,7 @@ impl CqlBackend {
     }
 
     pub(crate) fn preparing(&self) -> Preparing<'_> {
-        Preparing { session: &self.session, profile: &self.profile, tracing: self.tracing }
+        Preparing { session: &self.session, profile: &self.profile, tracing: self.habits.tracing }
     }
 
     /// Prepares a statement for values of the caller's own types.
@@ -292,7 +277,7 @@ impl Backend for CqlBackend {
         let replicas = self.replicas.of(&self.session.get_cluster_state());
         let router = Router {
             limits: &self.server.limits,
-            spread: self.spread,
+            spread: self.habits.spread,
             logged: !self.refusals.logged(),
             replicas: &replicas,
             deletes_counters: self.met_uncounting.load(Ordering::Relaxed),

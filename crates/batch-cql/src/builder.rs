@@ -28,7 +28,7 @@ use self::point::ContactPoint;
 pub use self::translate::Translate;
 use crate::{
     CqlStore,
-    connection::{self, Connection, Ways, check_writes},
+    connection::{self, Connection, Habits, check_writes},
     errors,
 };
 
@@ -75,7 +75,7 @@ pub struct CqlBuilder {
     translate: Option<Translate>,
     connect_timeout: Duration,
     connections: NonZeroUsize,
-    ways: Ways,
+    habits: Habits,
     options: StoreOptions,
 }
 
@@ -96,7 +96,7 @@ impl CqlBuilder {
             translate: None,
             connect_timeout: CONNECT_TIMEOUT,
             connections: NonZeroUsize::MIN,
-            ways: Ways::default(),
+            habits: Habits::default(),
             options: StoreOptions::new(),
         }
     }
@@ -216,14 +216,14 @@ impl CqlBuilder {
     /// a request for each. Its price: one answer for some ten of them, so that what becomes unknown
     /// becomes so for all. Default: `true`.
     pub fn batch_across_partitions(mut self, allowed: bool) -> Self {
-        self.ways.spread = allowed;
+        self.habits.spread = allowed;
         self
     }
 
     /// Whether the servers trace each request: for a look at a few of them, since it is slow. The
     /// ids come with the report's warnings. Default: `false`.
     pub fn tracing(mut self, tracing: bool) -> Self {
-        self.ways.tracing = tracing;
+        self.habits.tracing = tracing;
         self
     }
 
@@ -326,7 +326,8 @@ impl CqlBuilder {
             find_connected(&session, self.translate)?;
             let (profile, clock) = (profile.clone(), self.options.shared_clock());
             let session = Arc::new(session);
-            let connection = Connection::new(session, keyspace, profile, clock, self.ways).await?;
+            let connection =
+                Connection::new(session, keyspace, profile, clock, self.habits).await?;
             Ok(Connection { schema_read, ..connection })
         };
         match (connect(&builder).await, keyspace) {

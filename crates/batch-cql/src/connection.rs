@@ -17,7 +17,7 @@ use scylla::{
 use crate::{
     clock::ServerClock,
     errors,
-    server::{Refusals, ServerFacts, ask},
+    server::{ServerFacts, ask},
 };
 
 /// A cluster that is connected to, with what was found out about it.
@@ -27,15 +27,9 @@ pub(crate) struct Connection {
     pub(crate) keyspace: Option<Box<str>>,
     /// The settings of every request: the driver's own are those of the session's owner.
     pub(crate) profile: ExecutionProfileHandle,
-    /// How the nodes are asked about themselves.
-    pub(crate) asking: Asking,
     pub(crate) clock: Arc<ServerClock>,
     pub(crate) server: ServerFacts,
-    pub(crate) refusals: Refusals,
-    /// Whether requests are traced by the servers.
-    pub(crate) tracing: bool,
-    /// Whether rows that are alone in their partition may share a batch.
-    pub(crate) spread: bool,
+    pub(crate) habits: Habits,
     /// Why only the schema of the store's own keyspace is read.
     pub(crate) narrowed: Option<Error>,
     /// When the driver began to read the schema, if that is known.
@@ -44,12 +38,14 @@ pub(crate) struct Connection {
 
 /// Habits of a store that are no settings of the driver.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ways {
+pub(crate) struct Habits {
+    /// Whether requests are traced by the servers.
     pub(crate) tracing: bool,
+    /// Whether rows that are alone in their partition may share a batch.
     pub(crate) spread: bool,
 }
 
-impl Default for Ways {
+impl Default for Habits {
     fn default() -> Self {
         Self { tracing: false, spread: true }
     }
@@ -65,7 +61,7 @@ impl Connection {
         keyspace: Option<&str>,
         profile: ExecutionProfile,
         own_clock: Arc<dyn Clock>,
-        ways: Ways,
+        habits: Habits,
     ) -> Result<Self> {
         let profile = profile.into_handle_with_label("unibatch".to_owned());
         let asking = Asking::new(&profile);
@@ -80,12 +76,9 @@ impl Connection {
             session,
             keyspace: keyspace.map(Into::into),
             profile,
-            asking,
             clock,
             server,
-            refusals: Refusals::default(),
-            tracing: ways.tracing,
-            spread: ways.spread,
+            habits,
             narrowed: None,
             schema_read: None,
         })

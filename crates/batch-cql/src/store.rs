@@ -13,7 +13,7 @@ use scylla::client::session::Session;
 use crate::{
     CqlBatch, CqlBuilder, CqlStatement,
     backend::CqlBackend,
-    connection::{self, Connection, Ways, check_writes},
+    connection::{self, Connection, Habits, check_writes},
 };
 
 /// A keyspace of Cassandra or ScyllaDB. A clone is another handle of the same connections, which
@@ -70,7 +70,7 @@ impl CqlStore {
         let profile = connection::profile(own);
         check_writes(profile.get_consistency())?;
         let connecting =
-            Connection::new(session, keyspace, profile, options.shared_clock(), Ways::default());
+            Connection::new(session, keyspace, profile, options.shared_clock(), Habits::default());
         let timeout = options.default_timeout();
         let connection = tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
             let message = format!(

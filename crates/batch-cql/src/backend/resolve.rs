@@ -221,7 +221,6 @@ impl CqlBackend {
             tracing::warn!(%error, "what was known of the schema stays");
         }
         *unread = lasting.cloned();
-        self.is_unread.store(unread.is_some(), Ordering::Relaxed);
         drop(unread);
         refreshed
     }
@@ -246,9 +245,6 @@ impl CqlBackend {
 
     /// Why the schema could not be read when it was tried last, if that lasts.
     pub(super) fn unread(&self) -> Option<Error> {
-        if !self.is_unread.load(Ordering::Relaxed) {
-            return None;
-        }
         self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -316,7 +312,7 @@ impl CqlBackend {
         let is_typed = given.is_some();
         let prepared = Prepared::of(prepared, &text, known.as_deref().map(|known| &known.table))?;
         let space = self.schema.space(&prepared.facts.keyspace, &prepared.facts.table);
-        Ok(Native::new(prepared, is_typed, known, space, &self.profile, self.tracing))
+        Ok(Native::new(prepared, is_typed, known, space, &self.profile, self.habits.tracing))
     }
 
     /// Prepares a statement with typed markers, if its table is known and the server takes them.

@@ -219,7 +219,7 @@ impl CqlBackend {
             batch.set_execution_profile_handle(Some(self.profile.clone()));
             batch.set_timestamp(request.timestamp);
             batch.set_request_timeout(limit);
-            batch.set_tracing(self.tracing);
+            batch.set_tracing(self.habits.tracing);
             chunk.sent();
             let result = self.session.batch(&batch, rows).await;
             request.statements = batch.statements;
