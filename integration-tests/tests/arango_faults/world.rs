@@ -70,18 +70,25 @@ impl World {
     }
 
     pub(crate) async fn store(&self) -> Result<ArangoStore> {
-        self.store_of([self.server.base()]).await
+        self.store_of([self.server.base()], reqwest::Client::builder()).await
     }
 
     /// A store that asks this server when it cannot reach another coordinator of its cluster.
     pub(crate) async fn store_behind(&self, first: &Emulator) -> Result<ArangoStore> {
-        self.store_of([&*first.url(), self.server.base()]).await
+        // No connection is left that the harm could meet by chance: a request that a dead one took is in doubt.
+        let fresh = reqwest::Client::builder().pool_max_idle_per_host(0);
+        self.store_of([&*first.url(), self.server.base()], fresh).await
     }
 
-    async fn store_of(&self, servers: impl IntoIterator<Item = &str>) -> Result<ArangoStore> {
+    async fn store_of(
+        &self,
+        servers: impl IntoIterator<Item = &str>,
+        client: reqwest::ClientBuilder,
+    ) -> Result<ArangoStore> {
         let (user, password) = self.server.login().ok_or("the emulator asks for a login")?;
         let builder = ArangoStore::builder()
             .servers(servers)
+            .client_builder(client)
             .database(DATABASE)
             .credentials(user, password)
             .http2(self.wire == Wire::Http2)
