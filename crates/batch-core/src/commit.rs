@@ -140,8 +140,8 @@ impl Commit {
             }
             // A lane that has rested while all places are taken waits for one of them.
             let wake = self.asleep.peek().filter(|_| self.turns().have_room_beside(taken));
-            let wake = wake.map(|Reverse(asleep)| self.rest.until.max(Some(asleep.until)));
-            let wake = wake.flatten();
+            let resting = self.rest.until.filter(|until| *until > Instant::now());
+            let wake = wake.map(|Reverse(asleep)| resting.unwrap_or(asleep.until));
             tokio::select! {
                 biased;
                 () = &mut timer => break false,

@@ -306,7 +306,14 @@ impl ServerClock {
         let measured = *self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = measured.map_or(0, |former| begun.at.saturating_sub(former.at));
         let by_now = self.error.load(Ordering::Relaxed).saturating_add(passed / DRIFT);
-        if Bounds::of(samples).is_some_and(|bounds| bounds.error() > by_now) {
+        // Where the former difference is not among what the answers allow, a clock was set.
+        let offset = self.offset.load(Ordering::Relaxed);
+        let is_worse = |bounds: Bounds| {
+            bounds.error() > by_now
+                && offset >= bounds.lower.saturating_sub(by_now)
+                && offset <= bounds.upper.saturating_add(by_now)
+        };
+        if Bounds::of(samples).is_some_and(is_worse) {
             self.error.store(by_now, Ordering::Relaxed);
         } else {
             self.take(samples);
@@ -340,6 +347,7 @@ impl ServerClock {
             let passed = self.own.now_micros().saturating_sub(measured.at);
             measured.at += passed;
             measured.wall += passed;
+            self.error.fetch_add(passed / DRIFT, Ordering::Relaxed);
         }
     }
 
@@ -517,6 +525,12 @@ mod tests {
         clock.take_if_better(&[sample(now, now + 900_000, now + 900_100, 1)], begun);
         let drift = KEPT / DRIFT;
         assert_eq!((clock.now(), clock.guard_micros()), (before + KEPT, guard + drift));
+        // The server's clock was set meanwhile.
+        let set = sample(now, now + 900_000, now + 900_100, 1);
+        let set = Sample { server: set.server - 10_000_000, ..set };
+        clock.take_if_better(&[set], begun);
+        assert!(clock.now() < before + KEPT - 9_000_000, "{}", clock.now());
+        clock.take(&[good]);
         // As well known as the former one, or nearly: it is the newer one.
         let another = sample(now, now + 2000, now + 2200, 1);
         let another = Sample { server: another.server + 500, ..another };

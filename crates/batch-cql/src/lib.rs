@@ -118,8 +118,8 @@
 //! one of them: the server does not tell which. It writes such a batch at its own time, so that a
 //! timestamp in it is refused. A batch in which an operation makes a later one on its key fail, as a `put` does an
 //! `insert`, is refused by the plan, and so are two operations on one key that cannot be made one write, and what is
-//! written to a partition of which a statement before it deletes rows without naming them: both have one time, and of
-//! those a deletion wins. Where its markers do not tell the partition, the plan warns of that. Under best effort a condition never shares a request with another key.
+//! written to a partition that a statement before it deletes: both have one time, and of those a deletion wins. Where a
+//! statement deletes a range, a column or what its markers do not tell, the plan warns of that. Under best effort a condition never shares a request with another key.
 //!
 //! # Order
 //!

@@ -74,8 +74,8 @@ impl Replicas {
         self.differ.get(keyspace).copied().unwrap_or(false)
     }
 
-    /// The number of the replicas of a partition, which the values of its key tell; one of its own if they are not
-    /// known, as of a tablet that nobody has written to.
+    /// The number of the replicas of a partition, which the values of its key tell; 0 if they are not known, as of
+    /// the tablets of a table that nobody has written to: the first load of one would go row by row else.
     pub(crate) fn of_partition<'c>(
         &self,
         keyspace: &str,
@@ -88,14 +88,9 @@ impl Replicas {
         let replicas =
             self.state.replica_locator().replicas_for_token(token, &meta.strategy, None, &table);
         let mut sum = 0_u64;
-        let mut is_known = false;
         for (node, _) in replicas {
             // The same for any order of the same nodes.
             sum = sum.wrapping_add(KeyId::of(node.host_id.as_u128()).get());
-            is_known = true;
-        }
-        if !is_known {
-            sum = KeyId::of(token.value()).get();
         }
         u16::try_from(sum >> 48).unwrap_or(0)
     }

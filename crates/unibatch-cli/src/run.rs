@@ -154,7 +154,8 @@ async fn commit(batch: &mut dyn Batch, stop: impl Future<Output = ()>, meter: &m
 
 /// The error of all operations where Ctrl-C came in time.
 fn stopped() -> Error {
-    let message = "stopped by Ctrl-C before the store could apply anything; run it again";
+    let message =
+        "stopped by Ctrl-C or another signal before the store could apply anything; run it again";
     Error::new(ErrorKind::Cancelled, message)
 }
 
@@ -195,7 +196,8 @@ fn judge(verdicts: Verdicts<'_>, ended: &Ended) -> (Summary, Code) {
             (Summary::of_report(report), code)
         }
         Ended::Stopped(elapsed) => {
-            let warning = "stopped by Ctrl-C before everything was sent and answered";
+            let warning =
+                "stopped by Ctrl-C or another signal before everything was sent and answered";
             (Summary::of_verdicts(verdicts, *elapsed, warning), Code::Stopped)
         }
         Ended::Unsent(Unsent { error, elapsed, code }) => {

@@ -35,7 +35,11 @@ impl Stop {
         runtime.spawn(async move {
             let mut again = false;
             loop {
-                signals.next().await;
+                let hung_up = signals.next().await;
+                if hung_up && again {
+                    // A shell tells it, and the system behind it.
+                    continue;
+                }
                 if asked.somebody_waits.load(Ordering::Acquire) {
                     asked.told.notify_one();
                     again = true;
@@ -96,7 +100,8 @@ impl Signals {
         Self([interrupt, terminate, hangup])
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next one; says whether it was the end of the terminal.
+    async fn next(&mut self) -> bool {
         let [interrupt, terminate, hangup] = self.0.each_mut().map(|signal| async move {
             let came = match signal {
                 Some(signal) => signal.recv().await,
@@ -107,9 +112,9 @@ impl Signals {
             }
         });
         tokio::select! {
-            () = interrupt => {}
-            () = terminate => {}
-            () = hangup => {}
+            () = interrupt => false,
+            () = terminate => false,
+            () = hangup => true,
         }
     }
 }
@@ -134,9 +139,10 @@ impl Signals {
         Self
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> bool {
         if tokio::signal::ctrl_c().await.is_err() {
             future::pending::<()>().await;
         }
+        false
     }
 }

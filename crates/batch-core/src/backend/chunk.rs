@@ -191,12 +191,21 @@ impl<'a> Chunk<'a> {
         if !self.departure.sent.swap(true, Ordering::Relaxed) {
             self.work.mark_sent(self.operations);
             let refused = self.departure.refused();
-            let refused = refused.iter();
-            let refused =
-                refused.filter_map(|(place, error)| Some((*self.operations.get(*place)?, error)));
-            // They are not in the request, whatever becomes of it.
-            self.work.note_retries(refused);
+            if !refused.is_empty() {
+                // They are not in the request, whatever becomes of it.
+                self.work.note_refused(
+                    refused
+                        .iter()
+                        .filter_map(|(place, error)| Some((*self.operations.get(*place)?, error))),
+                );
+            }
         }
+    }
+
+    /// For a backend that did not say so, of which nothing tells what it refused before.
+    pub(crate) fn sent_unsaid(&self) {
+        self.departure.refused().clear();
+        self.sent();
     }
 
     /// Whether [`sent`](Self::sent) was called: for backends that wrap another.

@@ -86,7 +86,7 @@ pub(super) async fn attempt(
     let in_doubt = answers.in_doubt(&result, work.terms.guarantee.is_all_or_nothing());
     if !sent && in_doubt {
         // A backend that forgot to say so may have sent all the same.
-        chunk.sent();
+        chunk.sent_unsaid();
         sent = true;
     }
     if let Err(error) = &result {
@@ -109,9 +109,11 @@ async fn reroute(work: &Work, operations: &[u32]) -> Result<Routes> {
     backend.route(view, work.terms, &mut routes)?;
     check_routes(backend, &routes, 0..operations.len())?;
     let is_stale = |(_, error): &&(u32, Error)| error.kind() == ErrorKind::Stale;
-    match routes.refused.iter().find(is_stale).filter(|_| routes.any_stale) {
+    if routes.any_stale
+        && let Some((_, error)) = routes.refused.iter().find(is_stale)
+    {
         // Gone again already: other commits use it too.
-        Some((_, error)) => Err(error.clone().transient()),
-        None => Ok(routes),
+        return Err(error.clone().transient());
     }
+    Ok(routes)
 }

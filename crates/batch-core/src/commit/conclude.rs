@@ -78,12 +78,11 @@ impl Commit {
     }
 
     /// Counts a unit that was handed to the backend.
-    fn note_sent(&mut self, unit: &Unit, sent: &SentUnit) {
+    fn note_sent(&self, unit: &Unit, sent: &SentUnit) {
         let mut ledger = self.work.ledger();
         ledger.deviations += u64::from(!unit.planned);
         if sent.sent {
             ledger.note_use(&unit.mechanism, unit.operations.len());
-            self.rest = Rest::default();
         }
         for warning in &sent.answers.warnings {
             ledger.warn(warning);
@@ -100,6 +99,7 @@ impl Commit {
         if unit.doubts > 0 {
             self.fruitless = 0;
         }
+        self.rest = Rest::default();
         self.work.shared.learned.taken(&unit.mechanism.name, unit.bytes);
         sent.span.record("applied", unit.operations.len());
         for slice in unit.operations.chunks(SLICE as usize) {
@@ -182,9 +182,13 @@ impl Commit {
             retry.sort_unstable_by_key(|(index, _)| *index);
         }
         self.work.note_retries(retry.iter().map(|(index, error)| (*index, error)));
-        let is_gone = |error: &Error| error.kind() == ErrorKind::Connection;
-        if !sent && !retry.is_empty() && of_chunk.as_ref().is_some_and(is_gone) {
+        let is_gone = |(_, error): &(u32, Error)| {
+            error.kind() == ErrorKind::Connection && error.fate() == Fate::NotApplied
+        };
+        if !any_applied && retry.iter().any(is_gone) {
             self.rest();
+        } else if sent {
+            self.rest = Rest::default();
         }
         if retry.is_empty() || self.stopped.is_some() {
             self.put_back(lane);
@@ -310,7 +314,8 @@ impl Commit {
             ..unit.piece(operations, mechanism, bytes)
         });
         // Somebody else's number, as a server's header is, may be more than a clock can show.
-        let until = Instant::now().checked_add(pause).unwrap_or(self.work.deadline);
+        let deadline = self.work.deadline;
+        let until = Instant::now().checked_add(pause).map_or(deadline, |until| until.min(deadline));
         self.asleep.push(Reverse(Asleep { until, lane }));
     }
 

@@ -50,6 +50,8 @@ struct Retrying {
     last: Error,
     /// The first error that left it open whether it was applied.
     doubt: Option<Error>,
+    /// Whether it was refused, and ends so once its chunk has ended.
+    refused: bool,
 }
 
 /// A verdict that was reached before anything was sent.
@@ -301,6 +303,17 @@ impl Work {
         (self.settle(verdicts), more)
     }
 
+    /// Remembers that operations are not in the request that left.
+    pub(crate) fn note_refused<'e>(&self, refused: impl Iterator<Item = (u32, &'e Error)>) {
+        let mut ledger = self.ledger();
+        for (index, error) in refused {
+            self.note_retry(&mut ledger, index, error);
+            if let Some(entry) = ledger.retrying.get_mut(&index) {
+                entry.refused = !error.is_transient();
+            }
+        }
+    }
+
     /// Remembers why operations are sent again.
     pub(crate) fn note_retries<'e>(&self, retries: impl Iterator<Item = (u32, &'e Error)>) {
         let mut ledger = self.ledger();
@@ -309,10 +322,11 @@ impl Work {
 
     fn note_retry(&self, ledger: &mut Ledger, index: u32, error: &Error) {
         let in_doubt = error.fate() != crate::Fate::NotApplied;
-        let entry = ledger
-            .retrying
-            .entry(index)
-            .or_insert_with(|| Retrying { last: error.clone(), doubt: None });
+        let entry = ledger.retrying.entry(index).or_insert_with(|| Retrying {
+            last: error.clone(),
+            doubt: None,
+            refused: false,
+        });
         entry.last = error.clone();
         if in_doubt && entry.doubt.is_none() {
             entry.doubt = Some(error.clone());
@@ -402,9 +416,11 @@ impl Work {
             range
                 .filter(open)
                 .map(|index| {
-                    let last = ledger.retrying.get(&index).map(|retrying| &retrying.last);
-                    let [not_applied, unknown] = match last {
-                        Some(last) => with_source(last),
+                    let [not_applied, unknown] = match ledger.retrying.get(&index) {
+                        Some(Retrying { last, refused: true, .. }) => {
+                            [last, unknown].map(Error::clone)
+                        }
+                        Some(Retrying { last, .. }) => with_source(last),
                         None => [not_applied, unknown].map(Error::clone),
                     };
                     let verdict = if self.table.status(index) == Status::Sent {

@@ -340,7 +340,7 @@ async fn add_lane(
             }
             let mut free = generation.iter_mut();
             for part in sort_in_steps(keyed).await {
-                free.by_ref().zip(part).for_each(|(slot, (_, place))| *slot = place);
+                part.into_iter().zip(free.by_ref()).for_each(|((_, place), slot)| *slot = place);
                 tokio::task::yield_now().await;
             }
         }

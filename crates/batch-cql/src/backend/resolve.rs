@@ -17,6 +17,14 @@ use crate::{
     statement::{Prepared, Text},
 };
 
+/// For what a commit has read the driver's metadata again already.
+struct Refreshed {
+    /// Tables that it did not know.
+    unknown: OnceCell<()>,
+    /// Statements that the server prepared, on tables that it knows otherwise or not.
+    again: OnceCell<()>,
+}
+
 /// Statements that are prepared at once.
 const PREPARED_AT_ONCE: usize = 32;
 
@@ -34,7 +42,8 @@ impl CqlBackend {
             return Err(error);
         }
         self.clock.keep(&self.session, || self.asking.time()).await?;
-        let refreshed = OnceCell::new_with(stale.then_some(()));
+        let unknown = OnceCell::new_with(stale.then_some(()));
+        let refreshed = Refreshed { unknown, again: OnceCell::new() };
         let (mut natives, mut unknown) = (0, Vec::new());
         for shape in operations.shapes() {
             if let Some(statement) = shape.statement {
@@ -101,21 +110,26 @@ impl CqlBackend {
     async fn look_up_or_refresh(
         &self,
         collection: &str,
-        refreshed: &OnceCell<()>,
+        refreshed: &Refreshed,
     ) -> Result<Option<Arc<Known>>> {
         let known = self.look_up(collection);
         if known.is_some() {
             return Ok(known);
         }
         // Somebody else may have made it a moment ago.
+        self.refresh_once(&refreshed.unknown).await?;
+        Ok(self.look_up(collection))
+    }
+
+    /// Reads the driver's metadata again, unless that was done. What lasts is the error of those operations alone
+    /// that need more than is known.
+    async fn refresh_once(&self, done: &OnceCell<()>) -> Result<()> {
         let refresh = async || match self.refresh().await {
             Err(error) if error.is_transient() => Err(error),
-            // Its own operations are refused.
             _ => Ok(()),
         };
         // Rare, so not a part of every commit's future.
-        Box::pin(refreshed.get_or_try_init(refresh)).await?;
-        Ok(self.look_up(collection))
+        Box::pin(done.get_or_try_init(refresh)).await.copied()
     }
 
     pub(super) fn look_up(&self, collection: &str) -> Option<Arc<Known>> {
@@ -195,7 +209,7 @@ impl CqlBackend {
     async fn resolve_natives(
         &self,
         statements: Vec<&Arc<dyn NativeStatement>>,
-        refreshed: &OnceCell<()>,
+        refreshed: &Refreshed,
     ) -> Result<()> {
         let mut resolving = FuturesUnordered::new();
         for statement in statements {
@@ -253,7 +267,7 @@ impl CqlBackend {
     async fn resolve_native(
         &self,
         statement: &Arc<dyn NativeStatement>,
-        refreshed: &OnceCell<()>,
+        refreshed: &Refreshed,
     ) -> Result<()> {
         let mut native = self.prepare_native(statement, refreshed).await;
         let is_new = |native: &Native| {
@@ -261,7 +275,7 @@ impl CqlBackend {
         };
         if native.as_ref().is_ok_and(is_new) {
             // The driver may not have heard of it yet: the table was made a moment ago.
-            self.refresh().await?;
+            self.refresh_once(&refreshed.again).await?;
             native = self.prepare_native(statement, refreshed).await;
         }
         let native = match native {
@@ -279,7 +293,7 @@ impl CqlBackend {
     async fn prepare_native(
         &self,
         statement: &Arc<dyn NativeStatement>,
-        refreshed: &OnceCell<()>,
+        refreshed: &Refreshed,
     ) -> Result<Native> {
         let (text, given) = match (as_json(statement), as_typed(statement)) {
             (Some(json), _) => (json.text(), None),

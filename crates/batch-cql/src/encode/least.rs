@@ -1,7 +1,8 @@
 //! How small a document's bytes can be at least, by its text alone: no table is asked.
 
-/// The most characters of a number or anything else that is shorter in bytes than as text.
-const LONGEST_NUMBER: usize = 20_002;
+/// The most characters of a number, with its signs, point and exponent, or of anything else that is shorter in bytes
+/// than as text.
+const LONGEST_NUMBER: usize = 20_040;
 
 /// At least so many bytes has what this JSON is encoded to. Of a long string each character is one byte at
 /// least, in hex each two; what is shorter may be a number, and counts nothing.
@@ -12,8 +13,9 @@ pub(crate) fn least_bytes(json: &[u8]) -> usize {
         rest = rest.get(start + 1..).unwrap_or_default();
         let (characters, length) = string(rest);
         if length > LONGEST_NUMBER {
-            sum += match rest {
-                [b'0', b'x' | b'X', ..] => characters / 2,
+            sum += match rest.trim_ascii_start() {
+                // The first two may be escaped.
+                [b'0', b'x' | b'X', ..] | [b'\\', ..] => characters / 2,
                 // A key of a map may be JSON in a string.
                 [b'[' | b'{', ..] => 0,
                 _ => characters,
@@ -48,8 +50,10 @@ mod tests {
         for (string, expected) in [
             ("x".repeat(long), long),
             ("é".repeat(long), 2 * long),
-            (r"\u00e9".repeat(long), long),
-            ("\\\"".repeat(long), long),
+            (format!("e{}", r"\u00e9".repeat(long)), long + 1),
+            ("\\\"".repeat(long), long / 2),
+            (format!(r"\u0030x{}", "ab".repeat(long)), long + 1),
+            (format!(" [{}", "1,".repeat(long)), 0),
             (format!("0x{}", "ab".repeat(long)), long + 1),
             (format!("[{}", "1,".repeat(long)), 0),
             ("1".repeat(20_000), 0),

@@ -8,7 +8,7 @@ use std::{
 
 use batch_core::{
     BatchType, Error, ErrorKind, Guarantee, NativeStatement, OperationRef, Result, Verb,
-    seam::{MechanismId, Route, Routes, Shape, Terms},
+    seam::{MechanismId, Routes, Shape, Terms},
 };
 use foldhash::fast::FixedState;
 
@@ -35,6 +35,8 @@ pub(super) mod like {
     pub(in crate::route) const NEEDS_ROW: u16 = 32;
     /// Leaves no row, or no value of some column.
     pub(in crate::route) const DELETES: u16 = 64;
+    /// Of a statement, which asks for no row: deletes all of its partition.
+    pub(in crate::route) const WHOLE_PARTITION: u16 = NEEDS_ROW;
     /// The number of its table: 0 for that of the first operation.
     pub(in crate::route) const TABLE: u16 = 0xFF80;
     pub(in crate::route) const TABLE_SHIFT: u32 = TABLE.trailing_zeros();
@@ -179,18 +181,16 @@ impl Router<'_> {
                 "it meets another one on its key in this batch, and the two cannot be made one write; commit them one after another",
             );
         }
-        if way != Way::Conditions
-            && let Some(Swept { place, by, is_told }) = swept(routes)
-        {
+        if let Some(Swept { place, by, is_told }) = swept(routes) {
             let by = by + 1;
             if is_told {
                 let reason = format!(
-                    "it writes to the partition of which operation {by} deletes rows, and of what has one time a deletion wins; commit it in a batch of its own, behind that"
+                    "it writes to the partition that operation {by} deletes, and of what has one time a deletion wins; commit it in a batch of its own, behind that"
                 );
                 return refuse(place, &reason);
             }
             routes.warn(format!(
-                "operation {by} deletes, and its markers do not tell what: if that is where operation {} or another one behind it writes, the deletion wins, since both have one time",
+                "operation {by} deletes what no key names: if that is what operation {} or another one behind it writes, the deletion wins, since both have one time",
                 place + 1
             ));
         }
@@ -291,49 +291,62 @@ fn never_holds(routes: &Routes) -> Option<(usize, ErrorKind, &'static str)> {
     })
 }
 
-/// An operation that writes where a statement before it deletes rows without naming them.
+/// An operation that writes where a statement before it deletes without naming the row.
 struct Swept {
     place: usize,
     by: usize,
-    /// Whether markers tell that it is in the partition of the former; else it may be.
+    /// Whether all of the partition is deleted that it writes to; else it may be that the row is.
     is_told: bool,
 }
 
 /// The first one that is told to be swept, or else may be. Both have the request's timestamp.
 fn swept(routes: &Routes) -> Option<Swept> {
-    let mut sweeping: Vec<(usize, Route)> = Vec::new();
+    // By partition and table: the first statement, and whether one of them deletes all of it.
+    let mut in_partition: HashMap<(u64, u16), (usize, bool), FixedState> = HashMap::default();
+    // By table: the first that may be about any partition, and the first of all.
+    let mut anywhere: HashMap<u16, usize, FixedState> = HashMap::default();
+    let mut any: HashMap<u16, usize, FixedState> = HashMap::default();
     let mut may_be = None;
     for (place, route) in routes.iter() {
         let is = |what: u16| route.pool & what == what;
+        let table = route.pool & like::TABLE;
         if is(like::OWN_TIME) {
             continue;
         }
         if is(like::STATEMENT | like::DELETES) && route.key.is_none() {
-            // One for each partition is enough.
-            if sweeping.len() < MOST_SWEEPING {
-                sweeping.push((place, *route));
-            }
-            continue;
-        }
-        if is(like::DELETES) {
-            continue;
-        }
-        for (by, before) in &sweeping {
-            if (before.pool ^ route.pool) & like::TABLE != 0 {
+            any.entry(table).or_insert(place);
+            if is(like::SPREADS) {
+                anywhere.entry(table).or_insert(place);
                 continue;
             }
-            if before.pool & like::SPREADS != 0 {
-                may_be = may_be.or(Some(Swept { place, by: *by, is_told: false }));
-            } else if before.group == route.group {
-                return Some(Swept { place, by: *by, is_told: true });
+            let whole = is(like::WHOLE_PARTITION);
+            let known = in_partition.entry((route.group, table)).or_insert((place, whole));
+            if whole && !known.1 {
+                *known = (place, true);
             }
+            continue;
+        }
+        if is(like::DELETES) || any.is_empty() {
+            continue;
+        }
+        let of_partition = in_partition.get(&(route.group, table));
+        if let Some((by, true)) = of_partition {
+            return Some(Swept { place, by: *by, is_told: true });
+        }
+        // A statement's text may hold its key.
+        let is_anywhere = is(like::STATEMENT) && route.key.is_none();
+        let by = of_partition
+            .map(|(by, _)| by)
+            .or_else(|| anywhere.get(&table))
+            .or_else(|| any.get(&table).filter(|_| is_anywhere));
+        if may_be.is_none()
+            && let Some(by) = by
+        {
+            may_be = Some(Swept { place, by: *by, is_told: false });
         }
     }
     may_be
 }
-
-/// So many such statements are looked at: few batches have one, and each is compared with all that follows.
-const MOST_SWEEPING: usize = 16;
 
 /// What an operation is like.
 pub(super) fn likeness(target: &Target, table: u16, operation: &OperationRef<'_>) -> u16 {
@@ -350,6 +363,7 @@ pub(super) fn likeness(target: &Target, table: u16, operation: &OperationRef<'_>
         (matches!(target, Target::Statement(native) if native.may_spread()), like::SPREADS),
         (*verb == Verb::Insert, like::NEEDS_NO_ROW),
         (verb.is_conditional() && *verb != Verb::Insert, like::NEEDS_ROW),
+        (facts.is_some_and(|facts| facts.deletes_partition), like::WHOLE_PARTITION),
         (
             facts.map_or(matches!(verb, Verb::Delete | Verb::DeleteExisting), |facts| {
                 facts.kind == Kind::Delete

@@ -33,23 +33,21 @@ enum Step {
     Send(Form),
     /// Nothing has to be written: that the other state's condition did not hold proves this one.
     Nothing,
-    /// What has to be written without a condition: that the other state's one did not hold proves this one. To a
-    /// row without columns of its own there is no statement with such a condition, and a deletion needs none.
+    /// What has to be written if a row is there that has no columns of its own to be looked at: there is no
+    /// statement with such a condition. That the other state's one did not hold proves this one.
     Plain,
 }
 
 fn step(known: &Known, exists: bool, walk: &Walk) -> Step {
     match (exists, walk.effect) {
-        (false, Effect::Whole | Effect::Merge) => Step::Send(Form::InsertIfAbsent),
-        // Inserted and deleted, but the partition keeps what was given to it.
-        (false, Effect::Delete) if walk.writes_shared(known) => Step::Send(Form::InsertIfAbsent),
+        // Also what is inserted and deleted: the partition keeps what was given to it, and what was written before
+        // and has not arrived yet is not to come back.
+        (false, Effect::Whole | Effect::Merge | Effect::Delete) => Step::Send(Form::InsertIfAbsent),
         (true, Effect::Delete) => Step::Send(Form::DeleteIfPresent),
         (true, Effect::Whole | Effect::Merge) if !known.is_key_only() => {
             Step::Send(Form::UpdateIfPresent)
         }
-        // Behind an `insert` that is deleted nothing is there, and what was written before and has not arrived yet is
-        // not to come back.
-        (true, Effect::Whole | Effect::Merge) | (false, Effect::Delete) => Step::Plain,
+        (true, Effect::Whole | Effect::Merge) => Step::Plain,
         (_, Effect::Nothing) => Step::Nothing,
     }
 }
@@ -93,7 +91,8 @@ impl CqlBackend {
         let walks =
             [walk(entries, chunk, unit, false).await?, walk(entries, chunk, unit, true).await?];
         // The state in which the first operation does something.
-        let mut exists = !matches!(step(&known, false, &walks[0]), Step::Send(_));
+        let leaves_nothing = matches!(walks[0].effect, Effect::Nothing | Effect::Delete);
+        let mut exists = leaves_nothing && !walks[0].writes_shared(&known);
         self.guard_conditional(entries, unit).await;
         let (mut seen, mut sent): (Option<Found>, bool) = (None, false);
         for _ in 0..MOST_TURNS {
@@ -226,12 +225,6 @@ impl CqlBackend {
             let Some(known) = unit.first().and_then(|at| entries.table(*at)) else { continue };
             match step(&known, exists, &walk) {
                 Step::Send(form) => {
-                    let one = self.conditional_request(entries, unit, &known, form, &walk).await?;
-                    request.join(one);
-                }
-                Step::Nothing | Step::Plain if !exists => {
-                    // Inserted and deleted: that the key is free is a condition all the same.
-                    let form = Form::InsertIfAbsent;
                     let one = self.conditional_request(entries, unit, &known, form, &walk).await?;
                     request.join(one);
                 }

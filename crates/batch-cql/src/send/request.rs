@@ -70,6 +70,8 @@ const LONGER_THAN_THE_COMMIT: Duration = Duration::from_secs(5);
 /// The seconds within which the batch log is played back, as a rule: it is looked at every ten.
 const GRACE: i32 = 60 * 60;
 
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a table that is not kept for long makes of a batch that the log has.
 fn may_be_dropped(accepted: &Error) -> Error {
     let message = format!(
@@ -245,8 +247,13 @@ impl CqlBackend {
                 };
                 let failed = errors::is_write_failure(&error);
                 let mut error = self.learn(errors::verdict(&error, asked));
-                if error.fate() == Fate::Accepted && !self.keeps_grace(&request.statements).await {
-                    error = may_be_dropped(&error);
+                if error.fate() == Fate::Accepted {
+                    // The node that is asked may hang as well.
+                    let asked =
+                        tokio::time::timeout(PATIENCE, self.keeps_grace(&request.statements));
+                    if !Box::pin(asked).await.unwrap_or(false) {
+                        error = may_be_dropped(&error);
+                    }
                 }
                 let refused = error.fate() == Fate::NotApplied && !error.is_transient();
                 let may_be_of_some = (refused || (failed && !asked.counter)) && !conditional;

@@ -38,6 +38,7 @@ impl<'t, 'a> Parser<'t, 'a> {
             json: false,
             markers,
             writes: Vec::new(),
+            relations: 0,
         };
         Self { tokens, markers: at, text }
     }
@@ -293,7 +294,12 @@ impl<'t, 'a> Parser<'t, 'a> {
             } else {
                 let where_ = self.is_word(start, "WHERE");
                 for part in self.parts(clause, is_and) {
-                    if where_ { self.related(part) } else { self.attribute(&part) }
+                    if where_ {
+                        self.text.relations += 1;
+                        self.related(part);
+                    } else {
+                        self.attribute(&part);
+                    }
                 }
             }
             rest = end..rest.end;

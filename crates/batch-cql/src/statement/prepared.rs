@@ -69,6 +69,8 @@ pub(crate) struct Facts {
     /// The server may refuse it because of what is there, and its whole batch with it: it names
     /// an element of a list by its index.
     pub(crate) alone: bool,
+    /// It deletes all of the partition that its markers tell.
+    pub(crate) deletes_partition: bool,
     /// It may write what the rows of a partition share.
     pub(crate) writes_shared: bool,
     /// The places of the markers that give the partition key, in the table's order; `None` unless
@@ -116,6 +118,9 @@ impl Facts {
             stamped: text.stamped,
             writes_lists: writes_lists(text, table),
             alone: names_elements_of_lists(text, table),
+            deletes_partition: text.kind == Kind::Delete
+                && text.writes.is_empty()
+                && partition.as_ref().is_some_and(|places| places.len() == text.relations),
             writes_shared: writes_shared(text, table),
             partition,
             key,

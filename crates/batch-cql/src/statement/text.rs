@@ -37,6 +37,8 @@ pub(crate) struct Text<'a> {
     pub(super) json: bool,
     pub(super) markers: Vec<Marker<'a>>,
     pub(super) writes: Vec<Write<'a>>,
+    /// How many relations its `WHERE` has.
+    pub(super) relations: usize,
 }
 
 /// A marker in the order of the text.

@@ -1,7 +1,7 @@
 use std::fs;
 
 use unibatch::{
-    BatchExt as _, Guarantee, JobStatus, Operation, Store as _, StoreOptions,
+    BatchExt as _, Guarantee, Operation, Store as _, StoreOptions,
     memory::{Fault, Faults, MemoryStore},
 };
 
@@ -169,7 +169,7 @@ async fn rejects_that_cannot_be_written_are_a_failure_if_there_are_some() {
     for (lines, expected) in [(&[ABBY][..], 0), (&[ABBY, JOHN], 1)] {
         let store = MemoryStore::new();
         let mut batch = filled(&store, lines);
-        let ended = commit(&mut *batch, std::future::pending(), &mut Meter::hidden()).await;
+        let _ended = commit(&mut *batch, std::future::pending(), &mut Meter::hidden()).await;
         let file = tempfile::NamedTempFile::new().unwrap();
         let verdicts = Verdicts::OfBatch { batch: &*batch, unsent: None };
         // The verdict of the jobs alone: what is not written is a failure by itself.
@@ -181,7 +181,7 @@ async fn rejects_that_cannot_be_written_are_a_failure_if_there_are_some() {
 #[test]
 fn rejects_of_an_earlier_run_do_not_stay_while_this_one_runs() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), ABBY).unwrap();
+    fs::write(file.path(), ABBY).unwrap();
     let _rejects = Rejects::open(file.path()).unwrap();
-    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "");
+    assert_eq!(fs::read_to_string(file.path()).unwrap(), "");
 }
