@@ -92,6 +92,12 @@ impl Table {
         self.key == self.partition || !row.is_unset(self.partition)
     }
 
+    /// Whether a row is deleted as such. If it is all of a partition, that is deleted, which has an earlier time than what
+    /// is written beside it under a condition: Cassandra takes one from it (`Commit`, `updateAllTimestamp`).
+    pub(crate) const fn deletes_rows(&self) -> bool {
+        self.key > self.partition
+    }
+
     /// Where the row with these values of the clustering columns lies in its partition.
     pub(crate) fn position<'c>(&self, clustering: impl Iterator<Item = CellRef<'c>>) -> u128 {
         encode::position(self.columns.get(self.partition..self.key).unwrap_or_default(), clustering)

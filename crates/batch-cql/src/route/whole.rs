@@ -37,6 +37,8 @@ pub(super) mod like {
     pub(in crate::route) const DELETES: u16 = 64;
     /// Of a statement, which asks for no row: deletes all of its partition.
     pub(in crate::route) const WHOLE_PARTITION: u16 = NEEDS_ROW;
+    /// What a statement is like that deletes, with a key or without.
+    pub(in crate::route) const SWEEPS: u16 = STATEMENT | DELETES;
     /// The number of its table: 0 for that of the first operation.
     pub(in crate::route) const TABLE: u16 = 0xFF80;
     pub(in crate::route) const TABLE_SHIFT: u32 = TABLE.trailing_zeros();
@@ -181,17 +183,28 @@ impl Router<'_> {
                 "it meets another one on its key in this batch, and the two cannot be made one write; commit them one after another",
             );
         }
-        if let Some(Swept { place, by, is_told }) = swept(routes) {
-            let by = by + 1;
+        let by_condition = matches!(way, Way::Condition | Way::Conditions);
+        if let Some(Swept { place, by, is_told }) = swept(routes, by_condition) {
+            let (number, deletes) = (place + 1, by + 1);
+            if is_told && by_condition {
+                let reason = format!(
+                    "it deletes the partition that operation {number} writes to, and beside a condition that is done before all else; commit it in a batch of its own, behind that"
+                );
+                return refuse(by, &reason);
+            }
             if is_told {
                 let reason = format!(
-                    "it writes to the partition that operation {by} deletes, and of what has one time a deletion wins; commit it in a batch of its own, behind that"
+                    "it writes to the partition that operation {deletes} deletes, and of what has one time a deletion wins; commit it in a batch of its own, behind that"
                 );
                 return refuse(place, &reason);
             }
+            let wins = if by_condition {
+                "before it writes, that stays: beside a condition the deletion is done first"
+            } else {
+                "behind it writes, the deletion wins, since both have one time"
+            };
             routes.warn(format!(
-                "operation {by} deletes what no key names: if that is what operation {} or another one behind it writes, the deletion wins, since both have one time",
-                place + 1
+                "operation {deletes} deletes what no key names: if that is what operation {number} or another one {wins}"
             ));
         }
         if has_condition && let Some((place, kind, why)) = never_holds(routes) {
@@ -291,7 +304,7 @@ fn never_holds(routes: &Routes) -> Option<(usize, ErrorKind, &'static str)> {
     })
 }
 
-/// An operation that writes where a statement before it deletes without naming the row.
+/// An operation that writes where a statement deletes without naming the row, in the order in which one of the two is lost.
 struct Swept {
     place: usize,
     by: usize,
@@ -299,21 +312,31 @@ struct Swept {
     is_told: bool,
 }
 
-/// The first one that is told to be swept, or else may be. Both have the request's timestamp.
-fn swept(routes: &Routes) -> Option<Swept> {
+/// The first one that is told to be swept, or else may be. Both have the request's timestamp, and a deletion wins over what
+/// is written behind it. Where there is a condition it is the other way round: the server takes a microsecond from
+/// deletions of partitions and ranges, so that what is written before them stays.
+fn swept(routes: &Routes, by_condition: bool) -> Option<Swept> {
+    let sweeps = |pool: u16| pool & like::SWEEPS == like::SWEEPS;
+    if !routes.iter().any(|(_, route)| sweeps(route.pool) && route.key.is_none()) {
+        return None;
+    }
+    let mut order: Vec<_> = routes.iter().collect();
+    if by_condition {
+        order.reverse();
+    }
     // By partition and table: the first statement, and whether one of them deletes all of it.
     let mut in_partition: HashMap<(u64, u16), (usize, bool), FixedState> = HashMap::default();
     // By table: the first that may be about any partition, and the first of all.
     let mut anywhere: HashMap<u16, usize, FixedState> = HashMap::default();
     let mut any: HashMap<u16, usize, FixedState> = HashMap::default();
     let mut may_be = None;
-    for (place, route) in routes.iter() {
+    for (place, route) in order {
         let is = |what: u16| route.pool & what == what;
         let table = route.pool & like::TABLE;
         if is(like::OWN_TIME) {
             continue;
         }
-        if is(like::STATEMENT | like::DELETES) && route.key.is_none() {
+        if sweeps(route.pool) && route.key.is_none() {
             any.entry(table).or_insert(place);
             if is(like::SPREADS) {
                 anywhere.entry(table).or_insert(place);

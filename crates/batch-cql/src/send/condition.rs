@@ -33,21 +33,23 @@ enum Step {
     Send(Form),
     /// Nothing has to be written: that the other state's condition did not hold proves this one.
     Nothing,
-    /// What has to be written if a row is there that has no columns of its own to be looked at: there is no
-    /// statement with such a condition. That the other state's one did not hold proves this one.
+    /// What has to be written without a condition: that the other state's one did not hold proves this one. To a
+    /// row without columns of its own there is no statement with such a condition, and beside one a partition is not
+    /// deleted.
     Plain,
 }
 
 fn step(known: &Known, exists: bool, walk: &Walk) -> Step {
     match (exists, walk.effect) {
-        // Also what is inserted and deleted: the partition keeps what was given to it, and what was written before
-        // and has not arrived yet is not to come back.
-        (false, Effect::Whole | Effect::Merge | Effect::Delete) => Step::Send(Form::InsertIfAbsent),
+        (false, Effect::Whole | Effect::Merge) => Step::Send(Form::InsertIfAbsent),
+        // Inserted and deleted: the partition keeps what was given to it, and what was written before and has not
+        // arrived yet is not to come back.
+        (false, Effect::Delete) if known.table.deletes_rows() => Step::Send(Form::InsertIfAbsent),
         (true, Effect::Delete) => Step::Send(Form::DeleteIfPresent),
         (true, Effect::Whole | Effect::Merge) if !known.is_key_only() => {
             Step::Send(Form::UpdateIfPresent)
         }
-        (true, Effect::Whole | Effect::Merge) => Step::Plain,
+        (true, Effect::Whole | Effect::Merge) | (false, Effect::Delete) => Step::Plain,
         (_, Effect::Nothing) => Step::Nothing,
     }
 }
@@ -227,6 +229,10 @@ impl CqlBackend {
                 Step::Send(form) => {
                     let one = self.conditional_request(entries, unit, &known, form, &walk).await?;
                     request.join(one);
+                }
+                Step::Plain if !exists => {
+                    let message = "what is inserted and deleted by one batch with a condition stays there, on a table whose rows are partitions; leave both operations out";
+                    return Err(Error::new(ErrorKind::Unsupported, message));
                 }
                 Step::Nothing | Step::Plain => {
                     let message = "a table whose rows have no columns of their own has no condition that a row is there without deleting it; leave the operations on this key out of the batch";
