@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -28,6 +29,8 @@ struct Scripted {
     resolved: AtomicU32,
     refuses: Box<Refuses>,
     sends: Box<Sends>,
+    /// Whether what the function says is the answer to each operation, and not the chunk's.
+    one_by_one: bool,
     sent: Mutex<Vec<Vec<u32>>>,
 }
 
@@ -42,13 +45,23 @@ impl Scripted {
         refuses: impl Fn(u32, OperationRef<'_>) -> Option<Error> + Send + Sync + 'static,
         sends: impl Fn(&Chunk<'_>) -> Result<()> + Send + Sync + 'static,
     ) -> (Arc<Self>, Engine) {
+        Self::open_with(StoreOptions::new(), false, refuses, sends)
+    }
+
+    fn open_with(
+        options: StoreOptions,
+        one_by_one: bool,
+        refuses: impl Fn(u32, OperationRef<'_>) -> Option<Error> + Send + Sync + 'static,
+        sends: impl Fn(&Chunk<'_>) -> Result<()> + Send + Sync + 'static,
+    ) -> (Arc<Self>, Engine) {
         let backend = Arc::new(Self {
             resolved: AtomicU32::new(0),
             refuses: Box::new(refuses),
             sends: Box::new(sends),
+            one_by_one,
             sent: Mutex::default(),
         });
-        let store = Engine::new(Arc::<Self>::clone(&backend), StoreOptions::new());
+        let store = Engine::new(Arc::<Self>::clone(&backend), options);
         (backend, store)
     }
 }
@@ -90,8 +103,13 @@ impl Backend for Scripted {
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
         let operations = chunk.operations().map(|operation| operation.index).collect();
         self.sent.lock().unwrap().push(operations);
-        (self.sends)(chunk)?;
-        answers.all_applied();
+        match (self.sends)(chunk) {
+            Ok(()) => answers.all_applied(),
+            Err(error) if self.one_by_one => {
+                (0..chunk.len()).for_each(|place| answers.set(place, Err(error.clone())));
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
     async fn get(&self, _: &str, _: &Key) -> Result<Option<Bytes>> {
@@ -207,4 +225,26 @@ async fn a_chunk_knows_whether_it_has_left_and_how_often_it_was_in_doubt() {
     assert_eq!(report.applied(), 2);
     let told = told.lock().unwrap().clone();
     assert_eq!(told, [(false, 0), (false, 0), (true, 0), (true, 1), (true, 2)]);
+}
+
+/// Each chunk fails at once, and would be tried again by itself.
+#[tokio::test(start_paused = true)]
+async fn a_commit_rests_however_it_is_told_that_nothing_can_be_sent() {
+    for one_by_one in [false, true] {
+        let options = StoreOptions::new().timeout(Duration::from_secs(10)).max_in_flight(8);
+        let (backend, store) = Scripted::open_with(
+            options.max_batch_operations(1),
+            one_by_one,
+            |_, _| None,
+            |_| Err(Error::new(ErrorKind::Connection, "nobody is there").transient()),
+        );
+        let mut batch = store.batch(BatchOptions::new()).unwrap();
+        let _ = batch.queue_all(puts(2_000)).unwrap();
+        let error = batch.commit().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        // Some fifteen pauses of up to two seconds, eight chunks behind each.
+        let tried = backend.sent.lock().unwrap().len();
+        assert!((50..500).contains(&tried), "{one_by_one}: {tried}");
+        batch.discard();
+    }
 }

@@ -8,7 +8,7 @@ use batch_core::{
     BatchExt, BatchOptions, BatchState, Error, ErrorKind, Fate, Guarantee, JobStatus, Operation,
     Returning, Store, StoreOptions,
 };
-use batch_memory::{Fault, Faults, MemoryStore};
+use batch_memory::{Fault, MemoryStore};
 use serde_json::{Value, json};
 
 fn put(key: &str, n: u32) -> Operation {
@@ -231,25 +231,6 @@ async fn a_pause_longer_than_a_clock_can_show_ends_at_the_deadline() {
         let error = report.errors().next().unwrap();
         assert_eq!(error.kind(), ErrorKind::Timeout);
     }
-}
-
-/// Each of them fails at once, and would be tried again by itself.
-#[tokio::test(start_paused = true)]
-async fn while_no_server_can_be_reached_a_commit_tries_a_few_of_its_chunks_only() {
-    let options = StoreOptions::new().timeout(Duration::from_secs(10)).max_batch_operations(1);
-    let unreachable = Faults::seeded(1, 1.0).only([Fault::Unreachable]);
-    let options = options.max_in_flight(8);
-    let store = MemoryStore::builder().options(options).faults(unreachable).log(true).build();
-    let mut batch = store.batch(BatchOptions::new()).unwrap();
-    for n in 0..2_000 {
-        batch.queue(put(&format!("k{n}"), n)).unwrap();
-    }
-    let error = batch.commit().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout);
-    // Some fifteen pauses of up to two seconds, eight chunks behind each.
-    let tried = store.log().chunks().len();
-    assert!((50..500).contains(&tried), "{tried}");
-    batch.discard();
 }
 
 #[test]

@@ -182,13 +182,11 @@ impl Commit {
             retry.sort_unstable_by_key(|(index, _)| *index);
         }
         self.work.note_retries(retry.iter().map(|(index, error)| (*index, error)));
-        let is_gone = |(_, error): &(u32, Error)| {
-            error.kind() == ErrorKind::Connection && error.fate() == Fate::NotApplied
-        };
-        if !any_applied && retry.iter().any(is_gone) {
-            self.rest();
-        } else if sent {
+        let is_gone = |(_, error): &(u32, Error)| error.kind() == ErrorKind::Connection;
+        if sent {
             self.rest = Rest::default();
+        } else if retry.iter().any(is_gone) {
+            self.rest();
         }
         if retry.is_empty() || self.stopped.is_some() {
             self.put_back(lane);
