@@ -66,7 +66,10 @@ where
     let collection = shape.to_string();
     world.fill(shape, &collection).await?;
     let first = world.emulator().beside().await?;
+    // No connection is left that the harm could meet by chance: a request that a dead one took is in doubt.
+    let closed = first.fault(Rule::new(Fault::CloseBehind).method("GET").path("/_api/batch"));
     let store = world.store_behind(&first).await?;
+    assert_eq!(closed.fired(), 1);
     world.emulator().forget_requests();
     let (begin, begun) = oneshot::channel();
     let committing = async {

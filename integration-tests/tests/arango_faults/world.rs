@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use arango_emulator::{Armed, Emulator, Rule};
-use batch_arango::ArangoStore;
+use batch_arango::{ArangoBuilder, ArangoStore};
 use batch_core::{BatchExt as _, BatchOptions, Guarantee, Job, JobStatus, Report, StoreOptions};
 use integration_tests::{ArangoServer, Result};
 use reqwest::Method;
@@ -70,29 +70,30 @@ impl World {
     }
 
     pub(crate) async fn store(&self) -> Result<ArangoStore> {
-        self.store_of([self.server.base()], reqwest::Client::builder()).await
+        self.store_of([self.server.base()], None).await
     }
 
     /// A store that asks this server when it cannot reach another coordinator of its cluster.
     pub(crate) async fn store_behind(&self, first: &Emulator) -> Result<ArangoStore> {
-        // No connection is left that the harm could meet by chance: a request that a dead one took is in doubt.
-        let fresh = reqwest::Client::builder().pool_max_idle_per_host(0);
+        // One that was dialled while another was given back would be idle, whatever the server closes.
+        let fresh = || reqwest::Client::builder().pool_max_idle_per_host(0);
+        let fresh = (self.wire == Wire::Http1).then(fresh);
         self.store_of([&*first.url(), self.server.base()], fresh).await
     }
 
     async fn store_of(
         &self,
         servers: impl IntoIterator<Item = &str>,
-        client: reqwest::ClientBuilder,
+        client: Option<reqwest::ClientBuilder>,
     ) -> Result<ArangoStore> {
         let (user, password) = self.server.login().ok_or("the emulator asks for a login")?;
         let builder = ArangoStore::builder()
             .servers(servers)
-            .client_builder(client)
             .database(DATABASE)
             .credentials(user, password)
             .http2(self.wire == Wire::Http2)
             .options(StoreOptions::new().timeout(DEADLINE));
+        let builder = client.into_iter().fold(builder, ArangoBuilder::client_builder);
         Ok(builder.connect().await?)
     }
 
