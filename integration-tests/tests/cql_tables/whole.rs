@@ -466,9 +466,10 @@ async fn nothing_is_written_behind_a_statement_that_deletes_there_without_naming
 async fn what_is_inserted_and_deleted_where_rows_are_partitions_is_no_whole(
     world: Arc<World>,
 ) -> Result<()> {
-    let place = world.place(&["CREATE TABLE k.lone (p text PRIMARY KEY, v text)"]).await?;
+    let place =
+        world.place(&["CREATE TABLE k.lone_partition (p text PRIMARY KEY, v text)"]).await?;
     let form = |op: &str| {
-        let mut form = json!({"op": op, "collection": "lone", "key": "a"});
+        let mut form = json!({"op": op, "collection": "lone_partition", "key": "a"});
         if op == "insert" {
             form["doc"] = json!({"v": "v"});
         }
@@ -485,5 +486,5 @@ async fn what_is_inserted_and_deleted_where_rows_are_partitions_is_no_whole(
     batch.discard();
     let done = place.best_effort(forms()).await?;
     same("ends", &"applied applied".to_owned(), &done.ends().join(" "))?;
-    same("rows", &Vec::<Value>::new(), &place.rows("* FROM k.lone").await?)
+    same("rows", &Vec::<Value>::new(), &place.rows("* FROM k.lone_partition").await?)
 }
