@@ -189,7 +189,8 @@ async fn a_list_is_not_doubled_by_a_second_attempt(world: Arc<World>) -> Result<
             let once = || Condition::TrueForLimitedTimes(1);
             let executes = Condition::RequestOpcode(RequestOpcode::Execute);
             let cut = RequestReaction {
-                drop_connection: Some(Some(Duration::from_millis(300))),
+                // Long enough for a busy node to have taken it up.
+                drop_connection: Some(Some(Duration::from_millis(1000))),
                 ..RequestReaction::noop()
             };
             let answers = Condition::ResponseOpcode(ResponseOpcode::Result);
