@@ -184,23 +184,6 @@ fn does_not_fit(key: &str) -> Operation {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_before_the_request_takes_no_retry_from_the_others() {
-    let ordered = Guarantee::Ordered { on_error: batch_core::OnError::Continue };
-    for guarantee in [Guarantee::BestEffort, ordered] {
-        let store = MemoryStore::builder().faults([Fault::Busy]).build();
-        let mut batch = store.batch(BatchOptions::new().guarantee(guarantee)).unwrap();
-        for n in 0..9 {
-            batch.queue(put(&format!("k{n}"), n)).unwrap();
-        }
-        let refused = batch.queue(does_not_fit("k0")).unwrap();
-        let report = batch.commit().await.unwrap();
-        assert_eq!((report.applied(), report.not_applied()), (9, 1), "{guarantee}: {report}");
-        let error = refused.status().error().cloned().unwrap();
-        assert_eq!(error.kind(), ErrorKind::InvalidOperation);
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_is_refused_before_the_request_is_not_applied_whatever_becomes_of_that() {
     let options = StoreOptions::new().timeout(Duration::from_secs(1));
     let hangs = Fault::Delay(Duration::from_secs(60));
