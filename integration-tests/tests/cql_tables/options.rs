@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use batch_core::{BatchExt as _, BatchOptions, Clock as _, Store as _, StoreOptions, SystemClock};
 use integration_tests::{FaultyNode, Result};
-use scylla_proxy::{
-    Condition, Reaction as _, RequestOpcode, RequestReaction, RequestRule, ResponseOpcode,
-    ResponseReaction, ResponseRule,
-};
+use scylla_proxy::{Condition, Reaction as _, ResponseOpcode, ResponseReaction, ResponseRule};
 use serde_json::{Value, json};
 
 use crate::support::{World, Wrongs, commit, operation, same, tests};
@@ -186,33 +183,18 @@ async fn a_list_is_not_doubled_by_a_second_attempt(world: Arc<World>) -> Result<
             let p = format!("{name} {round}");
             // The statement is prepared, so that what comes next is one request.
             commit(&store, BatchOptions::new(), [of_key("before")?]).await?;
-            let once = || Condition::TrueForLimitedTimes(1);
-            let executes = Condition::RequestOpcode(RequestOpcode::Execute);
-            let cut = RequestReaction {
-                // Long enough for a busy node to have taken it up.
-                drop_connection: Some(Some(Duration::from_millis(1000))),
-                ..RequestReaction::noop()
-            };
-            let answers = Condition::ResponseOpcode(ResponseOpcode::Result);
-            let lost = ResponseReaction::drop_frame();
-            node.on_requests(&[RequestRule(Condition::all([executes, once()]), cut)]);
-            node.on_answers(&[ResponseRule(Condition::all([answers, once()]), lost)]);
+            // Once the node has answered, so that it has written.
+            let answers = Condition::ResponseOpcode(ResponseOpcode::Result)
+                .and(Condition::not(Condition::ConnectionRegisteredAnyEvent))
+                .and(Condition::TrueForLimitedTimes(1));
+            node.on_answers(&[ResponseRule(answers, ResponseReaction::drop_connection())]);
             let done = commit(&store, BatchOptions::new(), [of_key(&p)?]).await?;
             let report = &done.report;
             let again =
                 if end.starts_with("unknown") { report.unknown() } else { report.retries() } > 0;
             let expected = if again { end } else { "applied" };
             wrongs.note(&p, same("end", &expected.to_owned(), &done.ends().concat()));
-            let read = format!("l, v FROM k.doubled WHERE p = '{p}'");
-            let mut rows = place.rows(&read).await?;
-            for _ in 0..100 {
-                if !rows.is_empty() {
-                    break;
-                }
-                // The node was slower to take the request up than the connection was to end.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                rows = place.rows(&read).await?;
-            }
+            let rows = place.rows(&format!("l, v FROM k.doubled WHERE p = '{p}'")).await?;
             wrongs.note(&p, same("the row", &vec![doc.clone()], &rows));
             if doc == &words {
                 let select = format!("writetime(v) AS t FROM k.doubled WHERE p = '{p}'");

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use batch_core::{Batch as _, BatchExt as _, BatchState, BatchType, ErrorKind, Store as _};
+use batch_core::{Batch, BatchExt as _, BatchState, BatchType, ErrorKind, Store as _};
 use integration_tests::Result;
 use serde_json::{Value, json};
 
@@ -25,6 +25,15 @@ tests!["whole":
     nothing_is_written_behind_a_statement_that_deletes_there_without_naming_the_row,
     what_is_inserted_and_deleted_where_rows_are_partitions_is_no_whole,
 ];
+
+/// The plan and the commit say the same.
+async fn is_refused(batch: &mut dyn Batch, kind: ErrorKind, words: &[&str]) -> Result<()> {
+    let planned = batch.plan().await;
+    for error in [planned.err(), batch.commit().await.err()] {
+        says(&error.ok_or("it is not refused")?, kind, words)?;
+    }
+    Ok(())
+}
 
 async fn what_cannot_be_whole_is_refused_before_anything_is_sent(world: Arc<World>) -> Result<()> {
     let place = place(&world, "never").await?;
@@ -51,11 +60,7 @@ async fn what_cannot_be_whole_is_refused_before_anything_is_sent(world: Arc<Worl
             for form in operations("never", words) {
                 batch.queue(operation(form)?)?;
             }
-            let planned = batch.plan().await;
-            for error in [planned.err(), batch.commit().await.err()] {
-                let error = error.ok_or("it is not refused")?;
-                says(&error, ErrorKind::Unsupported, &["cql", named])?;
-            }
+            is_refused(&mut *batch, ErrorKind::Unsupported, &["cql", named]).await?;
             same("state", &BatchState::Open, &batch.state())?;
             same("pending", &true, &batch.jobs().all(|job| job.is_pending()))
         };
@@ -339,11 +344,7 @@ async fn what_an_operation_makes_impossible_for_a_later_one_is_not_sent(
             for form in operations("impossible", words) {
                 batch.queue(operation(form)?)?;
             }
-            let planned = batch.plan().await;
-            for error in [planned.err(), batch.commit().await.err()] {
-                let error = error.ok_or("it is not refused")?;
-                says(&error, kind, &["cql", named])?;
-            }
+            is_refused(&mut *batch, kind, &["cql", named]).await?;
             same("state", &BatchState::Open, &batch.state())
         };
         let part = format!("{words} where {there} is");
@@ -441,12 +442,9 @@ async fn nothing_is_written_behind_a_statement_that_deletes_there_without_naming
                 batch.queue(operation(form)?)?;
             }
             let Some(expected) = left_there else {
-                for error in [batch.plan().await.err(), batch.commit().await.err()] {
-                    let error = error.ok_or("it is not refused")?;
-                    let named = if name == "row, partition, condition" { 2 } else { count };
-                    let named = format!("operation {named}");
-                    says(&error, ErrorKind::Unsupported, &[&named, "deletes", "of its own"])?;
-                }
+                let named = if name == "row, partition, condition" { 2 } else { count };
+                let words = [&*format!("operation {named}"), "deletes", "of its own"];
+                is_refused(&mut *batch, ErrorKind::Unsupported, &words).await?;
                 batch.discard();
                 return Ok(());
             };
