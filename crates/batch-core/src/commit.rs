@@ -80,6 +80,13 @@ struct Rest {
     count: u32,
 }
 
+impl Rest {
+    /// When it ends, while it lasts.
+    fn lasts_until(&self) -> Option<Instant> {
+        self.until.filter(|until| *until > Instant::now())
+    }
+}
+
 /// So many chunks in doubt are sent in halves to find the operations at fault, before it is taken that
 /// whatever is sent fails.
 const MOST_FRUITLESS: u32 = 64;
@@ -140,8 +147,7 @@ impl Commit {
             }
             // A lane that has rested while all places are taken waits for one of them.
             let wake = self.asleep.peek().filter(|_| self.turns().have_room_beside(taken));
-            let resting = self.rest.until.filter(|until| *until > Instant::now());
-            let wake = wake.map(|Reverse(asleep)| resting.unwrap_or(asleep.until));
+            let wake = wake.map(|Reverse(asleep)| self.rest.lasts_until().unwrap_or(asleep.until));
             tokio::select! {
                 biased;
                 () = &mut timer => break false,
@@ -184,8 +190,7 @@ impl Commit {
     /// way, and ends the search when it is a slice.
     fn next_unit(&mut self, begun: &mut usize) -> Option<(Lane, Unit)> {
         loop {
-            if self.stopped.is_some() || self.rest.until.is_some_and(|until| until > Instant::now())
-            {
+            if self.stopped.is_some() || self.rest.lasts_until().is_some() {
                 return None;
             }
             let rested = |asleep: &Reverse<Asleep>| asleep.0.until <= Instant::now();

@@ -59,7 +59,7 @@ pub(crate) struct CqlBackend {
     pub(crate) guard: Guard,
     pub(crate) repeated: Repeated,
     keyspace: Option<Box<str>>,
-    asking: Asking,
+    pub(crate) asking: Asking,
     refusals: Refusals,
     schema: Schema,
     watch: SchemaWatch,
@@ -109,10 +109,6 @@ impl CqlBackend {
             unread: Mutex::default(),
             narrowed,
         }
-    }
-
-    pub(crate) const fn asking(&self) -> &Asking {
-        &self.asking
     }
 
     pub(crate) fn preparing(&self) -> Preparing<'_> {

@@ -44,9 +44,9 @@ const MILLISECOND: i64 = 1000;
 const MOST_COUNTED: i64 = 100;
 /// Clocks that nothing corrects drift apart by up to 2 ms in this time.
 const KEPT: i64 = 30_000 * MILLISECOND;
-/// Less than what the guard allows for. More is as if a clock had been set,
+/// Less than what the guard allows for. More is as if a clock had been set, but for drift.
 const MOST_JUMP: i64 = 1000;
-/// but for what drift makes of the time that has passed, as for any two clocks.
+/// Any two clocks drift apart by one part in so many of the time that has passed, at most.
 const DRIFT: i64 = 10_000;
 /// Whoever waits for a time looks at the clock so often.
 const MOST_SLEEP: Duration = Duration::from_millis(50);

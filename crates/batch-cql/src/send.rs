@@ -3,6 +3,7 @@
 mod condition;
 pub(crate) mod direct;
 mod entry;
+mod grace;
 mod reply;
 mod request;
 mod shared;

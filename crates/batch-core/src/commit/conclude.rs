@@ -319,10 +319,9 @@ impl Commit {
 
     /// Lets nothing of the commit leave for a while, since nothing can. Those that fail meanwhile had begun before.
     fn rest(&mut self) {
-        let now = Instant::now();
-        if self.rest.until.is_none_or(|until| until <= now) {
-            let pause = self.pause(self.rest.count);
-            self.rest = Rest { until: now.checked_add(pause), count: self.rest.count + 1 };
+        if self.rest.lasts_until().is_none() {
+            let until = Instant::now().checked_add(self.pause(self.rest.count));
+            self.rest = Rest { until, count: self.rest.count + 1 };
         }
     }
 

@@ -42,14 +42,14 @@ impl CqlBackend {
             return Err(error);
         }
         self.clock.keep(&self.session, || self.asking.time()).await?;
-        let unknown = OnceCell::new_with(stale.then_some(()));
-        let refreshed = Refreshed { unknown, again: OnceCell::new() };
-        let (mut natives, mut unknown) = (0, Vec::new());
+        let refreshed =
+            Refreshed { unknown: OnceCell::new_with(stale.then_some(())), again: OnceCell::new() };
+        let (mut natives, mut unresolved) = (0, Vec::new());
         for shape in operations.shapes() {
             if let Some(statement) = shape.statement {
                 natives += 1;
                 if stale || !self.is_resolved(statement) {
-                    unknown.push(statement);
+                    unresolved.push(statement);
                 }
                 continue;
             }
@@ -62,9 +62,9 @@ impl CqlBackend {
                 self.met_types.store(true, Ordering::Relaxed);
             }
         }
-        if !unknown.is_empty() {
+        if !unresolved.is_empty() {
             // Needed once, so not a part of every commit's future.
-            Box::pin(self.resolve_natives(unknown, &refreshed)).await?;
+            Box::pin(self.resolve_natives(unresolved, &refreshed)).await?;
         }
         self.natives.forget(natives);
         if !stale && !types && self.uses_types(operations) {

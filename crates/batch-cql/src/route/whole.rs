@@ -8,7 +8,7 @@ use std::{
 
 use batch_core::{
     BatchType, Error, ErrorKind, Guarantee, NativeStatement, OperationRef, Result, Verb,
-    seam::{MechanismId, Routes, Shape, Terms},
+    seam::{MechanismId, Route, Routes, Shape, Terms},
 };
 use foldhash::fast::FixedState;
 
@@ -37,7 +37,7 @@ pub(super) mod like {
     pub(in crate::route) const DELETES: u16 = 64;
     /// Of a statement, which asks for no row: deletes all of its partition.
     pub(in crate::route) const WHOLE_PARTITION: u16 = NEEDS_ROW;
-    /// What a statement is like that deletes, with a key or without.
+    /// What a statement is like that deletes; without a key it deletes what it does not name.
     pub(in crate::route) const SWEEPS: u16 = STATEMENT | DELETES;
     /// The number of its table: 0 for that of the first operation.
     pub(in crate::route) const TABLE: u16 = 0xFF80;
@@ -316,8 +316,8 @@ struct Swept {
 /// is written behind it. Where there is a condition it is the other way round: the server takes a microsecond from
 /// deletions of partitions and ranges, so that what is written before them stays.
 fn swept(routes: &Routes, by_condition: bool) -> Option<Swept> {
-    let sweeps = |pool: u16| pool & like::SWEEPS == like::SWEEPS;
-    if !routes.iter().any(|(_, route)| sweeps(route.pool) && route.key.is_none()) {
+    let sweeps = |route: &Route| route.pool & like::SWEEPS == like::SWEEPS && route.key.is_none();
+    if !routes.iter().any(|(_, route)| sweeps(route)) {
         return None;
     }
     let mut order: Vec<_> = routes.iter().collect();
@@ -336,7 +336,7 @@ fn swept(routes: &Routes, by_condition: bool) -> Option<Swept> {
         if is(like::OWN_TIME) {
             continue;
         }
-        if sweeps(route.pool) && route.key.is_none() {
+        if sweeps(route) {
             any.entry(table).or_insert(place);
             if is(like::SPREADS) {
                 anywhere.entry(table).or_insert(place);

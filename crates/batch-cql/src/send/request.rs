@@ -19,7 +19,6 @@ use crate::{
     backend::CqlBackend,
     errors::{self, Asked},
     native::Native,
-    server::ask,
     statement::WireRow,
     way::Way,
 };
@@ -66,20 +65,6 @@ const BATCH_OVERHEAD: usize = 9 + 1 + 2 + 2 + 1 + 2 + 8;
 const STATEMENT_OVERHEAD: usize = 1 + 2 + 16 + 2;
 /// The driver's own time limit only frees what a lost request holds; the commit's deadline rules.
 const LONGER_THAN_THE_COMMIT: Duration = Duration::from_secs(5);
-
-/// The seconds within which the batch log is played back, as a rule: it is looked at every ten.
-const GRACE: i32 = 60 * 60;
-
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What a table that is not kept for long makes of a batch that the log has.
-fn may_be_dropped(accepted: &Error) -> Error {
-    let message = format!(
-        "{}; the batch log has it, but drops what is older than the gc_grace_seconds of a table, which are less than an hour or cannot be read",
-        accepted.message()
-    );
-    Error::new(accepted.kind(), message).with_source(accepted.clone()).unknown().transient()
-}
 
 impl Request {
     pub(crate) fn new(kind: Kind, room: usize) -> Self {
@@ -129,40 +114,6 @@ impl CqlBackend {
     fn is_reachable(&self) -> bool {
         let cluster = self.session.get_cluster_state();
         cluster.get_nodes_info().iter().any(|node| node.is_connected())
-    }
-
-    /// Whether the batch log is kept long enough for all tables of these statements. It is played back without
-    /// what is older than the table's `gc_grace_seconds` (`BatchlogManager` of Cassandra).
-    async fn keeps_grace(&self, statements: &[BatchStatement]) -> bool {
-        let mut seen = Vec::new();
-        for statement in statements {
-            let BatchStatement::PreparedStatement(statement) = statement else { return false };
-            let Some(table) = statement.get_table_spec() else { return false };
-            let table = (table.ks_name(), table.table_name());
-            if seen.contains(&table) {
-                continue;
-            }
-            seen.push(table);
-            match self.grace_of(table).await {
-                Ok(Some(grace)) if grace >= GRACE => {}
-                _ => return false,
-            }
-        }
-        true
-    }
-
-    /// The `gc_grace_seconds` of a table, if it is there.
-    async fn grace_of(&self, (keyspace, table): (&str, &str)) -> Result<Option<i32>> {
-        const WHAT: &str = "a table's gc_grace_seconds";
-        let literal = |name: &str| name.replace('\'', "''");
-        let text = format!(
-            "SELECT gc_grace_seconds FROM system_schema.tables WHERE keyspace_name = '{}' AND table_name = '{}'",
-            literal(keyspace),
-            literal(table)
-        );
-        let rows = ask(&self.session, self.asking().statement(&text), WHAT).await?;
-        let row = rows.maybe_first_row::<(i32,)>();
-        Ok(row.map_err(|error| errors::unreadable(WHAT, error))?.map(|(grace,)| grace))
     }
 
     /// Sends a request, once, and gives its statements back.
@@ -248,12 +199,8 @@ impl CqlBackend {
                 let failed = errors::is_write_failure(&error);
                 let mut error = self.learn(errors::verdict(&error, asked));
                 if error.fate() == Fate::Accepted {
-                    // The node that is asked may hang as well.
-                    let asked =
-                        tokio::time::timeout(PATIENCE, self.keeps_grace(&request.statements));
-                    if !Box::pin(asked).await.unwrap_or(false) {
-                        error = may_be_dropped(&error);
-                    }
+                    // Rare, so not a part of every commit's future.
+                    error = Box::pin(self.unless_dropped(error, &request.statements)).await;
                 }
                 let refused = error.fate() == Fate::NotApplied && !error.is_transient();
                 let may_be_of_some = (refused || (failed && !asked.counter)) && !conditional;

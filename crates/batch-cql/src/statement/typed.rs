@@ -73,20 +73,23 @@ impl CqlStatement {
     /// own, and for a text that cannot be read.
     pub fn new(prepared: PreparedStatement) -> Result<Self> {
         Text::read(prepared.get_statement())?;
+        let to_store = "give the store that one";
         let own = [
-            (prepared.get_consistency().is_some(), "consistency", "unset_consistency"),
+            (prepared.get_consistency().is_some(), "consistency", "unset_consistency", to_store),
             (
                 prepared.get_serial_consistency().is_some(),
                 "serial consistency",
                 "unset_serial_consistency",
+                to_store,
             ),
-            (prepared.get_timestamp().is_some(), "timestamp", "set_timestamp"),
+            (
+                prepared.get_timestamp().is_some(),
+                "timestamp",
+                "set_timestamp",
+                "write `USING TIMESTAMP ?` into it",
+            ),
         ];
-        if let Some((_, what, unset)) = own.into_iter().find(|(is_set, ..)| *is_set) {
-            let instead = match what {
-                "timestamp" => "write `USING TIMESTAMP ?` into it",
-                _ => "give the store that one",
-            };
+        if let Some((_, what, unset, instead)) = own.into_iter().find(|(is_set, ..)| *is_set) {
             return Err(Error::new(
                 ErrorKind::InvalidOperation,
                 format!(
