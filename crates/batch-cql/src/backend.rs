@@ -21,20 +21,18 @@ use bytes::Bytes;
 use scylla::client::{execution_profile::ExecutionProfileHandle, session::Session};
 
 use crate::{
-    clock::ServerClock,
-    connection::{Asking, Connection, Habits},
+    cluster::{
+        clock::ServerClock,
+        connection::{Asking, Connection, Habits},
+        replicas::KnownReplicas,
+        server::{Refusals, ServerFacts},
+        watch::SchemaWatch,
+    },
     encode,
-    guard::Guard,
-    natives::{Natives, as_json, as_typed},
-    position,
-    replicas::KnownReplicas,
-    route::Router,
+    plan::{guard::Guard, position, route::Router, way::Way},
     schema::{Known, Preparing, Schema, next_number},
     send::direct::Repeated,
-    server::{Refusals, ServerFacts},
-    statement::{CqlStatement, Text},
-    watch::SchemaWatch,
-    way::Way,
+    statement::{CqlStatement, StatementCache, Text, as_json, as_typed},
 };
 
 /// The longest time to live: 20 years, which is the server's limit.
@@ -64,7 +62,7 @@ pub(crate) struct CqlBackend {
     schema: Schema,
     watch: SchemaWatch,
     replicas: KnownReplicas,
-    natives: Natives,
+    natives: StatementCache,
     /// Whether something was met that has a user-defined type: most stores never see one.
     met_types: AtomicBool,
     /// Whether a statement was met that deletes counters, likewise.
@@ -103,7 +101,7 @@ impl CqlBackend {
             keyspace,
             refusals: Refusals::default(),
             replicas: KnownReplicas::default(),
-            natives: Natives::default(),
+            natives: StatementCache::default(),
             met_types: AtomicBool::new(false),
             met_uncounting: AtomicBool::new(false),
             unread: Mutex::default(),

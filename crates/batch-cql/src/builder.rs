@@ -28,7 +28,7 @@ use self::point::ContactPoint;
 pub use self::translate::Translate;
 use crate::{
     CqlStore,
-    connection::{self, Connection, Habits, check_writes},
+    cluster::connection::{self, Connection, Habits, check_writes},
     errors,
 };
 

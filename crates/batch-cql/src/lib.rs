@@ -232,33 +232,19 @@
 mod backend;
 mod batch;
 mod builder;
-mod clock;
-mod connection;
+mod cluster;
 mod decode;
 mod encode;
 mod errors;
-mod fold;
-mod guard;
-mod key;
-mod native;
-mod natives;
 #[cfg(test)]
 mod on_server;
-mod position;
+mod plan;
 mod read;
-mod replicas;
-mod route;
 mod row;
 mod schema;
 mod send;
-mod server;
-mod size;
 mod statement;
 mod store;
-mod table;
-mod typ;
-mod watch;
-mod way;
 mod wire;
 
 pub use batch::CqlBatch;

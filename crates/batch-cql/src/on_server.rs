@@ -14,7 +14,7 @@ use scylla::{
 
 use crate::{
     row::{CellRef, Row, Written},
-    table::{Column, Table},
+    schema::table::{Column, Table},
     wire::Fields,
 };
 

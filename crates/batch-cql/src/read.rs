@@ -6,7 +6,7 @@ use scylla::deserialize::row::ColumnIterator;
 
 use crate::{
     backend::CqlBackend,
-    connection::of_reads,
+    cluster::connection::of_reads,
     decode,
     encode::{self, KeyPart},
     errors,

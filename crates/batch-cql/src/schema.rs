@@ -1,5 +1,8 @@
 //! The tables that are in use, with the statements prepared on them.
 
+pub(crate) mod table;
+pub(crate) mod type_name;
+
 use std::{
     collections::HashMap,
     fmt::Write as _,
@@ -23,7 +26,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     errors,
-    table::{Column, Table},
+    schema::table::{Column, Table},
 };
 
 /// A statement on a table, by what it does.

@@ -25,11 +25,13 @@ use self::{
 };
 use crate::{
     backend::CqlBackend,
-    fold::{Effect, Fate, Walk},
-    route::encode_operation,
+    plan::{
+        fold::{Effect, Fate, Walk},
+        route::encode_operation,
+        way::Way,
+    },
     row::Row,
     schema::{Form, Known, Using},
-    way::Way,
 };
 
 /// All operations of a chunk on one key, in program order, as places among the entries.

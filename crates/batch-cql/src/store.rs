@@ -13,7 +13,7 @@ use scylla::client::session::Session;
 use crate::{
     CqlBatch, CqlBuilder, CqlStatement,
     backend::CqlBackend,
-    connection::{self, Connection, Habits, check_writes},
+    cluster::connection::{self, Connection, Habits, check_writes},
 };
 
 /// A keyspace of Cassandra or ScyllaDB. A clone is another handle of the same connections, which
@@ -82,7 +82,8 @@ impl CqlStore {
     }
 
     pub(crate) fn new(connection: Connection, options: StoreOptions) -> Self {
-        let clock: Arc<dyn Clock> = Arc::<crate::clock::ServerClock>::clone(&connection.clock);
+        let clock: Arc<dyn Clock> =
+            Arc::<crate::cluster::clock::ServerClock>::clone(&connection.clock);
         let backend = Arc::new(CqlBackend::new(connection));
         let outer: Arc<dyn Backend> = Arc::<CqlBackend>::clone(&backend);
         Self { backend, engine: Engine::new(outer, options.clock(clock)) }

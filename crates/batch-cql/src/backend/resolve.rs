@@ -9,12 +9,10 @@ use tokio::sync::OnceCell;
 
 use super::{CqlBackend, strange_statement};
 use crate::{
-    connection,
-    native::Native,
-    natives::{as_json, as_typed},
-    route::Target,
+    cluster::connection,
+    plan::route::Target,
     schema::{Known, full_name},
-    statement::{Prepared, Text},
+    statement::{Native, Prepared, Text, as_json, as_typed},
 };
 
 /// For what a commit has read the driver's metadata again already.

@@ -13,7 +13,10 @@ use scylla::{
 use uuid::Uuid;
 
 use super::ContactPoint;
-use crate::{connection::Asking, errors, server::ask};
+use crate::{
+    cluster::{connection::Asking, server::ask},
+    errors,
+};
 
 /// How nodes are reached that tell addresses which do not exist here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,8 +28,7 @@ use crate::{
     encode::{self, arbitrary::json_of},
     on_server,
     row::Row,
-    table::Table,
-    typ::TypeName,
+    schema::{table::Table, type_name::TypeName},
 };
 
 /// The types of the columns `c0`, `c1` and so on.

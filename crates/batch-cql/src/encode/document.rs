@@ -18,8 +18,10 @@ use super::{
 };
 use crate::{
     row::{Row, Written},
-    table::{Column, Table},
-    typ::TypeName,
+    schema::{
+        table::{Column, Table},
+        type_name::TypeName,
+    },
 };
 
 /// The most names of columns that an error lists.

@@ -11,8 +11,10 @@ use super::{
 };
 use crate::{
     row::{CellRef, Row, Written},
-    table::{Column, Table},
-    typ::TypeName,
+    schema::{
+        table::{Column, Table},
+        type_name::TypeName,
+    },
 };
 
 /// The most bytes of a partition key, and of all clustering columns of a row.

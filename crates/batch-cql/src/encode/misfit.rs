@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use scylla::cluster::metadata::ColumnType;
 
 use super::scalar::Scalar;
-use crate::typ::TypeName;
+use crate::schema::type_name::TypeName;
 
 /// The most characters of a value that an error shows.
 const SHOWN: usize = 60;

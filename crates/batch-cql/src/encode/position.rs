@@ -4,7 +4,7 @@
 use scylla::cluster::metadata::{ColumnType, NativeType};
 
 use super::order::time_of_uuid;
-use crate::{row::CellRef, table::Column};
+use crate::{row::CellRef, schema::table::Column};
 
 /// How many bytes of a text are told before its length, if another column follows.
 const TEXT: usize = 6;

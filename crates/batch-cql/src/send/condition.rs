@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     backend::CqlBackend,
-    fold::{Effect, Fate, Walk},
+    plan::fold::{Effect, Fate, Walk},
     schema::{Form, Known, Using},
 };
 

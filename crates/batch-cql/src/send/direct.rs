@@ -19,11 +19,10 @@ use super::{
 };
 use crate::{
     backend::CqlBackend,
-    native::Native,
+    plan::way::Way,
     row::Row,
     schema::{Form, Known, Using},
-    statement::WireRow,
-    way::Way,
+    statement::{Native, WireRow},
 };
 
 /// The target's number, the key's id (0 for none), and where the values are.

@@ -6,12 +6,13 @@ use batch_core::{OperationRef, Result, Verb, seam::KeyId};
 
 use crate::{
     backend::CqlBackend,
-    key::{ids_of_row, shared_by_row},
-    native::Native,
-    route::{Recent, Target, encode_operation},
+    plan::{
+        key::{ids_of_row, shared_by_row},
+        route::{Recent, Target, encode_operation},
+    },
     row::{CellRef, Row},
     schema::{Form, Known, Marker, Using},
-    statement::Cells,
+    statement::{Cells, Native},
 };
 
 /// An operation that fits its table or statement.

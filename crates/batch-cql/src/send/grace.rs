@@ -6,7 +6,7 @@ use std::time::Duration;
 use batch_core::{Error, Result};
 use scylla::statement::batch::BatchStatement;
 
-use crate::{backend::CqlBackend, errors, server::ask};
+use crate::{backend::CqlBackend, cluster::server::ask, errors};
 
 /// The seconds within which the log is played back, as a rule: it is looked at every ten.
 const GRACE: i32 = 60 * 60;

@@ -7,7 +7,7 @@ use scylla::{
 };
 use serde_json::Value;
 
-use crate::{decode, table::Table};
+use crate::{decode, schema::table::Table};
 
 /// A row that stood in the way: the bytes of its columns.
 pub(crate) struct Found {

@@ -18,9 +18,8 @@ use tokio::time::Instant;
 use crate::{
     backend::CqlBackend,
     errors::{self, Asked},
-    native::Native,
-    statement::WireRow,
-    way::Way,
+    plan::way::Way,
+    statement::{Native, WireRow},
 };
 
 /// How several statements travel in one request.

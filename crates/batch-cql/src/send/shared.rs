@@ -12,7 +12,7 @@ use super::{
     entry::{Entries, Entry, Source, cell_end, push},
     walk,
 };
-use crate::{fold::Fate, row::CellRef, statement::Cells};
+use crate::{plan::fold::Fate, row::CellRef, statement::Cells};
 
 /// Takes the value of a static column from all entries of these units but the last one, in program
 /// order, that sets it in its partition.

@@ -4,7 +4,7 @@ use batch_core::ErrorKind;
 use scylla::cluster::metadata::{CollectionType, ColumnType};
 
 use super::{cells::Cells, text::Role};
-use crate::{row::CellRef, table::is_counter};
+use crate::{row::CellRef, schema::table::is_counter};
 
 /// The most bytes of a key, as the server counts them.
 const MAX_KEY: usize = 65_535;

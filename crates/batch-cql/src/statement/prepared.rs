@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     errors::excerpt,
-    table::{self, Column, Table},
+    schema::table::{self, Column, Table},
 };
 
 /// A statement that the server has prepared, and what planning needs to know of it.

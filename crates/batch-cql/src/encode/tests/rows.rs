@@ -7,7 +7,7 @@ use super::{list, native};
 use crate::{
     encode::{KeyPart, document, key},
     row::{CellRef, Row},
-    table::{Column, Table},
+    schema::table::{Column, Table},
 };
 
 fn column(name: &str, typ: ColumnType<'static>, kind: ColumnKind) -> Column {

@@ -6,7 +6,7 @@ use scylla::{
 };
 
 use super::*;
-use crate::table::Column;
+use crate::schema::table::Column;
 use batch_core::ErrorKind;
 
 fn native(native: NativeType) -> ColumnType<'static> {

@@ -7,7 +7,7 @@ use scylla::{
     value::{Counter, MaybeUnset},
 };
 
-use super::*;
+use super::super::*;
 use crate::{on_server, row::CellRef, schema::cql_type};
 
 const KEYSPACE: &str = "native_statements";

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub(crate) use self::limits::Limits;
 use crate::{
-    connection::Asking,
+    cluster::connection::Asking,
     errors::{self, Refusal},
 };
 

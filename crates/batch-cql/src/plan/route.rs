@@ -13,16 +13,18 @@ use scylla::cluster::metadata::ColumnKind;
 use self::whole::{Tables, likeness};
 use crate::{
     backend::key_only,
+    cluster::replicas::Replicas,
     encode::{self, KeyPart},
     errors::excerpt,
-    key::{ids_of_row, shared_by_row},
-    native::Native,
-    replicas::Replicas,
+    plan::{
+        key::{ids_of_row, shared_by_row},
+        size::{self, PER_PARTITION},
+        way::{PARTITION_BYTES, Ride, Ways},
+    },
     row::{CellRef, Row},
     schema::Known,
     send::direct,
-    size::{self, PER_PARTITION},
-    way::{PARTITION_BYTES, Ride, Ways},
+    statement::Native,
 };
 
 /// What the operations of one shape are about.
@@ -73,7 +75,7 @@ impl Routed {
 
 /// What routing reads besides the operations.
 pub(crate) struct Router<'a> {
-    pub(crate) limits: &'a crate::server::Limits,
+    pub(crate) limits: &'a crate::cluster::server::Limits,
     /// Whether rows that are alone in their partition may share a batch.
     pub(crate) spread: bool,
     /// Whether the server takes logged batches.

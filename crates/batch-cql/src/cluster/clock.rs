@@ -26,7 +26,7 @@ use std::{
 use batch_core::{Clock, Result};
 use scylla::{client::session::Session, statement::Statement, value::CqlTimeuuid};
 
-use crate::{errors, server::ask};
+use crate::{cluster::server::ask, errors};
 
 /// Each sample is one round trip, and narrows the bounds.
 const FEWEST_SAMPLES: usize = 5;

@@ -11,7 +11,7 @@ use batch_core::{JsonStatement, NativeStatement, Result};
 use foldhash::fast::FixedState;
 use tokio::time::Instant;
 
-use crate::{native::Native, statement::Typed};
+use crate::statement::{Native, Typed};
 
 /// Texts that stay prepared. A batch with more keeps all of its own.
 const KEPT: usize = 1000;
@@ -22,7 +22,7 @@ const KEPT_IN_USE: usize = 20_000;
 
 /// Prepared native statements. What is wrong with one is kept as well.
 #[derive(Debug, Default)]
-pub(crate) struct Natives(Mutex<ByStatement>);
+pub(crate) struct StatementCache(Mutex<ByStatement>);
 
 #[derive(Debug, Default)]
 struct ByStatement {
@@ -36,7 +36,7 @@ struct ByStatement {
     typed: HashMap<usize, (Weak<dyn NativeStatement>, Result<Arc<Native>>), FixedState>,
 }
 
-impl Natives {
+impl StatementCache {
     fn lock(&self) -> MutexGuard<'_, ByStatement> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

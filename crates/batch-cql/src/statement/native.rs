@@ -9,10 +9,9 @@ use scylla::{
 
 use crate::{
     errors::excerpt,
-    key::KeyHash,
+    plan::{key::KeyHash, size},
     row::CellRef,
     schema::{Known, holds_type, next_number},
-    size,
     statement::{Cells, Kind, Prepared, encode_values},
 };
 

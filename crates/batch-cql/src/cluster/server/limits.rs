@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use scylla::client::session::Session;
 
 use super::Product;
-use crate::{connection::Asking, errors};
+use crate::{cluster::connection::Asking, errors};
 
 /// What a server takes without a warning, and at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

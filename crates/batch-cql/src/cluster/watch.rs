@@ -18,7 +18,7 @@ use batch_core::Result;
 use scylla::{client::session::Session, statement::Statement};
 use uuid::Uuid;
 
-use crate::{errors, server::ask};
+use crate::{cluster::server::ask, errors};
 
 /// For so long a version is believed.
 const KEPT: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use scylla::{
 
 use crate::{
     row::{CellRef, Row},
-    table::Table,
+    schema::table::Table,
     wire::{self, Fields},
 };
 

@@ -15,9 +15,11 @@ use scylla::{
 };
 
 use crate::{
-    clock::ServerClock,
+    cluster::{
+        clock::ServerClock,
+        server::{ServerFacts, ask},
+    },
     errors,
-    server::{ServerFacts, ask},
 };
 
 /// A cluster that is connected to, with what was found out about it.

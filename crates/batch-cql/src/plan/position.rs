@@ -9,7 +9,7 @@ use batch_core::seam::{Routes, View};
 use crate::{
     backend::CqlBackend,
     encode,
-    route::{Recent, Target},
+    plan::route::{Recent, Target},
     row::Row,
     send::direct::Kept,
     statement::Cells,

@@ -7,8 +7,7 @@ use foldhash::quality::{FixedState, FoldHasher};
 
 use crate::{
     row::{CellRef, Row},
-    schema::Known,
-    table::Table,
+    schema::{Known, table::Table},
 };
 
 /// A key's identity, column by column: the partition's first, which tables of one keyspace may have
@@ -90,7 +89,7 @@ pub(crate) fn shared_by_row(known: &Known, row: &Row) -> Option<KeyId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{schema::Schema, server::Product};
+    use crate::{cluster::server::Product, schema::Schema};
 
     #[test]
     fn tables_of_a_keyspace_share_partitions_where_the_server_makes_one_write_of_theirs() {

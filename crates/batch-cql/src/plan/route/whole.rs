@@ -14,34 +14,36 @@ use foldhash::fast::FixedState;
 
 use super::{Router, Target};
 use crate::{
-    size::PER_PARTITION,
+    plan::{
+        size::PER_PARTITION,
+        way::{Ride, Way, Ways, whole},
+    },
     statement::Kind,
-    way::{Ride, Way, Ways, whole},
 };
 
 /// What an operation is like, as to whether it can be one whole with others.
 pub(super) mod like {
     /// A statement, which is never made one write with others on its key.
-    pub(in crate::route) const STATEMENT: u16 = 1;
+    pub(in crate::plan::route) const STATEMENT: u16 = 1;
     /// Has a time to live or a timestamp, and is not made one write where a condition is.
-    pub(in crate::route) const OWN_OPTIONS: u16 = 2;
+    pub(in crate::plan::route) const OWN_OPTIONS: u16 = 2;
     /// Has a timestamp.
-    pub(in crate::route) const OWN_TIME: u16 = 4;
+    pub(in crate::plan::route) const OWN_TIME: u16 = 4;
     /// May write to several partitions, since its markers tell none.
-    pub(in crate::route) const SPREADS: u16 = 8;
+    pub(in crate::plan::route) const SPREADS: u16 = 8;
     /// Asks that its row is not there.
-    pub(in crate::route) const NEEDS_NO_ROW: u16 = 16;
+    pub(in crate::plan::route) const NEEDS_NO_ROW: u16 = 16;
     /// Asks that its row is there.
-    pub(in crate::route) const NEEDS_ROW: u16 = 32;
+    pub(in crate::plan::route) const NEEDS_ROW: u16 = 32;
     /// Leaves no row, or no value of some column.
-    pub(in crate::route) const DELETES: u16 = 64;
+    pub(in crate::plan::route) const DELETES: u16 = 64;
     /// Of a statement, which asks for no row: deletes all of its partition.
-    pub(in crate::route) const WHOLE_PARTITION: u16 = NEEDS_ROW;
+    pub(in crate::plan::route) const WHOLE_PARTITION: u16 = NEEDS_ROW;
     /// What a statement is like that deletes; without a key it deletes what it does not name.
-    pub(in crate::route) const SWEEPS: u16 = STATEMENT | DELETES;
+    pub(in crate::plan::route) const SWEEPS: u16 = STATEMENT | DELETES;
     /// The number of its table: 0 for that of the first operation.
-    pub(in crate::route) const TABLE: u16 = 0xFF80;
-    pub(in crate::route) const TABLE_SHIFT: u32 = TABLE.trailing_zeros();
+    pub(in crate::plan::route) const TABLE: u16 = 0xFF80;
+    pub(in crate::plan::route) const TABLE_SHIFT: u32 = TABLE.trailing_zeros();
 }
 
 /// The tables of a batch, numbered as they come.

@@ -2,7 +2,7 @@
 
 use batch_core::seam::{Mechanism, MechanismId, Pooled, Repeats, Routes};
 
-use crate::server::Limits;
+use crate::cluster::server::Limits;
 
 /// How a chunk travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,4 @@
+//! Native statements on a real server.
+
+mod facts_on_server;
+mod in_store;
