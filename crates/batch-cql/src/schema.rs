@@ -5,7 +5,6 @@ pub(crate) mod type_name;
 
 use std::{
     collections::HashMap,
-    fmt::Write as _,
     sync::{
         Arc, PoisonError, RwLock, RwLockWriteGuard, Weak,
         atomic::{AtomicU32, Ordering},
@@ -24,10 +23,11 @@ use scylla::{
 };
 use tokio::sync::OnceCell;
 
-use crate::{
-    errors,
-    schema::table::{Column, Table},
+use self::{
+    table::{Column, Table},
+    type_name::QualifiedType,
 };
+use crate::errors;
 
 /// A statement on a table, by what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Known {
     /// A column's type, as CQL writes it.
     pub(crate) fn type_of(&self, column: &str) -> Option<String> {
         let column = self.table.columns.get(self.table.place(column)?)?;
-        Some(cql_type(&column.typ))
+        Some(QualifiedType(&column.typ).to_string())
     }
 
     /// Whether a column belongs to a row, and not to its key or to the whole partition.
@@ -169,7 +169,7 @@ impl Known {
     fn text(&self, form: Form, using: Using, typed: bool) -> String {
         let columns = &self.table.columns;
         let marker = |place: usize| match columns.get(place) {
-            Some(column) if typed => format!("({})?", cql_type(&column.typ)),
+            Some(column) if typed => format!("({})?", QualifiedType(&column.typ)),
             _ => "?".to_owned(),
         };
         let name = |place: usize| columns.get(place).map_or(String::new(), |c| quoted(&c.name));
@@ -395,64 +395,5 @@ pub(crate) fn holds_type(typ: &ColumnType<'_>) -> bool {
         ColumnType::Vector { typ, .. } => holds_type(typ),
         ColumnType::Tuple(types) => types.iter().any(holds_type),
         _ => false,
-    }
-}
-
-/// A type as CQL writes it, with the names of user-defined types quoted.
-pub(crate) fn cql_type(typ: &ColumnType<'_>) -> String {
-    let mut text = String::new();
-    write_type(&mut text, typ);
-    text
-}
-
-fn write_type(text: &mut String, typ: &ColumnType<'_>) {
-    let frozen = |text: &mut String, frozen: bool, inner: &dyn Fn(&mut String)| {
-        if frozen {
-            text.push_str("frozen<");
-        }
-        inner(text);
-        if frozen {
-            text.push('>');
-        }
-    };
-    let list = |text: &mut String, name: &str, types: &[&ColumnType<'_>]| {
-        text.push_str(name);
-        for (place, typ) in types.iter().enumerate() {
-            text.push_str(if place == 0 { "<" } else { ", " });
-            write_type(text, typ);
-        }
-        text.push('>');
-    };
-    match typ {
-        ColumnType::Native(native) => {
-            // The driver's names are CQL's, but for their case.
-            let _ = write!(text, "{native:?}");
-            let start = text.rfind(|c: char| !c.is_alphanumeric()).map_or(0, |at| at + 1);
-            let lower = text.get(start..).unwrap_or_default().to_ascii_lowercase();
-            text.truncate(start);
-            text.push_str(&lower);
-        }
-        ColumnType::Collection { frozen: is_frozen, typ } => {
-            frozen(text, *is_frozen, &|text| match typ {
-                CollectionType::List(of) => list(text, "list", &[of]),
-                CollectionType::Set(of) => list(text, "set", &[of]),
-                CollectionType::Map(key, value) => list(text, "map", &[key, value]),
-                _ => {}
-            })
-        }
-        ColumnType::Vector { typ, dimensions } => {
-            text.push_str("vector<");
-            write_type(text, typ);
-            let _ = write!(text, ", {dimensions}>");
-        }
-        ColumnType::UserDefinedType { frozen: is_frozen, definition } => {
-            frozen(text, *is_frozen, &|text| {
-                let _ =
-                    write!(text, "{}.{}", quoted(&definition.keyspace), quoted(&definition.name));
-            });
-        }
-        // Always frozen, which CQL needs not be told.
-        ColumnType::Tuple(types) => list(text, "tuple", &types.iter().collect::<Vec<_>>()),
-        _ => {}
     }
 }

@@ -3,10 +3,10 @@
 mod cache;
 mod cells;
 mod checks;
+mod facts;
 mod lexer;
 mod native;
 mod parser;
-mod prepared;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -15,8 +15,8 @@ mod values;
 
 pub(crate) use cache::{StatementCache, as_json, as_typed};
 pub(crate) use cells::{Cells, WireRow};
+pub(crate) use facts::Facts;
 pub(crate) use native::Native;
-pub(crate) use prepared::Prepared;
 pub(crate) use text::{Kind, Text};
 pub use typed::CqlStatement;
 pub(crate) use typed::Typed;

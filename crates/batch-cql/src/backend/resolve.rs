@@ -12,7 +12,7 @@ use crate::{
     cluster::connection,
     plan::route::Target,
     schema::{Known, full_name},
-    statement::{Native, Prepared, Text, as_json, as_typed},
+    statement::{Facts, Native, Text, as_json, as_typed},
 };
 
 /// For what a commit has read the driver's metadata again already.
@@ -322,9 +322,9 @@ impl CqlBackend {
             (Some(_), Err(error)) => return Err(error),
         };
         let is_typed = given.is_some();
-        let prepared = Prepared::of(prepared, &text, known.as_deref().map(|known| &known.table))?;
-        let space = self.schema.space(&prepared.facts.keyspace, &prepared.facts.table);
-        Ok(Native::new(prepared, is_typed, known, space, &self.profile, self.habits.tracing))
+        let facts = Facts::of(&prepared, &text, known.as_deref().map(|known| &known.table))?;
+        let space = self.schema.space(&facts.keyspace, &facts.table);
+        Ok(Native::new(prepared, facts, is_typed, known, space, &self.profile, self.habits.tracing))
     }
 
     /// Prepares a statement with typed markers, if its table is known and the server takes them.

@@ -120,7 +120,7 @@ impl Router<'_> {
                 let target = target(operation.collection, operation.statement);
                 let keyspace = match &target {
                     Target::Table(known) => Some(&*known.table.keyspace),
-                    Target::Statement(native) => Some(&*native.prepared.facts.keyspace),
+                    Target::Statement(native) => Some(&*native.facts.keyspace),
                     Target::Unusable(_) => None,
                 };
                 let differ = keyspace.is_some_and(|keyspace| self.replicas.differ(keyspace));
@@ -237,7 +237,7 @@ impl Router<'_> {
     ) -> Result<Routed> {
         cells.clear();
         native.write_cells(operation, cells)?;
-        let facts = &native.prepared.facts;
+        let facts = &native.facts;
         let (partition, key) = native.ids_of(cells);
         // What counts commutes.
         let key = key.filter(|_| !facts.counter || self.deletes_counters);

@@ -2,93 +2,97 @@
 
 use std::fmt;
 
-use scylla::cluster::metadata::{CollectionType, ColumnType, NativeType};
+use scylla::cluster::metadata::{CollectionType, ColumnType};
+
+use crate::schema::quoted;
 
 /// A type's name for people: quoted no more than CQL asks for.
 pub(crate) struct TypeName<'a>(pub(crate) &'a ColumnType<'a>);
 
+/// A type's name for the server: user-defined types are of their own keyspace, not of the session's.
+pub(crate) struct QualifiedType<'a>(pub(crate) &'a ColumnType<'a>);
+
 impl fmt::Display for TypeName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            ColumnType::Native(native) => f.write_str(native_name(native)),
-            ColumnType::Collection { frozen, typ } => {
-                let (open, close) = if *frozen { ("frozen<", ">") } else { ("", "") };
-                f.write_str(open)?;
-                match typ {
-                    CollectionType::List(of) => write!(f, "list<{}>", TypeName(of))?,
-                    CollectionType::Set(of) => write!(f, "set<{}>", TypeName(of))?,
-                    CollectionType::Map(key, value) => {
-                        write!(f, "map<{}, {}>", TypeName(key), TypeName(value))?;
-                    }
-                    // The driver may learn of kinds that this release has never heard of.
-                    _ => f.write_str("collection")?,
-                }
-                f.write_str(close)
-            }
-            ColumnType::Vector { typ, dimensions } => {
-                write!(f, "vector<{}, {dimensions}>", TypeName(typ))
-            }
-            ColumnType::UserDefinedType { frozen, definition } => {
-                let name = Identifier(&definition.name);
-                if *frozen { write!(f, "frozen<{name}>") } else { write!(f, "{name}") }
-            }
-            ColumnType::Tuple(types) => {
-                f.write_str("tuple<")?;
-                for (place, typ) in types.iter().enumerate() {
-                    let comma = if place == 0 { "" } else { ", " };
-                    write!(f, "{comma}{}", TypeName(typ))?;
-                }
-                f.write_str(">")
-            }
-            _ => f.write_str("unknown"),
-        }
+        write(f, self.0, false)
     }
 }
 
-pub(crate) fn native_name(native: &NativeType) -> &'static str {
-    match native {
-        NativeType::Ascii => "ascii",
-        NativeType::Boolean => "boolean",
-        NativeType::Blob => "blob",
-        NativeType::Counter => "counter",
-        NativeType::Date => "date",
-        NativeType::Decimal => "decimal",
-        NativeType::Double => "double",
-        NativeType::Duration => "duration",
-        NativeType::Float => "float",
-        NativeType::Int => "int",
-        NativeType::BigInt => "bigint",
-        NativeType::Text => "text",
-        NativeType::Timestamp => "timestamp",
-        NativeType::Inet => "inet",
-        NativeType::SmallInt => "smallint",
-        NativeType::TinyInt => "tinyint",
-        NativeType::Time => "time",
-        NativeType::Timeuuid => "timeuuid",
-        NativeType::Uuid => "uuid",
-        NativeType::Varint => "varint",
-        _ => "unknown",
-    }
-}
-
-struct Identifier<'a>(&'a str);
-
-impl fmt::Display for Identifier<'_> {
+impl fmt::Display for QualifiedType<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if self.0.starts_with(|c: char| c.is_ascii_lowercase()) && self.0.chars().all(plain) {
-            f.write_str(self.0)
-        } else {
-            write!(f, "\"{}\"", self.0.replace('"', "\"\""))
-        }
+        write(f, self.0, true)
     }
+}
+
+fn write(f: &mut fmt::Formatter<'_>, typ: &ColumnType<'_>, qualified: bool) -> fmt::Result {
+    match typ {
+        // The driver's names are CQL's, but for their case.
+        ColumnType::Native(native) => f.write_str(&format!("{native:?}").to_ascii_lowercase()),
+        ColumnType::Collection { frozen, typ } => write_frozen(f, *frozen, |f| match typ {
+            CollectionType::List(of) => write_list(f, "list", [&**of], qualified),
+            CollectionType::Set(of) => write_list(f, "set", [&**of], qualified),
+            CollectionType::Map(key, value) => write_list(f, "map", [&**key, &**value], qualified),
+            // The driver may learn of kinds that this release has never heard of.
+            _ => f.write_str("collection"),
+        }),
+        ColumnType::Vector { typ, dimensions } => {
+            f.write_str("vector<")?;
+            write(f, typ, qualified)?;
+            write!(f, ", {dimensions}>")
+        }
+        ColumnType::UserDefinedType { frozen, definition } => write_frozen(f, *frozen, |f| {
+            if qualified {
+                write!(f, "{}.{}", quoted(&definition.keyspace), quoted(&definition.name))
+            } else if is_plain(&definition.name) {
+                f.write_str(&definition.name)
+            } else {
+                f.write_str(&quoted(&definition.name))
+            }
+        }),
+        // Always frozen, which CQL needs not be told.
+        ColumnType::Tuple(types) => write_list(f, "tuple", types, qualified),
+        _ => f.write_str("unknown"),
+    }
+}
+
+fn write_frozen(
+    f: &mut fmt::Formatter<'_>,
+    frozen: bool,
+    inner: impl FnOnce(&mut fmt::Formatter<'_>) -> fmt::Result,
+) -> fmt::Result {
+    if !frozen {
+        return inner(f);
+    }
+    f.write_str("frozen<")?;
+    inner(f)?;
+    f.write_str(">")
+}
+
+fn write_list<'a>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    types: impl IntoIterator<Item = &'a ColumnType<'a>>,
+    qualified: bool,
+) -> fmt::Result {
+    f.write_str(name)?;
+    for (place, typ) in types.into_iter().enumerate() {
+        f.write_str(if place == 0 { "<" } else { ", " })?;
+        write(f, typ, qualified)?;
+    }
+    f.write_str(">")
+}
+
+/// Whether CQL reads a name as it is without quotes.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(plain)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use scylla::cluster::metadata::UserDefinedType;
+    use scylla::cluster::metadata::{NativeType, UserDefinedType};
 
     use super::*;
 
@@ -124,5 +128,6 @@ mod tests {
         ] {
             assert_eq!(TypeName(&typ).to_string(), name);
         }
+        assert_eq!(QualifiedType(&named("address", true)).to_string(), "frozen<\"k\".\"address\">");
     }
 }

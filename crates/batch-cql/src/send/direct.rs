@@ -81,7 +81,7 @@ pub(crate) fn keep_row(
 
 /// Keeps where the values of a plain native statement are, and the values themselves unless the operation holds them.
 pub(crate) fn keep_native(native: &Native, key: Option<KeyId>, cells: &[u8], kept: &mut Vec<u8>) {
-    if native.prepared.facts.conditional {
+    if native.facts.conditional {
         return;
     }
     let (shape, cells) =

@@ -56,7 +56,7 @@ impl Entry {
     pub(crate) fn is_conditional(&self) -> bool {
         match &self.source {
             Source::Row { .. } => self.verb.is_conditional(),
-            Source::Native { native, .. } => native.prepared.facts.conditional,
+            Source::Native { native, .. } => native.facts.conditional,
         }
     }
 
@@ -139,7 +139,7 @@ impl Entries {
                 let values = self.bytes.get(cells.clone()).unwrap_or_default();
                 let (_, key) = native.ids_of(values);
                 // What counts commutes, and what ends that is a request of its own.
-                let counts = native.prepared.facts.counter;
+                let counts = native.facts.counter;
                 self.has_counters |= counts;
                 let key = key.filter(|_| !counts);
                 (key, None, Source::Native { native, cells })

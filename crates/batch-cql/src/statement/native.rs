@@ -12,13 +12,14 @@ use crate::{
     plan::{key::KeyHash, size},
     row::CellRef,
     schema::{Known, holds_type, next_number},
-    statement::{Cells, Kind, Prepared, encode_values},
+    statement::{Cells, Facts, Kind, encode_values},
 };
 
 /// A prepared statement, with the store's own settings on it.
 #[derive(Debug)]
 pub(crate) struct Native {
-    pub(crate) prepared: Prepared,
+    statement: PreparedStatement,
+    pub(crate) facts: Facts,
     /// Whether its values are the driver's bytes already; else they are JSON.
     typed: bool,
     /// Its table, if that is known.
@@ -31,7 +32,8 @@ pub(crate) struct Native {
 
 impl Native {
     pub(crate) fn new(
-        mut prepared: Prepared,
+        mut statement: PreparedStatement,
+        facts: Facts,
         typed: bool,
         known: Option<Arc<Known>>,
         space: u64,
@@ -39,7 +41,6 @@ impl Native {
         tracing: bool,
     ) -> Self {
         // The batch's settings count, not those that the statement came with.
-        let statement = &mut prepared.statement;
         statement.set_execution_profile_handle(Some(profile.clone()));
         statement.unset_consistency();
         statement.unset_serial_consistency();
@@ -47,11 +48,11 @@ impl Native {
         statement.set_retry_policy(None);
         statement.set_load_balancing_policy(None);
         statement.set_tracing(tracing);
-        Self { prepared, typed, known, space, number: next_number() }
+        Self { statement, facts, typed, known, space, number: next_number() }
     }
 
     pub(crate) fn statement(&self) -> &PreparedStatement {
-        &self.prepared.statement
+        &self.statement
     }
 
     /// Whether its values are in the operation as the driver wants them.
@@ -73,7 +74,7 @@ impl Native {
             let markers = statement.get_variable_col_specs();
             encode_values(statement.get_statement(), markers.as_slice(), operation.body, out)?;
         }
-        self.prepared.check(out.get(start..).unwrap_or_default())
+        self.facts.check(&self.statement, out.get(start..).unwrap_or_default())
     }
 
     /// What its values say of the partition's key, if they say all of it.
@@ -81,13 +82,13 @@ impl Native {
         &self,
         cells: &'c [u8],
     ) -> Option<impl ExactSizeIterator<Item = CellRef<'c>>> {
-        Some(values(self.prepared.facts.partition.as_deref()?, cells))
+        Some(values(self.facts.partition.as_deref()?, cells))
     }
 
     /// The partition that it writes to, and the key whose operations it keeps in order with, as far
     /// as its values say which.
     pub(crate) fn ids_of(&self, cells: &[u8]) -> (Option<u64>, Option<KeyId>) {
-        let facts = &self.prepared.facts;
+        let facts = &self.facts;
         let Some(places) = facts.partition.as_deref() else { return (None, None) };
         let mut hash = KeyHash::of_partition(self.space, values(places, cells));
         let partition = Some(hash.partition());
@@ -105,7 +106,7 @@ impl Native {
 
     /// Where the row that its values tell lies in its partition; 0 if they do not tell it.
     pub(crate) fn position(&self, cells: &[u8]) -> u128 {
-        match (self.prepared.facts.key.as_deref(), self.known.as_deref()) {
+        match (self.facts.key.as_deref(), self.known.as_deref()) {
             (Some(places), Some(known)) => {
                 let clustering = places.get(known.table.partition..).unwrap_or_default();
                 known.table.position(values(clustering, cells))
@@ -116,13 +117,13 @@ impl Native {
 
     /// Its table, and what its values say of each column of that table's key.
     pub(crate) fn key_cells<'c>(&self, cells: &'c [u8]) -> Option<(&Known, Vec<CellRef<'c>>)> {
-        let (places, known) = (self.prepared.facts.key.as_deref()?, self.known.as_deref()?);
+        let (places, known) = (self.facts.key.as_deref()?, self.known.as_deref()?);
         Some((known, values(places, cells).collect()))
     }
 
     /// Whether it may write to several partitions: nothing tells that it is one.
     pub(crate) fn may_spread(&self) -> bool {
-        let facts = &self.prepared.facts;
+        let facts = &self.facts;
         facts.partition.is_none() && facts.kind != Kind::Insert
     }
 
@@ -134,19 +135,19 @@ impl Native {
 
     /// Whether it may write to more than a key tells.
     pub(crate) fn is_unkeyed(&self) -> bool {
-        let facts = &self.prepared.facts;
+        let facts = &self.facts;
         let has_key = facts.key.is_some() && self.known.is_some();
         !facts.counter && (!has_key || facts.writes_shared)
     }
 
     /// Whether it deletes what is counted, which does not commute with counting.
     pub(crate) fn deletes_counters(&self) -> bool {
-        self.prepared.facts.counter && self.prepared.facts.kind == Kind::Delete
+        self.facts.counter && self.facts.kind == Kind::Delete
     }
 
     /// Tells its table from others.
     pub(crate) fn table_hash(&self) -> u64 {
-        let facts = &self.prepared.facts;
+        let facts = &self.facts;
         match &self.known {
             Some(known) => known.hash,
             None => KeyId::of((&*facts.keyspace, &*facts.table)).get(),
@@ -156,19 +157,19 @@ impl Native {
     /// At most what the server counts for a row written with these values, unless the statement's
     /// own text holds more of them.
     pub(crate) fn size(&self, cells: &[u8]) -> usize {
-        let markers = self.prepared.statement.get_variable_col_specs();
-        let partition = self.prepared.facts.partition.as_deref().unwrap_or_default();
+        let markers = self.statement.get_variable_col_specs();
+        let partition = self.facts.partition.as_deref().unwrap_or_default();
         size::native_size(markers.as_slice(), partition, cells)
     }
 
     /// Whether it may write a whole list that is no frozen one.
     pub(crate) fn writes_lists(&self) -> bool {
-        self.prepared.facts.writes_lists
+        self.facts.writes_lists
     }
 
     /// Whether it does that at a time of its own, so that a second attempt cannot be a later one.
     pub(crate) fn writes_lists_at_own_time(&self) -> bool {
-        self.prepared.facts.writes_lists && self.prepared.facts.stamped
+        self.facts.writes_lists && self.facts.own_time
     }
 
     /// Whether its table is still the one that it was prepared on, or as little known as it was then.
@@ -176,7 +177,7 @@ impl Native {
         match &self.known {
             Some(known) => look_up(&known.name).is_some_and(|now| Arc::ptr_eq(&now, known)),
             None => {
-                let facts = &self.prepared.facts;
+                let facts = &self.facts;
                 look_up(&format!("{}.{}", facts.keyspace, facts.table)).is_none()
             }
         }
@@ -196,8 +197,8 @@ impl Native {
                 format!(
                     "`{}`: the column {column} of {}.{} has another type than when the statement was prepared; prepare it again, or commit again if its values are JSON",
                     excerpt(self.statement().get_statement()),
-                    self.prepared.facts.keyspace,
-                    self.prepared.facts.table,
+                    self.facts.keyspace,
+                    self.facts.table,
                 ),
             )),
         }
@@ -207,7 +208,7 @@ impl Native {
     pub(crate) fn changed(&self) -> Option<&str> {
         let known = self.known.as_deref()?;
         let markers = self.statement().get_variable_col_specs();
-        self.prepared.facts.changed(markers.as_slice(), &known.table)
+        self.facts.changed(markers.as_slice(), &known.table)
     }
 }
 

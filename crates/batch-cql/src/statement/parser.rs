@@ -34,7 +34,7 @@ impl<'t, 'a> Parser<'t, 'a> {
             table: Cow::Borrowed(""),
             table_at: 0,
             conditional: false,
-            stamped: false,
+            own_time: false,
             json: false,
             markers,
             writes: Vec::new(),
@@ -345,7 +345,7 @@ impl<'t, 'a> Parser<'t, 'a> {
     /// Reads `TIMESTAMP value` or `TTL value`.
     fn attribute(&mut self, attribute: &Range<usize>) {
         let role = if self.is_word(attribute.start, "TIMESTAMP") {
-            self.text.stamped = true;
+            self.text.own_time = true;
             Role::Timestamp
         } else if self.is_word(attribute.start, "TTL") {
             Role::Ttl

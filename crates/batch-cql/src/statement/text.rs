@@ -32,7 +32,7 @@ pub(crate) struct Text<'a> {
     /// It has an `IF`.
     pub(crate) conditional: bool,
     /// It has a timestamp of its own.
-    pub(crate) stamped: bool,
+    pub(crate) own_time: bool,
     /// It writes the columns that a JSON document has.
     pub(super) json: bool,
     pub(super) markers: Vec<Marker<'a>>,

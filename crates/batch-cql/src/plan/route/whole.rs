@@ -377,10 +377,10 @@ fn swept(routes: &Routes, by_condition: bool) -> Option<Swept> {
 pub(super) fn likeness(target: &Target, table: u16, operation: &OperationRef<'_>) -> u16 {
     let OperationRef { verb, options, .. } = operation;
     let facts = match target {
-        Target::Statement(native) => Some(&native.prepared.facts),
+        Target::Statement(native) => Some(&native.facts),
         Target::Table(_) | Target::Unusable(_) => None,
     };
-    let own_time = options.timestamp.is_some() || facts.is_some_and(|facts| facts.stamped);
+    let own_time = options.timestamp.is_some() || facts.is_some_and(|facts| facts.own_time);
     [
         (facts.is_some(), like::STATEMENT),
         (options.ttl.is_some() || options.timestamp.is_some(), like::OWN_OPTIONS),

@@ -8,7 +8,7 @@ use scylla::{
 };
 
 use super::super::*;
-use crate::{on_server, row::CellRef, schema::cql_type};
+use crate::{on_server, row::CellRef, schema::type_name::QualifiedType};
 
 const KEYSPACE: &str = "native_statements";
 
@@ -30,17 +30,17 @@ async fn session() -> Session {
     session
 }
 
-async fn prepare(session: &Session, source: &str) -> (PreparedStatement, Prepared) {
+async fn prepare(session: &Session, source: &str) -> (PreparedStatement, Facts) {
     let text = Text::read(source).unwrap();
     let statement = session.prepare(text.qualified(Some(KEYSPACE), |_| None).as_ref()).await;
     let statement = statement.unwrap_or_else(|error| panic!("{source}: {error}"));
     let table = on_server::table(session, KEYSPACE, &text.table);
-    let prepared = Prepared::of(statement.clone(), &text, Some(&table)).unwrap();
+    let facts = Facts::of(&statement, &text, Some(&table)).unwrap();
     let markers = statement.get_variable_col_specs();
     assert_eq!(text.markers.len(), markers.len(), "{source}");
     let type_of = |column: &str| {
         let column = table.columns.get(table.place(column)?)?;
-        Some(cql_type(&column.typ))
+        Some(QualifiedType(&column.typ).to_string())
     };
     let typed = text.qualified(Some(KEYSPACE), type_of);
     let typed = session.prepare(typed.as_ref()).await.unwrap_or_else(|e| panic!("{typed}: {e}"));
@@ -52,8 +52,8 @@ async fn prepare(session: &Session, source: &str) -> (PreparedStatement, Prepare
     let indexes =
         |statement: &PreparedStatement| format!("{:?}", statement.get_variable_pk_indexes());
     assert_eq!(indexes(&typed), indexes(&statement), "{source}");
-    assert_eq!(prepared.facts.changed(markers.as_slice(), &table), None, "{source}");
-    (statement, prepared)
+    assert_eq!(facts.changed(markers.as_slice(), &table), None, "{source}");
+    (statement, facts)
 }
 
 const ONE: &[u8] = &[0, 0, 0, 1];
@@ -251,8 +251,7 @@ async fn a_server_agrees_on_keys_and_on_the_values_it_refuses() {
     let session = session().await;
     let mut wrong = Vec::new();
     for (source, partition, key, good) in cases() {
-        let (statement, prepared) = prepare(&session, source).await;
-        let facts = &prepared.facts;
+        let (statement, facts) = prepare(&session, source).await;
         assert_eq!(facts.partition.as_deref(), partition, "{source}");
         assert_eq!(facts.key.as_deref(), key, "{source}");
         assert_eq!((&*facts.keyspace, facts.counter), (KEYSPACE, source.contains(" n ")));
@@ -271,7 +270,7 @@ async fn a_server_agrees_on_keys_and_on_the_values_it_refuses() {
         });
         let all: Vec<_> = all.collect();
         let cells = written(&good);
-        prepared.check(&cells).unwrap();
+        facts.check(&statement, &cells).unwrap();
         // Conditions that do not hold keep the server from looking at the rest.
         let before = match source {
             _ if source.contains("l[?]") => Some(
@@ -300,7 +299,7 @@ async fn a_server_agrees_on_keys_and_on_the_values_it_refuses() {
             let mut values = good.clone();
             *values.get_mut(place).unwrap() = other;
             let cells = written(&values);
-            let own = prepared.check(&cells);
+            let own = facts.check(&statement, &cells);
             let theirs = session.execute_unpaged(&statement, WireRow { cells: &cells }).await;
             if is_exception != (own.is_err() != theirs.is_err()) {
                 let theirs = theirs.map(|_| ()).map_err(|error| error.to_string());

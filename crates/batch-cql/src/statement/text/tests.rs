@@ -232,7 +232,7 @@ fn each_write_says_what_becomes_of_its_column() {
 fn conditions_and_timestamps_are_seen_where_they_are_none_of_the_values() {
     let flags = |source| {
         let text = read(source);
-        (text.conditional, text.stamped)
+        (text.conditional, text.own_time)
     };
     for (source, expected) in [
         ("INSERT INTO t (a) VALUES (1)", (false, false)),
@@ -390,7 +390,7 @@ proptest! {
         prop_assert_eq!(text.keyspace.as_deref(), made.keyspace.as_ref().map(|(name, _)| name.as_str()));
         prop_assert_eq!(&*text.table, &made.table.0);
         prop_assert_eq!(text.conditional, made.condition);
-        prop_assert_eq!(text.stamped, made.stamp.is_some());
+        prop_assert_eq!(text.own_time, made.stamp.is_some());
         let roles: Vec<_> = text.markers.iter().map(|marker| marker.role.clone()).collect();
         prop_assert_eq!(roles, made.roles(), "{}", source);
         let columns: Vec<_> = text.writes.iter().map(|write| write.column.to_string()).collect();

@@ -1,4 +1,4 @@
-//! What a prepared statement is to the planner.
+//! What planning needs to know of a prepared statement.
 
 use batch_core::{Error, ErrorKind, Result};
 use scylla::{
@@ -16,44 +16,6 @@ use crate::{
     schema::table::{self, Column, Table},
 };
 
-/// A statement that the server has prepared, and what planning needs to know of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Prepared {
-    pub(crate) statement: PreparedStatement,
-    pub(crate) facts: Facts,
-}
-
-impl Prepared {
-    /// Joins what the server says of a statement, what its text says, and what its table is, if
-    /// that is known.
-    ///
-    /// # Errors
-    /// `InvalidOperation` if nothing tells which keyspace it is about.
-    pub(crate) fn of(
-        statement: PreparedStatement,
-        text: &Text<'_>,
-        table: Option<&Table>,
-    ) -> Result<Self> {
-        let markers = statement.get_variable_col_specs().as_slice();
-        let facts = Facts::of(markers, statement.get_variable_pk_indexes(), text, table)?;
-        Ok(Self { statement, facts })
-    }
-
-    /// Refuses values that the server would refuse, and their whole batch with them.
-    ///
-    /// # Errors
-    /// `InvalidKey` or `InvalidOperation`, naming statement, marker and column.
-    pub(crate) fn check(&self, cells: &[u8]) -> Result<()> {
-        self.facts.checks.check(cells).map_err(|mistake| {
-            let markers = self.statement.get_variable_col_specs();
-            let name = mistake.marker.and_then(|place| markers.get_by_index(place.into()));
-            let name = name.map_or(String::new(), |spec| format!("`{}`: ", spec.name()));
-            let text = excerpt(self.statement.get_statement());
-            Error::new(mistake.kind, format!("`{text}`: {name}{}", mistake.what))
-        })
-    }
-}
-
 /// What planning needs to know of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -63,7 +25,7 @@ pub(crate) struct Facts {
     pub(crate) conditional: bool,
     pub(crate) counter: bool,
     /// It has a timestamp of its own.
-    pub(crate) stamped: bool,
+    pub(crate) own_time: bool,
     /// It may write a whole list that is no frozen one, which is doubled if it is written twice at one time.
     pub(crate) writes_lists: bool,
     /// The server may refuse it because of what is there, and its whole batch with it: it names
@@ -84,7 +46,21 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    fn of(
+    /// Joins what the server says of a statement, what its text says, and what its table is, if
+    /// that is known.
+    ///
+    /// # Errors
+    /// `InvalidOperation` if nothing tells which keyspace it is about.
+    pub(crate) fn of(
+        statement: &PreparedStatement,
+        text: &Text<'_>,
+        table: Option<&Table>,
+    ) -> Result<Self> {
+        let markers = statement.get_variable_col_specs().as_slice();
+        Self::join(markers, statement.get_variable_pk_indexes(), text, table)
+    }
+
+    fn join(
         specs: &[ColumnSpec<'_>],
         partition: &[PartitionKeyIndex],
         text: &Text<'_>,
@@ -115,7 +91,7 @@ impl Facts {
             kind: text.kind,
             conditional: text.conditional,
             counter,
-            stamped: text.stamped,
+            own_time: text.own_time,
             writes_lists: writes_lists(text, table),
             alone: names_elements_of_lists(text, table),
             deletes_partition: text.kind == Kind::Delete
@@ -126,6 +102,20 @@ impl Facts {
             key,
             checks,
             columns: roles.columns.into(),
+        })
+    }
+
+    /// Refuses values of this statement that the server would refuse, and their whole batch with them.
+    ///
+    /// # Errors
+    /// `InvalidKey` or `InvalidOperation`, naming statement, marker and column.
+    pub(crate) fn check(&self, statement: &PreparedStatement, cells: &[u8]) -> Result<()> {
+        self.checks.check(cells).map_err(|mistake| {
+            let markers = statement.get_variable_col_specs();
+            let name = mistake.marker.and_then(|place| markers.get_by_index(place.into()));
+            let name = name.map_or(String::new(), |spec| format!("`{}`: ", spec.name()));
+            let text = excerpt(statement.get_statement());
+            Error::new(mistake.kind, format!("`{text}`: {name}{}", mistake.what))
         })
     }
 

@@ -92,7 +92,7 @@ fn specs(text: &Text<'_>, table: &Table) -> Vec<ColumnSpec<'static>> {
 
 fn facts_of(source: &str, table: &Table) -> Facts {
     let text = Text::read(source).unwrap();
-    Facts::of(&specs(&text, table), &[], &text, Some(table)).unwrap()
+    Facts::join(&specs(&text, table), &[], &text, Some(table)).unwrap()
 }
 
 fn places(places: &[u16]) -> Option<Box<[u16]>> {
@@ -158,7 +158,7 @@ fn without_the_table_the_server_says_what_the_partition_key_is_and_the_text_may_
         ("UPDATE t SET v = ? WHERE a = ? AND b = 5", vec![], None),
     ] {
         let text = Text::read(source).unwrap();
-        let facts = Facts::of(&specs(&text, &rows()), &server, &text, None).unwrap();
+        let facts = Facts::join(&specs(&text, &rows()), &server, &text, None).unwrap();
         assert_eq!(facts.partition.as_deref(), expected.as_ref().map(<[u16; 2]>::as_slice));
         assert_eq!(facts.key, None, "{source}");
     }
@@ -172,7 +172,7 @@ fn markers_of_one_name_may_be_one_marker_of_the_server() {
         |name: &str| ColumnSpec::owned(name.to_owned(), int(), TableSpec::borrowed("school", "t"));
     let facts = |names: &[&str]| {
         let specs: Vec<_> = names.iter().map(|name| spec(name)).collect();
-        Facts::of(&specs, &[], &text, Some(&rows())).unwrap().key
+        Facts::join(&specs, &[], &text, Some(&rows())).unwrap().key
     };
     assert_eq!(facts(&["x", "x", "b", "y", "x"]), places(&[1, 2, 3, 4]));
     assert_eq!(facts(&["x", "b", "y"]), places(&[0, 1, 2, 0]));
@@ -183,7 +183,7 @@ fn markers_of_one_name_may_be_one_marker_of_the_server() {
 fn the_table_has_its_name_from_whoever_knows_it() {
     let of = |source: &str, table: Option<&Table>| {
         let text = Text::read(source).unwrap();
-        Facts::of(&specs(&text, &rows()), &[], &text, table)
+        Facts::join(&specs(&text, &rows()), &[], &text, table)
             .map(|facts| (String::from(facts.keyspace), String::from(facts.table)))
     };
     let named = |keyspace: &str, table: &str| (keyspace.to_owned(), table.to_owned());
@@ -234,7 +234,7 @@ fn whole_lists_are_seen_whatever_else_a_statement_does() {
 fn what_is_not_known_of_a_table_may_be_a_list() {
     let writes_lists = |source| {
         let text = Text::read(source).unwrap();
-        Facts::of(&specs(&text, &rows()), &[], &text, None).unwrap().writes_lists
+        Facts::join(&specs(&text, &rows()), &[], &text, None).unwrap().writes_lists
     };
     assert!(writes_lists("UPDATE k.t SET v = ? WHERE a = ?"));
     assert!(writes_lists("INSERT INTO k.t JSON ?"));
@@ -251,7 +251,7 @@ fn counters_are_known_by_the_table_or_by_what_is_done_with_them() {
     assert!(!facts_of("UPDATE t SET s = s + ? WHERE a = ?", &rows()).counter);
     let alone = |source| {
         let text = Text::read(source).unwrap();
-        Facts::of(&[], &[], &text, None).unwrap().counter
+        Facts::join(&[], &[], &text, None).unwrap().counter
     };
     assert!(alone("UPDATE k.t SET n = n + 1 WHERE a = 1"));
     assert!(!alone("UPDATE k.t SET n = n + [1] WHERE a = 1"));
@@ -347,7 +347,7 @@ fn an_empty_partition_key_is_refused_and_a_counter_cannot_count_by_null() {
         ColumnSpec::borrowed("n", native(NativeType::Counter), on()),
         ColumnSpec::borrowed("id", int(), on()),
     ];
-    let facts = Facts::of(&specs, &[], &text, Some(&table)).unwrap();
+    let facts = Facts::join(&specs, &[], &text, Some(&table)).unwrap();
     let refusal =
         |values: &[Option<&[u8]>]| facts.checks.check(&cells(values)).err().map(|m| m.what);
     assert_eq!(refusal(&[Some(&[0; 8]), Some(b"a")]), None);
@@ -388,7 +388,7 @@ fn a_table_made_again_with_other_types_is_noticed_whether_types_are_frozen_or_no
     let source = "UPDATE t SET v = ?, fl = ?, u = ?, m = ?, s = s + ? WHERE a = ? AND b = ? AND c = ? AND \"D\" = ?";
     let text = Text::read(source).unwrap();
     let markers = specs(&text, &rows());
-    let facts = Facts::of(&markers, &[], &text, Some(&rows())).unwrap();
+    let facts = Facts::join(&markers, &[], &text, Some(&rows())).unwrap();
     let with = |name: &str, typ: Option<ColumnType<'static>>| {
         let own = rows().columns.into_iter().filter_map(|column| {
             let typ = if *column.name == *name { typ.clone()? } else { column.typ };
