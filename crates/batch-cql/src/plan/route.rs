@@ -1,5 +1,7 @@
 //! Routing: which way each operation travels, and with which others.
 
+mod likeness;
+mod swept;
 mod whole;
 
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use batch_core::{
 };
 use scylla::cluster::metadata::ColumnKind;
 
-use self::whole::{Tables, likeness};
+use self::likeness::{Tables, likeness};
 use crate::{
     backend::key_only,
     cluster::replicas::Replicas,

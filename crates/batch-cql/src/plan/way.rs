@@ -46,6 +46,11 @@ impl Way {
         }
     }
 
+    /// Whether it is for conditions.
+    pub(crate) const fn is_conditional(self) -> bool {
+        matches!(self, Self::Condition | Self::Conditions)
+    }
+
     /// The way that a mechanism of this module stands for.
     pub(crate) fn of(mechanism: &Mechanism) -> Option<Self> {
         Self::ALL.into_iter().find(|way| mechanism.name == way.name())
@@ -231,7 +236,7 @@ pub(crate) fn whole(way: Way, is_one: bool, limits: &Limits) -> Mechanism {
     mechanism.max_bytes = match way {
         // Of one partition the server takes what a request has room for.
         Way::Logged if !is_one => limits.fail_bytes,
-        Way::Condition | Way::Conditions => limits.mutation_bytes.min(limits.request_bytes()),
+        _ if way.is_conditional() => limits.mutation_bytes.min(limits.request_bytes()),
         _ => limits.request_bytes(),
     };
     mechanism.light = if matches!(way, Way::Single | Way::Partition) { LIGHT } else { 0 };

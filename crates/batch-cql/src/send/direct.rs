@@ -218,7 +218,7 @@ impl CqlBackend {
     ) -> Result<bool> {
         let kind = Kind::of_plain(way);
         // The pause after a condition is made on the long way.
-        if matches!(way, Way::Condition | Way::Conditions)
+        if way.is_conditional()
             || chunk.may_repeat()
             || (kind != Kind::Counter && self.follows_condition(chunk))
         {
