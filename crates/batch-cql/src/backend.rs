@@ -30,13 +30,10 @@ use crate::{
     },
     encode,
     plan::{guard::Guard, position, route::Router, way::Way},
-    schema::{Known, Preparing, Schema, next_number},
+    schema::{Known, Preparing, Schema, next_number, table::LONGEST_TTL},
     send::direct::Repeated,
     statement::{CqlStatement, StatementCache, Text, as_json, as_typed},
 };
-
-/// The longest time to live: 20 years, which is the server's limit.
-const MAX_TTL: Duration = Duration::from_secs(630_720_000);
 
 /// JSON writes a byte in at most six, as `\u0000`, and a blob's in two. What is larger than so many times a request
 /// cannot be sent.
@@ -192,9 +189,9 @@ impl Backend for CqlBackend {
             if matches!(verb, Verb::Delete | Verb::DeleteExisting) {
                 return invalid(format!("`{verb}` leaves nothing that could end; leave `ttl` out"));
             }
-            if ttl > MAX_TTL {
+            if ttl > Duration::from_secs(LONGEST_TTL.into()) {
                 return invalid(format!(
-                    "a time to live of {} s is above the server's limit of 630,720,000 s (20 years)",
+                    "a time to live of {} s is above the server's limit of {LONGEST_TTL} s (20 years)",
                     ttl.as_secs()
                 ));
             }

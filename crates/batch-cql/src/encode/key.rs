@@ -12,13 +12,10 @@ use super::{
 use crate::{
     row::{CellRef, Row, Written},
     schema::{
-        table::{Column, Table},
+        table::{Column, LONGEST_KEY, Table},
         type_name::TypeName,
     },
 };
-
-/// The most bytes of a partition key, and of all clustering columns of a row.
-const LONGEST: usize = u16::MAX as usize;
 
 /// How much of a table's key a key gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,15 +120,15 @@ fn check(table: &Table, row: &Row) -> Result<()> {
         parts => ((0..parts).map(|place| length(place) + 3).sum(), ", three of them for each part"),
     };
     let clustering: usize = (table.partition..table.key).map(length).sum();
-    if partition > LONGEST || clustering > LONGEST {
-        let what = if partition > LONGEST {
+    if partition > LONGEST_KEY || clustering > LONGEST_KEY {
+        let what = if partition > LONGEST_KEY {
             format!("partition key has {partition} bytes{what}")
         } else {
             format!("clustering columns have {clustering} bytes")
         };
         let table = Named(table);
         return Err(invalid(format!(
-            "{table}: the key's {what}; the store takes {LONGEST}, so shorten it"
+            "{table}: the key's {what}; the store takes {LONGEST_KEY}, so shorten it"
         )));
     }
     Ok(())

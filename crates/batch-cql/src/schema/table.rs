@@ -10,6 +10,11 @@ use crate::{
     row::{CellRef, Row},
 };
 
+/// The most bytes of a partition key, and of all clustering columns of a row.
+pub(crate) const LONGEST_KEY: usize = u16::MAX as usize;
+/// The longest time to live, in seconds: 20 years.
+pub(crate) const LONGEST_TTL: u32 = 630_720_000;
+
 /// A table of the cluster's schema.
 #[derive(Debug)]
 pub(crate) struct Table {

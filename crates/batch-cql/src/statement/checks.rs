@@ -4,12 +4,10 @@ use batch_core::ErrorKind;
 use scylla::cluster::metadata::{CollectionType, ColumnType};
 
 use super::{cells::Cells, text::Role};
-use crate::{row::CellRef, schema::table::is_counter};
-
-/// The most bytes of a key, as the server counts them.
-const MAX_KEY: usize = 65_535;
-/// The longest time to live in seconds: 20 years.
-const MAX_TTL: i32 = 630_720_000;
+use crate::{
+    row::CellRef,
+    schema::table::{LONGEST_KEY, LONGEST_TTL, is_counter},
+};
 
 /// What the server refuses as a marker's value, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +109,7 @@ impl Checks {
             return Err(Mistake::COUNT);
         }
         // Each part of a composite key has three bytes more.
-        if cells.len() > MAX_KEY - 3 * self.composite.len() {
+        if cells.len() > LONGEST_KEY - 3 * self.composite.len() {
             Self::check_sum(
                 &self.composite,
                 3,
@@ -150,7 +148,7 @@ impl Checks {
             Some(CellRef::Value(bytes)) => bytes.len() + more,
             Some(CellRef::Null | CellRef::Unset) | None => more,
         };
-        if parts.iter().map(length).sum::<usize>() <= MAX_KEY {
+        if parts.iter().map(length).sum::<usize>() <= LONGEST_KEY {
             return Ok(());
         }
         Err(Mistake { kind: ErrorKind::InvalidKey, marker: parts.first().copied(), what })
@@ -244,11 +242,13 @@ impl Bounds {
             Self::WholeKey if bytes.is_empty() => {
                 return Some("the partition key is empty; give a value");
             }
-            Self::Key | Self::WholeKey => bytes.len() > MAX_KEY,
+            Self::Key | Self::WholeKey => bytes.len() > LONGEST_KEY,
             Self::Timestamp => bytes == i64::MIN.to_be_bytes(),
             Self::Ttl => {
                 let seconds = bytes.try_into().map(i32::from_be_bytes);
-                seconds.is_ok_and(|seconds| !(0..=MAX_TTL).contains(&seconds))
+                let is_out =
+                    |seconds| u32::try_from(seconds).map_or(true, |seconds| seconds > LONGEST_TTL);
+                seconds.is_ok_and(is_out)
             }
         };
         out.then_some(match self {
