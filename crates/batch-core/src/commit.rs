@@ -10,6 +10,7 @@ mod conclude;
 mod detached;
 mod errors;
 mod judge;
+mod pace;
 mod recut;
 mod running;
 mod unit;
@@ -17,7 +18,7 @@ mod work;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
     ops::Range,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -59,7 +60,7 @@ struct Commit {
     asleep: BinaryHeap<Reverse<Asleep>>,
     /// Keys on which an operation ended as unknown or accepted: that operation, and the error of
     /// those behind it.
-    uncertain: HashMap<u64, (u32, Error)>,
+    uncertain: BTreeMap<u64, (u32, Error)>,
     /// The operation at which an ordered batch stopped.
     stopped: Option<u32>,
     /// An operation that was refused when it was routed anew, at which an ordered batch stops once
@@ -108,7 +109,7 @@ impl Commit {
             next_lane: 0,
             ready: VecDeque::new(),
             asleep: BinaryHeap::new(),
-            uncertain: HashMap::new(),
+            uncertain: BTreeMap::new(),
             stopped: None,
             stops_at: None,
             seeds: 0,

@@ -4,7 +4,7 @@
 
 use std::{
     error::Error as _,
-    future::Future,
+    future::{Future, poll_fn},
     pin::pin,
     sync::{
         Arc,
@@ -92,8 +92,11 @@ struct Gauge {
     now: AtomicUsize,
     most: AtomicUsize,
     resolved: AtomicUsize,
+    begun: AtomicUsize,
     /// The most operations of a chunk that is light.
     light: u32,
+    /// How long it takes to encode a chunk.
+    encoding: Duration,
 }
 
 impl Gauge {
@@ -102,9 +105,13 @@ impl Gauge {
     }
 
     fn with_light(light: u32) -> Arc<Self> {
+        Arc::new(Self { light, ..Self::idle() })
+    }
+
+    fn idle() -> Self {
         let inner = MemoryStore::new().backend();
-        let [now, most, resolved] = [(); 3].map(|()| AtomicUsize::new(0));
-        Arc::new(Self { inner, now, most, resolved, light })
+        let [now, most, resolved, begun] = [(); 4].map(|()| AtomicUsize::new(0));
+        Self { inner, now, most, resolved, begun, light: 0, encoding: Duration::ZERO }
     }
 }
 
@@ -138,6 +145,9 @@ impl Backend for Gauge {
     fn positions(&self, _: View<'_>, _: &Routes, _: &mut Vec<u128>) {}
 
     async fn send(&self, chunk: &Chunk<'_>, answers: &mut Answers) -> Result<()> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let encoded = std::time::Instant::now() + self.encoding;
+        while std::time::Instant::now() < encoded {}
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -198,6 +208,32 @@ async fn four_light_chunks_fly_in_the_place_of_one_unless_a_number_was_asked_for
         let most = gauge.most.load(Ordering::SeqCst);
         assert_eq!(most, expected, "chunks of {operations}, {asked:?} asked for");
     }
+}
+
+/// No poll may keep the executor, however many chunks get their turn at once.
+#[tokio::test(start_paused = true)]
+async fn chunks_that_take_long_to_encode_are_not_all_encoded_in_one_poll() {
+    let gauge = Arc::new(Gauge { encoding: Duration::from_millis(5), ..Gauge::idle() });
+    let options = StoreOptions::new().max_in_flight(8).max_batch_operations(1);
+    let store = Engine::new(Arc::<Gauge>::clone(&gauge), options);
+    // The second one's chunks wait for a turn, and get it all at once.
+    let mut commits = [8, 8].map(|operations| {
+        let mut batch = batch_of(&store, operations);
+        Box::pin(async move { batch.commit().await.unwrap().applied() })
+    });
+    let begun = || gauge.begun.load(Ordering::SeqCst);
+    let (mut most, mut ended) = (0, 0);
+    poll_fn(|cx| {
+        for commit in &mut commits[ended..] {
+            let before = begun();
+            let polled = commit.as_mut().poll(cx);
+            most = most.max(begun() - before);
+            ended += usize::from(polled.is_ready());
+        }
+        if ended == 2 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    assert_eq!((begun(), most), (16, 1), "chunks, and the most of them in a poll");
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ pub(super) async fn attempt(
     }
     let turns = &work.shared.turns;
     let turn = turns.take(unit.share(turns), unit.bytes).await;
+    work.pace.keep().await;
     let learned = &work.shared.learned;
     let may_be_cut = unit.operations.len() > 1 && !work.terms.guarantee.is_all_or_nothing();
     // First the server itself has to refuse its size.

@@ -67,6 +67,7 @@ impl Future for RunningCommit {
     type Output = Result<Report>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.work.pace.next_poll();
         let Some(future) = self.future.as_mut() else {
             unreachable!("a commit is not polled after its end")
         };

@@ -1,7 +1,7 @@
 //! What one commit owns: the queue it took, its callbacks, and the ledger of what came of it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::unit::Unit;
+use super::{pace::Pace, unit::Unit};
 use crate::{
     BatchOptions, Error, Jobs, Report,
     backend::{Mechanism, ROOM_FOR_ATTEMPTS, Repeats, Terms},
@@ -42,6 +42,7 @@ pub(crate) struct Work {
     base_timestamp: AtomicI64,
     ledger: Mutex<Ledger>,
     callbacks: Mutex<Callbacks>,
+    pub(super) pace: Pace,
 }
 
 /// An operation that was sent, has no verdict yet, and will be sent again.
@@ -79,7 +80,8 @@ pub(crate) struct Ledger {
     first_split: Option<String>,
     first_reroute: Option<String>,
     held: VecDeque<Held>,
-    retrying: HashMap<u32, Retrying>,
+    /// A tree, which grows evenly: a hash table of a million takes 40 ms once, within a poll.
+    retrying: BTreeMap<u32, Retrying>,
     chunks: u32,
 }
 
@@ -120,6 +122,7 @@ impl Work {
             base_timestamp: AtomicI64::new(i64::MIN),
             ledger: Mutex::default(),
             callbacks: Mutex::new(callbacks),
+            pace: Pace::default(),
         }
     }
 
