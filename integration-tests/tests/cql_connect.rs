@@ -56,6 +56,7 @@ impl Secured {
             .java("-Dcassandra.superuser_setup_delay_ms=0")
             .yaml(format!("broadcast_rpc_address: {NOWHERE}"))
             .yaml("batch_size_fail_threshold: 100KiB")
+            .yaml("max_mutation_size: 2MiB")
             .yaml(encryption);
         let node = find_process(settings)?;
         // Clients may come before there is anybody whom they could log in as.
@@ -293,6 +294,52 @@ async fn the_servers_own_limits_are_read(node: Arc<Secured>) -> Result<()> {
     Ok(())
 }
 
+/// A frame may have 16 MiB here. What is larger than a mutation would be sent, fail on the replicas, and end as unknown.
+async fn no_request_has_more_than_is_written_to_a_partition_at_once(
+    node: Arc<Secured>,
+) -> Result<()> {
+    const MUTATION: usize = 2 << 20;
+    let store = node.store().await?;
+    let table =
+        "CREATE TABLE IF NOT EXISTS school.large (p text, c int, v text, PRIMARY KEY (p, c))";
+    execute(store.session(), table).await?;
+    let row = |operation: Operation, c: i64, bytes: usize| {
+        operation.key("p", "p").key("c", c).doc(&json!({"v": "x".repeat(bytes)}))
+    };
+    let put = |c, bytes| row(Operation::put("large"), c, bytes);
+    let whole = || BatchOptions::new().guarantee(Guarantee::AllOrNothing { isolated: true });
+
+    let mut batch = store.batch(BatchOptions::new())?;
+    let rejected = batch.queue(put(0, MUTATION)).err().ok_or("it is queued")?;
+    assert_eq!(rejected.error.kind(), ErrorKind::TooLarge);
+    assert!(rejected.error.message().contains("a request may have 2096128"), "{}", rejected.error);
+    // The largest that is taken here is taken by the server, by itself and with a condition.
+    let (mut fits, mut is_over) = (MUTATION - 4096, MUTATION);
+    while is_over - fits > 1 {
+        let bytes = usize::midpoint(fits, is_over);
+        let mut batch = store.batch(BatchOptions::new())?;
+        let is_taken = batch.queue(put(0, bytes)).is_ok() && batch.plan().await?.refused.is_empty();
+        batch.discard();
+        *(if is_taken { &mut fits } else { &mut is_over }) = bytes;
+    }
+    batch.queue(put(1, fits))?;
+    batch.queue(row(Operation::insert("large"), 2, fits))?;
+    let _report = batch.commit().await?.into_result()?;
+
+    // Rows that are larger together are one by one under best effort, and refused as a whole.
+    for (options, fits) in [(BatchOptions::new(), true), (whole(), false)] {
+        let mut batch = store.batch(options)?;
+        for c in 10..15 {
+            batch.queue(put(c, MUTATION / 4))?;
+        }
+        match batch.commit().await {
+            Ok(report) => assert_eq!((report.is_success(), fits), (true, true)),
+            Err(error) => assert_eq!((error.kind(), fits), (ErrorKind::TooLarge, false)),
+        }
+    }
+    Ok(())
+}
+
 /// A clock that is ten minutes off.
 #[derive(Debug)]
 struct Ahead;
@@ -367,6 +414,7 @@ trials![
     what_the_cluster_does_not_have_is_named_with_what_it_has,
     what_a_user_may_not_do_is_refused_and_not_applied,
     the_servers_own_limits_are_read,
+    no_request_has_more_than_is_written_to_a_partition_at_once,
     writes_are_stamped_with_the_servers_time,
     a_url_says_it_all,
     a_server_that_says_nothing_is_waited_for_no_longer_than_was_said,

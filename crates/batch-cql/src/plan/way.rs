@@ -189,7 +189,6 @@ impl<'l> Ways<'l> {
         // The server decides those on one partition one by one: side by side, each is tried again and
         // again, and eight take thirty times as long.
         mechanism.in_turn = true;
-        mechanism.max_bytes = self.limits.mutation_bytes.min(mechanism.max_bytes);
         mechanism
     }
 
@@ -236,7 +235,6 @@ pub(crate) fn whole(way: Way, is_one: bool, limits: &Limits) -> Mechanism {
     mechanism.max_bytes = match way {
         // Of one partition the server takes what a request has room for.
         Way::Logged if !is_one => limits.fail_bytes,
-        _ if way.is_conditional() => limits.mutation_bytes.min(limits.request_bytes()),
         _ => limits.request_bytes(),
     };
     mechanism.light = if matches!(way, Way::Single | Way::Partition) { LIGHT } else { 0 };

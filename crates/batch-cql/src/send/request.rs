@@ -128,7 +128,7 @@ impl CqlBackend {
         }
         let values: usize = rows.iter().map(|row| row.cells.len()).sum();
         let size = BATCH_OVERHEAD + rows.len() * STATEMENT_OVERHEAD + values;
-        let limit = self.server.limits.frame_bytes;
+        let limit = self.server.limits.whole_request_bytes();
         if size > limit {
             // Sent all the same, it would take the neighbours on its connection with it.
             let error = Error::new(

@@ -37,7 +37,7 @@ const SETTINGS: [&str; 11] = [
     "max_mutation_size_in_kb",
 ];
 
-/// A frame's header, and what a request says once.
+/// A frame's header, and what a request or a mutation says once.
 const ROOM: usize = 1024;
 
 impl Limits {
@@ -107,9 +107,16 @@ impl Limits {
         }
     }
 
+    /// The bytes of a whole request. Where frames may be larger than what is written to one partition at once, as
+    /// they are by default on Cassandra 4.0, a larger request would fail on the replicas: what is large is of one
+    /// partition.
+    pub(crate) fn whole_request_bytes(&self) -> usize {
+        self.frame_bytes.min(self.mutation_bytes)
+    }
+
     /// The bytes that all statements of a request may have together.
-    pub(crate) const fn request_bytes(&self) -> usize {
-        self.frame_bytes.saturating_sub(ROOM)
+    pub(crate) fn request_bytes(&self) -> usize {
+        self.whole_request_bytes().saturating_sub(ROOM)
     }
 }
 
@@ -162,6 +169,19 @@ mod tests {
         assert_eq!(limits, Limits { warn_partitions: 10, ..expected });
         assert_eq!(own.configured(|_| None), own);
         assert_eq!(own.configured(|_| Some("null")), own);
+    }
+
+    #[test]
+    fn a_request_has_no_more_than_a_frame_nor_than_a_mutation() {
+        let limits = |frame_bytes, mutation_bytes| Limits {
+            frame_bytes,
+            mutation_bytes,
+            ..Limits::of(Product::Cassandra)
+        };
+        for (frame, mutation) in [(16 << 20, 16 << 20), (256 << 20, 16 << 20), (16 << 20, 64 << 20)]
+        {
+            assert_eq!(limits(frame, mutation).request_bytes(), (16 << 20) - ROOM);
+        }
     }
 
     #[test]
