@@ -1,7 +1,8 @@
 //! Which values are one to the server although their bytes differ.
 //!
 //! It tells rows of a partition apart by comparing their clustering columns as what they are: the
-//! decimals `1.0` and `1.00` are one row, and so is an integer with more bytes than it needs.
+//! decimals `1.0` and `1.00` are one row, and so is an integer with more bytes than it needs. Fields that a tuple or a
+//! user-defined type has no bytes for, as from before the type got them, are null (seen on Cassandra 5.0.6).
 //! Partitions are told apart by their bytes.
 
 use scylla::cluster::metadata::{CollectionType, ColumnType, NativeType};
@@ -19,10 +20,7 @@ pub(crate) fn is_by_bytes(typ: &ColumnType<'_>) -> bool {
             _ => true,
         },
         ColumnType::Vector { typ, .. } => is_by_bytes(typ),
-        ColumnType::Tuple(types) => types.iter().all(is_by_bytes),
-        ColumnType::UserDefinedType { definition, .. } => {
-            definition.field_types.iter().all(|(_, typ)| is_by_bytes(typ))
-        }
+        ColumnType::Tuple(_) | ColumnType::UserDefinedType { .. } => false,
         _ => true,
     }
 }
@@ -49,12 +47,9 @@ pub(crate) fn unify(typ: &ColumnType<'_>, value: &[u8], out: &mut Vec<u8>) {
         ColumnType::Collection {
             typ: CollectionType::List(of) | CollectionType::Set(of), ..
         } => wire::elements(value).for_each(|element| nest(of, Some(element), out)),
-        ColumnType::Tuple(types) => {
-            Fields(value).zip(types).for_each(|(field, typ)| nest(typ, field, out));
-        }
+        ColumnType::Tuple(types) => unify_fields(types.iter(), value, out),
         ColumnType::UserDefinedType { definition, .. } => {
-            let types = definition.field_types.iter();
-            Fields(value).zip(types).for_each(|(field, (_, typ))| nest(typ, field, out));
+            unify_fields(definition.field_types.iter().map(|(_, typ)| typ), value, out);
         }
         ColumnType::Vector { typ, .. } => {
             let elements = VectorElements { size: typ.type_size_for_vector(), rest: value };
@@ -62,6 +57,26 @@ pub(crate) fn unify(typ: &ColumnType<'_>, value: &[u8], out: &mut Vec<u8>) {
         }
         _ => out.extend_from_slice(value),
     }
+}
+
+/// Appends the fields up to the last one that is not null. No bytes at all are another value than nulls alone.
+fn unify_fields<'t>(
+    types: impl Iterator<Item = &'t ColumnType<'t>>,
+    value: &[u8],
+    out: &mut Vec<u8>,
+) {
+    if value.is_empty() {
+        return;
+    }
+    out.push(1);
+    let mut end = out.len();
+    for (field, typ) in Fields(value).zip(types) {
+        nest(typ, field, out);
+        if field.is_some() {
+            end = out.len();
+        }
+    }
+    out.truncate(end);
 }
 
 /// Appends a part of a value behind its length.
@@ -132,6 +147,35 @@ mod tests {
             assert_eq!(unified(&DECIMAL, &one) == unified(&DECIMAL, &other), same);
             let (one, other) = (tuple_of(&one), tuple_of(&other));
             assert_eq!(unified(&typ, &one) == unified(&typ, &other), same);
+        }
+    }
+
+    #[test]
+    fn fields_that_are_not_there_are_null_and_no_fields_are_another_value() {
+        let int = ColumnType::Native(NativeType::Int);
+        let pair = ColumnType::Tuple(vec![int.clone(), int.clone()]);
+        let list = CollectionType::List(Box::new(pair.clone()));
+        let list = ColumnType::Collection { frozen: true, typ: list };
+        let behind_length =
+            |bytes: &[u8]| [&i32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat();
+        let one = behind_length(&[0, 0, 0, 1]);
+        let null = (-1_i32).to_be_bytes();
+        let (half, whole) = (one.clone(), [&one[..], &null].concat());
+        let nulls = [null, null].concat();
+        for (typ, one, other, same) in [
+            (&pair, half.clone(), whole.clone(), true),
+            (&pair, null.to_vec(), nulls.clone(), true),
+            (&pair, Vec::new(), nulls, false),
+            (&pair, [&null[..], &one].concat(), whole.clone(), false),
+            (
+                &list,
+                [&[0, 0, 0, 1][..], &behind_length(&half)].concat(),
+                [&[0, 0, 0, 1][..], &behind_length(&whole)].concat(),
+                true,
+            ),
+        ] {
+            assert!(!is_by_bytes(typ));
+            assert_eq!(unified(typ, &one) == unified(typ, &other), same, "{one:?} {other:?}");
         }
     }
 
