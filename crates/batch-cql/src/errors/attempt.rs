@@ -157,6 +157,12 @@ fn of_server(error: &DbError, text: &str, asked: Asked) -> Verdict {
             ErrorKind::Protocol,
             format!("the server does not understand the request{}", says()),
         ),
+        // Met where a plain write is taken apart by tables, before any of it leaves; conditions have read by then.
+        DbError::ServerError
+            if text.contains("Unknown CF ") && !asked.conditional && !asked.counter =>
+        {
+            Verdict::refused(ErrorKind::Stale, format!("the table is another one now{}", says()))
+        }
         other => Verdict::unknown(
             ErrorKind::Store,
             format!("the server failed ({}){}", line(other), says()),

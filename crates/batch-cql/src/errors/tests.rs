@@ -29,6 +29,9 @@ const COUNTERS: Asked = Asked { counter: true, several_partitions: true, ..SINGL
 /// One on a server that counts on one replica first, as ScyllaDB does, and what is no counter there.
 const COUNTED: Asked = Asked { counts_first: true, ..COUNTER };
 const UNCOUNTED: Asked = Asked { counts_first: true, ..SINGLE };
+/// Of a table that was dropped while a request to it was taken up.
+const GONE: &str =
+    "java.lang.IllegalArgumentException: Unknown CF 5bd0cbf0-8c4d-11f0-9d0b-0b8a6e1a4c6b";
 const EVERY: &[Asked] = &[SINGLE, LOGGED, SPREAD, CONDITION, COUNTER, COUNTERS, COUNTED, UNCOUNTED];
 
 /// What a row says: the fate, and whether the same request may succeed later.
@@ -164,6 +167,12 @@ fn table() -> Vec<(ExecutionError, &'static [Asked], ErrorKind, Says)> {
         (invalid("table t does not exist"), EVERY, K::Stale, Refused),
         (invalid("keyspace k does not exist"), EVERY, K::Stale, Refused),
         (invalid("unconfigured table t"), EVERY, K::Stale, Refused),
+        (
+            server(DbError::ServerError, GONE),
+            &[SINGLE, LOGGED, SPREAD, UNCOUNTED],
+            K::Stale,
+            Refused,
+        ),
         (invalid("Undefined column name b in table p.t"), EVERY, K::Stale, Refused),
         (invalid("Cannot assign value (int)? to a of type text"), EVERY, K::Stale, Refused),
         // Too large.
@@ -314,6 +323,7 @@ fn table() -> Vec<(ExecutionError, &'static [Asked], ErrorKind, Says)> {
         (server(read_failure, ""), EVERY, K::Store, Unknown),
         // What nobody can know.
         (server(DbError::ServerError, "java.lang.NullPointerException"), EVERY, K::Store, Unknown),
+        (server(DbError::ServerError, GONE), &[CONDITION, COUNTER, COUNTERS], K::Store, Unknown),
         (server(DbError::TruncateError, ""), EVERY, K::Store, Unknown),
         (server(DbError::Other(0x1700), "unknown result"), EVERY, K::Store, Unknown),
     ]

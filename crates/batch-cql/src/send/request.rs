@@ -195,7 +195,7 @@ impl CqlBackend {
                     counter: request.kind == Kind::Counter,
                     counts_first: self.server.product.counts_first(),
                 };
-                let failed = errors::is_write_failure(&error);
+                let failed = errors::is_failure(&error);
                 let mut error = self.learn(errors::verdict(&error, asked));
                 if error.fate() == Fate::Accepted {
                     // Rare, so not a part of every commit's future.
