@@ -217,11 +217,14 @@ impl Backend for CqlBackend {
             let least =
                 if is_typed { operation.body.len() } else { encode::least_bytes(operation.body) };
             if least > limit {
+                let what = match operation.statement {
+                    Some(_) => "`cql`".to_owned(),
+                    None => format!("`{verb}` on {}", operation.collection),
+                };
                 return Err(Error::new(
                     ErrorKind::TooLarge,
                     format!(
-                        "`{verb}` on {} has {least} bytes at least, and a request may have {limit}; make the document smaller",
-                        operation.collection
+                        "{what} has {least} bytes at least, and a request may have {limit}; make its values smaller"
                     ),
                 ));
             }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -294,26 +295,23 @@ async fn conditions_on_a_partition_wait_for_one_another_here_and_not_at_the_serv
     let place = world.place(&[&format!("CREATE TABLE k.waiting {ROWS}")]).await?;
     let native = "INSERT INTO waiting (p, c, v) VALUES (?, ?, ?) IF NOT EXISTS";
     let insert = |p: usize, c: usize| json!({"op": "insert", "collection": "waiting", "key": {"p": p, "c": c}, "doc": {"v": "x"}});
-    let mut operations: Vec<Value> = (0..6).map(|c| insert(1, c)).collect();
-    operations.extend([
-        insert(2, 0),
-        insert(3, 0),
-        json!({"op": "cql", "statement": native, "values": [1, 7, "x"]}),
-        json!({"op": "cql", "statement": native, "values": [1, 8, "x"]}),
-    ]);
+    let in_text = |c: usize| json!({"op": "cql", "statement": native, "values": [1, c, "x"]});
+    let operations = (0..6).map(|c| insert(1, c)).chain([in_text(7), in_text(8)]);
+    let operations = operations.chain((2..10).map(|p| insert(p, 0)));
     let done = place.best_effort(operations).await?;
-    same("ends", &vec!["applied".to_owned(); 10], &done.ends())?;
+    same("ends", &vec!["applied".to_owned(); 16], &done.ends())?;
     let lanes: BTreeMap<u32, u32> = done
         .plan
         .chunks
         .iter()
         .flat_map(|chunk| chunk.operations.iter().map(|operation| (*operation, chunk.lane)))
         .collect();
-    let of = |operations: &[u32]| -> BTreeSet<Option<&u32>> {
-        operations.iter().map(|operation| lanes.get(operation)).collect()
+    let of = |operations: RangeInclusive<u32>| -> BTreeSet<Option<&u32>> {
+        operations.map(|operation| lanes.get(&operation)).collect()
     };
-    same("lanes of the partition", &1, &of(&[1, 2, 3, 4, 5, 6, 9, 10]).len())?;
-    same("lanes of others beside it", &3, &of(&[1, 7, 8]).len())
+    same("lanes of the partition", &1, &of(1..=8).len())?;
+    // Two may happen to share a lane, but hardly all of them.
+    same("others are beside it", &true, &(of(1..=16).len() > 2))
 }
 
 async fn limits_of_the_store_are_kept(world: Arc<World>) -> Result<()> {
