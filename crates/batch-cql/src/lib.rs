@@ -47,7 +47,8 @@
 //!   whose columns all belong to its key takes no `update` and no `replace`: CQL has no `UPDATE`
 //!   there.
 //! - [`ttl`](batch_core::Operation::ttl) and [`timestamp`](batch_core::Operation::timestamp) are
-//!   the statement's `USING`. A condition takes no timestamp, since the server gives it one.
+//!   the statement's `USING`. A condition takes no timestamp, since the server gives it one. A server that
+//!   stores as Cassandra 4 did, as 5.0 does unless it is told otherwise, refuses a row that would end after 2038-01-19.
 //!   [`if_revision`](batch_core::Operation::if_revision) and
 //!   [`returning`](batch_core::Operation::returning) are refused: CQL has neither.
 //! - [`Operation::cql`](batch_core::Operation::cql) takes any `INSERT`, `UPDATE` or `DELETE`, with
@@ -172,8 +173,8 @@
 //! | `Unavailable`, `Overloaded`, a rate limit, a node that starts | `NotApplied`; `Unknown` where a part may have been written, as of a counter on ScyllaDB, which counts on one replica before it looks for the others | yes; if it is idempotent |
 //! | `WriteTimeout` of type `BATCH`, of a logged batch | `Accepted`: the server will write it; `Unknown` if a table's `gc_grace_seconds` are below an hour, since the log is dropped after so long | no; if it is idempotent |
 //! | any other `WriteTimeout`, `BATCH_LOG` too; `ReadTimeout` of a condition | `Unknown` | if it is idempotent; after `WriteTimeout` a counter never |
-//! | `WriteFailure` | `Unknown` | a batch in halves, if it is idempotent and as long as halves come through |
-//! | `ReadFailure`, `ServerError`; an answer that cannot be read | `Unknown` | no |
+//! | `WriteFailure`, `ServerError` | `Unknown` | a batch in halves, if it is idempotent and as long as halves come through |
+//! | `ReadFailure`; an answer that cannot be read | `Unknown` | no |
 //! | `Batch too large`, an oversized request or mutation | `NotApplied(TooLarge)` if it cannot be cut smaller | in parts |
 //! | the server says that the schema is another one | the table is read and the operation routed anew | yes |
 //! | a condition that does not hold | `NotApplied`: `AlreadyExists`, `NotFound`, `ConditionFailed` | no |
@@ -196,8 +197,11 @@
 //!   is not configured otherwise, a logged batch 50 KiB on Cassandra and 256 KiB on ScyllaDB, which does not tell
 //!   its own limit: it counts otherwise, and takes up to 1 MiB of its count. A
 //!   larger request is never sent: the server would leave others on its connection without an
-//!   answer. A role that may not read `system_views.settings` gets the limits that the product comes with, and
+//!   answer. Nor is one sent that is larger than what is written to a partition at once, where frames may be. A role that may not read `system_views.settings` gets the limits that the product comes with, and
 //!   `unibatch check` says so.
+//! - Cassandra 4.0 and 4.1 fail at a part of 32 KiB or more of a composite partition key: that row ends as `Unknown`.
+//! - Bytes are counted as Cassandra 5.0 counts them. Older ones count less, 3.11 and 4.0 a third of it for rows of a few
+//!   bytes: there a plan's bytes are an upper bound, and a logged batch is refused that such a server might take.
 //! - The server does not count the bytes of partition keys, and neither do plans. A request of rows whose keys have
 //!   tens of kilobytes is larger than its plan says, and is cut when it is sent.
 //! - Rows that share an `unlogged batch` share its answer: what becomes `Unknown` becomes so for
@@ -213,6 +217,8 @@
 //! # What no client can cure
 //!
 //! - A row that somebody stamped in the future: later writes to it are acknowledged, and not seen.
+//! - Plain writes at a consistency that is less than a quorum: a condition looks at a quorum of replicas, which may
+//!   not have them yet.
 //! - Nodes whose clocks differ by milliseconds: the order of conditions, which a node stamps, and
 //!   plain writes rests on these clocks.
 //! - A condition that ended as `Unknown`: its request may be on its way still, as to a node that hangs, and is decided
