@@ -59,7 +59,7 @@ struct Commit {
     ready: VecDeque<Lane>,
     asleep: BinaryHeap<Reverse<Asleep>>,
     /// Keys on which an operation ended as unknown or accepted: that operation, and the error of
-    /// those behind it.
+    /// those behind it. A tree, which grows evenly.
     uncertain: BTreeMap<u64, (u32, Error)>,
     /// The operation at which an ordered batch stopped.
     stopped: Option<u32>,

@@ -217,22 +217,21 @@ async fn chunks_that_take_long_to_encode_are_not_all_encoded_in_one_poll() {
     let options = StoreOptions::new().max_in_flight(8).max_batch_operations(1);
     let store = Engine::new(Arc::<Gauge>::clone(&gauge), options);
     // The second one's chunks wait for a turn, and get it all at once.
-    let mut commits = [8, 8].map(|operations| {
-        let mut batch = batch_of(&store, operations);
-        Box::pin(async move { batch.commit().await.unwrap().applied() })
-    });
     let begun = || gauge.begun.load(Ordering::SeqCst);
-    let (mut most, mut ended) = (0, 0);
-    poll_fn(|cx| {
-        for commit in &mut commits[ended..] {
+    let most = AtomicUsize::new(0);
+    let commits = [8, 8].map(|operations| {
+        let mut batch = batch_of(&store, operations);
+        let mut commit = Box::pin(async move { batch.commit().await.unwrap().applied() });
+        let most = &most;
+        poll_fn(move |cx| {
             let before = begun();
             let polled = commit.as_mut().poll(cx);
-            most = most.max(begun() - before);
-            ended += usize::from(polled.is_ready());
-        }
-        if ended == 2 { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
+            most.fetch_max(begun() - before, Ordering::SeqCst);
+            polled
+        })
+    });
+    assert_eq!(futures_util::future::join_all(commits).await, [8, 8]);
+    let most = most.into_inner();
     assert_eq!((begun(), most), (16, 1), "chunks, and the most of them in a poll");
 }
 

@@ -228,11 +228,10 @@ pub(crate) fn unreadable(what: &str, error: impl StdError + Send + Sync + 'stati
     Error::new(ErrorKind::Protocol, message).with_source(error)
 }
 
-/// Whether replicas failed to write, or the server met something that it does not expect: one row is enough for either.
-pub(crate) fn is_failure(error: &ExecutionError) -> bool {
+/// Whether replicas failed to write.
+pub(crate) fn is_write_failure(error: &ExecutionError) -> bool {
     use RequestAttemptError::DbError as Answer;
-    let ExecutionError::LastAttemptError(Answer(error, _)) = error else { return false };
-    matches!(error, DbError::WriteFailure { .. } | DbError::ServerError)
+    matches!(error, ExecutionError::LastAttemptError(Answer(DbError::WriteFailure { .. }, _)))
 }
 
 /// Whether the server has read the request, and said no.

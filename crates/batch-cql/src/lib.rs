@@ -173,8 +173,8 @@
 //! | `Unavailable`, `Overloaded`, a rate limit, a node that starts | `NotApplied`; `Unknown` where a part may have been written, as of a counter on ScyllaDB, which counts on one replica before it looks for the others | yes; if it is idempotent |
 //! | `WriteTimeout` of type `BATCH`, of a logged batch | `Accepted`: the server will write it; `Unknown` if a table's `gc_grace_seconds` are below an hour, since the log is dropped after so long | no; if it is idempotent |
 //! | any other `WriteTimeout`, `BATCH_LOG` too; `ReadTimeout` of a condition | `Unknown` | if it is idempotent; after `WriteTimeout` a counter never |
-//! | `WriteFailure`, `ServerError` | `Unknown` | a batch in halves, if it is idempotent and as long as halves come through |
-//! | `ReadFailure`; an answer that cannot be read | `Unknown` | no |
+//! | `WriteFailure` | `Unknown` | a batch in halves, if it is idempotent and as long as halves come through |
+//! | `ReadFailure`, `ServerError`; an answer that cannot be read | `Unknown` | no |
 //! | `Batch too large`, an oversized request or mutation | `NotApplied(TooLarge)` if it cannot be cut smaller | in parts |
 //! | the server says that the schema is another one | the table is read and the operation routed anew | yes |
 //! | a condition that does not hold | `NotApplied`: `AlreadyExists`, `NotFound`, `ConditionFailed` | no |
@@ -197,9 +197,11 @@
 //!   is not configured otherwise, a logged batch 50 KiB on Cassandra and 256 KiB on ScyllaDB, which does not tell
 //!   its own limit: it counts otherwise, and takes up to 1 MiB of its count. A
 //!   larger request is never sent: the server would leave others on its connection without an
-//!   answer. Nor is one sent that is larger than what is written to a partition at once, where frames may be. A role that may not read `system_views.settings` gets the limits that the product comes with, and
+//!   answer. Where frames may be larger than what the server writes to a partition at once, as on Cassandra 4.0, that is
+//!   the limit: small rows are counted as three times what is written then, and a whole batch of many is refused early. A role that may not read `system_views.settings` gets the limits that the product comes with, and
 //!   `unibatch check` says so.
-//! - Cassandra 4.0 and 4.1 fail at a part of 32 KiB or more of a composite partition key: that row ends as `Unknown`.
+//! - Cassandra 4.0 and 4.1 fail at a part of 32 KiB or more of a composite partition key: that row and those that share
+//!   its request end as `Unknown`, and nothing is written.
 //! - Bytes are counted as Cassandra 5.0 counts them. Older ones count less, 3.11 and 4.0 a third of it for rows of a few
 //!   bytes: there a plan's bytes are an upper bound, and a logged batch is refused that such a server might take.
 //! - The server does not count the bytes of partition keys, and neither do plans. A request of rows whose keys have

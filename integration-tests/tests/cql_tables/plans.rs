@@ -310,8 +310,8 @@ async fn conditions_on_a_partition_wait_for_one_another_here_and_not_at_the_serv
         operations.map(|operation| lanes.get(&operation)).collect()
     };
     same("lanes of the partition", &1, &of(1..=8).len())?;
-    // Two may happen to share a lane, but hardly all of them.
-    same("others are beside it", &true, &(of(1..=16).len() > 2))
+    // Some may happen to share a lane, but hardly half of the nine partitions.
+    same("others are beside it", &true, &(of(1..=16).len() > 4))
 }
 
 async fn limits_of_the_store_are_kept(world: Arc<World>) -> Result<()> {

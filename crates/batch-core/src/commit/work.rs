@@ -42,6 +42,7 @@ pub(crate) struct Work {
     base_timestamp: AtomicI64,
     ledger: Mutex<Ledger>,
     callbacks: Mutex<Callbacks>,
+    /// How long one poll encodes.
     pub(super) pace: Pace,
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn is_by_bytes(typ: &ColumnType<'_>) -> bool {
 }
 
 /// Appends bytes that are the same for all values of the type that are equal, and for no others.
-/// They are no value that the server takes.
+/// They are no value that the server takes, but for no bytes, which stay none.
 pub(crate) fn unify(typ: &ColumnType<'_>, value: &[u8], out: &mut Vec<u8>) {
     match typ {
         ColumnType::Native(NativeType::Varint) => out.extend_from_slice(shortest(value)),
@@ -39,7 +39,15 @@ pub(crate) fn unify(typ: &ColumnType<'_>, value: &[u8], out: &mut Vec<u8>) {
                 out.extend_from_slice(digits.as_bytes());
             }
         }
-        _ if is_by_bytes(typ) => out.extend_from_slice(value),
+        _ if is_by_bytes(typ) || value.is_empty() => out.extend_from_slice(value),
+        _ => unify_parts(typ, value, out),
+    }
+}
+
+/// Appends the parts of a value that has bytes, behind what tells that it does: no part is another value than none.
+fn unify_parts(typ: &ColumnType<'_>, value: &[u8], out: &mut Vec<u8>) {
+    out.push(1);
+    match typ {
         ColumnType::Collection { typ: CollectionType::Map(key, held), .. } => {
             let types = [&**key, &**held].into_iter().cycle();
             wire::elements(value).zip(types).for_each(|(part, typ)| nest(typ, Some(part), out));
@@ -59,16 +67,12 @@ pub(crate) fn unify(typ: &ColumnType<'_>, value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the fields up to the last one that is not null. No bytes at all are another value than nulls alone.
+/// Appends the fields up to the last one that is not null.
 fn unify_fields<'t>(
     types: impl Iterator<Item = &'t ColumnType<'t>>,
     value: &[u8],
     out: &mut Vec<u8>,
 ) {
-    if value.is_empty() {
-        return;
-    }
-    out.push(1);
     let mut end = out.len();
     for (field, typ) in Fields(value).zip(types) {
         nest(typ, field, out);
@@ -167,6 +171,7 @@ mod tests {
             (&pair, null.to_vec(), nulls.clone(), true),
             (&pair, Vec::new(), nulls, false),
             (&pair, [&null[..], &one].concat(), whole.clone(), false),
+            (&list, Vec::new(), vec![0; 4], false),
             (
                 &list,
                 [&[0, 0, 0, 1][..], &behind_length(&half)].concat(),

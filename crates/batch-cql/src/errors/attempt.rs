@@ -159,7 +159,7 @@ fn of_server(error: &DbError, text: &str, asked: Asked) -> Verdict {
         ),
         // Met where a plain write is taken apart by tables, before any of it leaves; conditions have read by then.
         DbError::ServerError
-            if text.contains("Unknown CF ") && !asked.conditional && !asked.counter =>
+            if is_about_gone_table(text) && !asked.conditional && !asked.counter =>
         {
             Verdict::refused(ErrorKind::Stale, format!("the table is another one now{}", says()))
         }
@@ -253,7 +253,12 @@ fn is_about_schema(text: &str) -> bool {
 
 /// Whether an attempt failed because of that.
 pub(super) fn blames_schema(error: &RequestAttemptError) -> bool {
-    matches!(error, RequestAttemptError::DbError(_, text) if is_about_schema(text))
+    matches!(error, RequestAttemptError::DbError(_, text) if is_about_schema(text) || is_about_gone_table(text))
+}
+
+/// Whether words say that a table was dropped while a request to it was taken up.
+fn is_about_gone_table(text: &str) -> bool {
+    text.starts_with("java.lang.IllegalArgumentException: Unknown CF ")
 }
 
 fn is_about_table(text: &str) -> bool {

@@ -128,9 +128,9 @@ impl CqlBackend {
         }
         let values: usize = rows.iter().map(|row| row.cells.len()).sum();
         let size = BATCH_OVERHEAD + rows.len() * STATEMENT_OVERHEAD + values;
-        let limit = self.server.limits.whole_request_bytes();
+        let limit = self.server.limits.request_bytes_of(rows.len());
         if size > limit {
-            // Sent all the same, it would take the neighbours on its connection with it.
+            // Sent all the same, it would take the neighbours on its connection with it, or fail on the replicas.
             let error = Error::new(
                 ErrorKind::TooLarge,
                 format!(
@@ -195,7 +195,7 @@ impl CqlBackend {
                     counter: request.kind == Kind::Counter,
                     counts_first: self.server.product.counts_first(),
                 };
-                let failed = errors::is_failure(&error);
+                let failed = errors::is_write_failure(&error);
                 let mut error = self.learn(errors::verdict(&error, asked));
                 if error.fate() == Fate::Accepted {
                     // Rare, so not a part of every commit's future.

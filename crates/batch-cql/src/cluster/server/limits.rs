@@ -107,16 +107,17 @@ impl Limits {
         }
     }
 
-    /// The bytes of a whole request. Where frames may be larger than what is written to one partition at once, as
-    /// they are by default on Cassandra 4.0, a larger request would fail on the replicas: what is large is of one
-    /// partition.
-    pub(crate) fn whole_request_bytes(&self) -> usize {
-        self.frame_bytes.min(self.mutation_bytes)
+    /// The bytes that all statements of a request may have together. Where frames may be larger than what is written
+    /// to one partition at once, as they are by default on Cassandra 4.0, a larger request would fail on the replicas:
+    /// what is large is of one partition.
+    pub(crate) fn request_bytes(&self) -> usize {
+        self.request_bytes_of(1).saturating_sub(ROOM)
     }
 
-    /// The bytes that all statements of a request may have together.
-    pub(crate) fn request_bytes(&self) -> usize {
-        self.whole_request_bytes().saturating_sub(ROOM)
+    /// The bytes on the wire of a request with so many rows. Several repeat their partition's key there, of which the
+    /// server writes one.
+    pub(crate) fn request_bytes_of(&self, rows: usize) -> usize {
+        if rows > 1 { self.frame_bytes } else { self.frame_bytes.min(self.mutation_bytes) }
     }
 }
 
@@ -181,6 +182,7 @@ mod tests {
         for (frame, mutation) in [(16 << 20, 16 << 20), (256 << 20, 16 << 20), (16 << 20, 64 << 20)]
         {
             assert_eq!(limits(frame, mutation).request_bytes(), (16 << 20) - ROOM);
+            assert_eq!(limits(frame, mutation).request_bytes_of(2), frame);
         }
     }
 

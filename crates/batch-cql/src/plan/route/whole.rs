@@ -44,7 +44,9 @@ impl Router<'_> {
         if let Some(warning) = check_swept(routes, way)? {
             routes.warn(warning);
         }
-        if let Some((place, kind, why)) = never_holds(routes).filter(|_| about.has_condition) {
+        if about.has_condition
+            && let Some((place, kind, why)) = never_holds(routes)
+        {
             return Err(refused(
                 kind,
                 place,

@@ -4,7 +4,7 @@ use batch_core::{
     BatchExt as _, BatchOptions, BatchType, ErrorKind, Guarantee, Job, JobStatus, Operation,
     StoreExt as _,
 };
-use scylla::value::{Counter, MaybeUnset};
+use scylla::value::{Counter, CqlValue, MaybeUnset};
 use serde_json::{Value, json};
 
 use crate::{CqlBatch, CqlStore, on_server};
@@ -23,6 +23,9 @@ async fn store(name: &str) -> CqlStore {
         ),
         format!("CREATE TABLE {keyspace}.s (id text PRIMARY KEY, age int, l list<int>)"),
         format!("CREATE TABLE {keyspace}.n (id text PRIMARY KEY, n counter)"),
+        format!(
+            "CREATE TABLE {keyspace}.pairs (id text, pair frozen<tuple<int, int>>, age int, PRIMARY KEY (id, pair))"
+        ),
     ] {
         first.session().query_unpaged(statement, &[]).await.unwrap();
     }
@@ -89,6 +92,25 @@ async fn operations_on_a_row_keep_their_order_whether_native_or_portable() {
         assert!(report.is_success(), "{report}");
         assert_eq!(row(&store, "s", &id).await, Some(json!({"age": round})));
     }
+}
+
+/// Both forms are one row to the server. In one batch the larger value would stay, whichever comes last.
+#[tokio::test]
+#[ignore = "needs a server; UNIBATCH_CQL_URL=cql://host:port says where it is"]
+async fn a_key_without_its_last_field_is_the_row_in_which_that_is_null() {
+    let store = store("pairs").await;
+    let text = "INSERT INTO pairs (id, pair, age) VALUES (?, ?, ?)";
+    let insert = store.prepare(text).await.unwrap();
+    let half = CqlValue::Tuple(vec![Some(CqlValue::Int(1))]);
+    let mut batch = store.cql_batch(BatchOptions::new()).unwrap();
+    let put = Operation::put("pairs").key("id", "a").key("pair", "[1, null]");
+    batch.queue(put.doc(&json!({"age": 9}))).unwrap();
+    batch.queue_bound(&insert, &("a", &half, 2)).unwrap();
+    assert!(batch.commit().await.unwrap().is_success());
+    let count = format!("SELECT count(*), max(age) FROM {KEYSPACE}_pairs.pairs");
+    let rows = store.session().query_unpaged(count, &[]).await.unwrap();
+    let found = rows.into_rows_result().unwrap().single_row::<(i64, i32)>().unwrap();
+    assert_eq!(found, (1, 2), "rows, and the later value");
 }
 
 #[tokio::test]
