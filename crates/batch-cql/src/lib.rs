@@ -193,13 +193,14 @@
 //!
 //! # Limits
 //!
-//! - Sizes are the server's own, where it tells them: a request has at most 16 MiB on a server that
-//!   is not configured otherwise, a logged batch 50 KiB on Cassandra and 256 KiB on ScyllaDB, which does not tell
-//!   its own limit: it counts otherwise, and takes up to 1 MiB of its count. A
-//!   larger request is never sent: the server would leave others on its connection without an
-//!   answer. Where frames may be larger than what the server writes to a partition at once, as on Cassandra 4.0, that is
-//!   the limit: small rows are counted as three times what is written then, and a whole batch of many is refused early. A role that may not read `system_views.settings` gets the limits that the product comes with, and
-//!   `unibatch check` says so.
+//! - Sizes are the server's own, where it tells them: a request has at most 16 MiB on a server that is
+//!   not configured otherwise, a logged batch 50 KiB on Cassandra and 256 KiB on ScyllaDB, which does not
+//!   tell its own limit: it counts otherwise, and takes up to 1 MiB of its count. A larger request is
+//!   never sent: the server would leave others on its connection without an answer. Where frames may be
+//!   larger than what the server writes to a partition at once, as on Cassandra 4.0, that is the limit:
+//!   small rows are counted as three times what is written then, and a whole batch of many is refused
+//!   early. A role that may not read `system_views.settings` gets the limits that the product comes with,
+//!   and `unibatch check` says so.
 //! - Cassandra 4.0 and 4.1 fail at a part of 32 KiB or more of a composite partition key: that row and those that share
 //!   its request end as `Unknown`, and nothing is written.
 //! - Bytes are counted as Cassandra 5.0 counts them. Older ones count less, 3.11 and 4.0 a third of it for rows of a few
