@@ -2,10 +2,7 @@
 
 use std::{
     future::poll_fn,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -13,17 +10,13 @@ use std::{
 /// No poll runs for longer than 10 ms. What a chunk takes to be encoded comes on top of this.
 const ENOUGH: Duration = Duration::from_millis(4);
 
-/// Counts the polls of a commit, and since when the present one begins attempts.
+/// When the first attempt was begun in the present poll of a commit.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
-    polls: AtomicU64,
-    /// The last poll in which an attempt was begun, and when the first one was.
-    begun: Mutex<Option<(u64, Instant)>>,
-}
+pub(super) struct Pace(Mutex<Option<Instant>>);
 
 impl Pace {
     pub(super) fn next_poll(&self) {
-        self.polls.fetch_add(1, Ordering::Relaxed);
+        *self.begun() = None;
     }
 
     /// Waits for another poll if this one has begun attempts for long enough.
@@ -39,16 +32,11 @@ impl Pace {
     }
 
     fn has_time(&self) -> bool {
-        let poll = self.polls.load(Ordering::Relaxed);
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         // Of the wall, as polls are: a runtime's clock may be paused.
-        let now = Instant::now();
-        match *begun {
-            Some((same, since)) if same == poll => now.duration_since(since) < ENOUGH,
-            _ => {
-                *begun = Some((poll, now));
-                true
-            }
-        }
+        self.begun().get_or_insert_with(Instant::now).elapsed() < ENOUGH
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
