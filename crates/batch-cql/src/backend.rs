@@ -217,14 +217,15 @@ impl Backend for CqlBackend {
             let least =
                 if is_typed { operation.body.len() } else { encode::least_bytes(operation.body) };
             if least > limit {
-                let what = match operation.statement {
-                    Some(_) => "`cql`".to_owned(),
-                    None => format!("`{verb}` on {}", operation.collection),
+                let on = match operation.statement {
+                    Some(_) => String::new(),
+                    None => format!(" on {}", operation.collection),
                 };
                 return Err(Error::new(
                     ErrorKind::TooLarge,
                     format!(
-                        "{what} has {least} bytes at least, and a request may have {limit}; make its values smaller"
+                        "`{}`{on} has {least} bytes at least, and a request may have {limit}; make its values smaller",
+                        operation.name()
                     ),
                 ));
             }

@@ -31,7 +31,7 @@ use scylla::cluster::metadata::ColumnType;
 use serde::de::DeserializeSeed as _;
 
 pub(crate) use document::document;
-pub(crate) use identity::{is_by_bytes, unify};
+pub(crate) use identity::{is_by_bytes, unified};
 pub(crate) use key::{KeyPart, key};
 pub(crate) use least::least_bytes;
 pub(crate) use misfit::{Misfit, shortened};

@@ -5,6 +5,8 @@
 //! user-defined type has no bytes for, as from before the type got them, are null (seen on Cassandra 5.0.6).
 //! Partitions are told apart by their bytes.
 
+use std::borrow::Cow;
+
 use scylla::cluster::metadata::{CollectionType, ColumnType, NativeType};
 
 use super::{order::Decimal, sink::NULL};
@@ -25,9 +27,28 @@ pub(crate) fn is_by_bytes(typ: &ColumnType<'_>) -> bool {
     }
 }
 
-/// Appends bytes that are the same for all values of the type that are equal, and for no others.
-/// They are no value that the server takes, but for no bytes, which stay none.
-pub(crate) fn unify(typ: &ColumnType<'_>, value: &[u8], out: &mut Vec<u8>) {
+/// Bytes that are the same for all values of the type that are equal, and for no others.
+/// They are no value that the server takes, unless equal values have equal bytes.
+pub(crate) fn unified<'v>(typ: &ColumnType<'_>, value: &'v [u8]) -> Cow<'v, [u8]> {
+    if is_by_bytes(typ) {
+        return Cow::Borrowed(value);
+    }
+    let mut out = Vec::with_capacity(value.len());
+    unify_loose(typ, value, &mut out);
+    Cow::Owned(out)
+}
+
+/// Appends the same.
+fn unify(typ: &ColumnType<'_>, value: &[u8], out: &mut Vec<u8>) {
+    if is_by_bytes(typ) {
+        out.extend_from_slice(value);
+    } else {
+        unify_loose(typ, value, out);
+    }
+}
+
+/// Appends the same, of a type whose equal values may have other bytes. No bytes stay none.
+fn unify_loose(typ: &ColumnType<'_>, value: &[u8], out: &mut Vec<u8>) {
     match typ {
         ColumnType::Native(NativeType::Varint) => out.extend_from_slice(shortest(value)),
         ColumnType::Native(NativeType::Decimal) if value.len() > size_of::<i32>() => {
@@ -39,7 +60,7 @@ pub(crate) fn unify(typ: &ColumnType<'_>, value: &[u8], out: &mut Vec<u8>) {
                 out.extend_from_slice(digits.as_bytes());
             }
         }
-        _ if is_by_bytes(typ) || value.is_empty() => out.extend_from_slice(value),
+        _ if value.is_empty() => {}
         _ => unify_parts(typ, value, out),
     }
 }
@@ -119,12 +140,6 @@ mod tests {
         let number = BigInt::from(unscaled).to_signed_bytes_be();
         let sign = if unscaled < 0 { 0xff } else { 0 };
         [&scale.to_be_bytes()[..], &vec![sign; more], &number].concat()
-    }
-
-    fn unified(typ: &ColumnType<'_>, value: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        unify(typ, value, &mut out);
-        out
     }
 
     fn tuple_of(decimal: &[u8]) -> Vec<u8> {

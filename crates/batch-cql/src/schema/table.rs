@@ -113,11 +113,8 @@ impl Table {
         if !self.has_loose_key || place < self.partition {
             return Cow::Borrowed(value);
         }
-        let column = self.columns.get(place).filter(|column| !encode::is_by_bytes(&column.typ));
-        let Some(column) = column else { return Cow::Borrowed(value) };
-        let mut unified = Vec::with_capacity(value.len());
-        encode::unify(&column.typ, value, &mut unified);
-        Cow::Owned(unified)
+        let column = self.columns.get(place);
+        column.map_or(Cow::Borrowed(value), |column| encode::unified(&column.typ, value))
     }
 
     /// The place of a column, by its exact name.

@@ -7,7 +7,7 @@ use std::{
 
 use batch_core::{
     BatchType, Error, ErrorKind, Guarantee, Result,
-    seam::{MechanismId, Route, Routes, Terms},
+    seam::{Route, Routes, Terms},
 };
 use foldhash::fast::FixedState;
 
@@ -137,16 +137,16 @@ struct Whole {
 
 impl Whole {
     fn of(ways: &Ways<'_>, routes: &Routes) -> Self {
-        let [condition, native_condition, counter, statement] =
-            [Ride::Condition, Ride::NativeCondition, Ride::Counter, Ride::Apart]
-                .map(|ride| ways.known(ride));
         let find = |is: &dyn Fn(&Route) -> bool| {
             routes.iter().find(|(_, route)| is(route)).map(|(place, _)| place)
         };
-        let by = |mechanism: Option<MechanismId>| find(&|route| Some(route.mechanism) == mechanism);
+        let by = |ride: Ride| {
+            let mechanism = ways.known(ride)?;
+            find(&|route| route.mechanism == mechanism)
+        };
         let is = |what: u16| find(&|route| route.pool & what != 0);
         let operations = routes.iter().count();
-        let has_condition = by(condition).or_else(|| by(native_condition)).is_some();
+        let has_condition = by(Ride::Condition).or_else(|| by(Ride::NativeCondition)).is_some();
         // Of a condition by itself the server sees to it that it is on one partition.
         let spreads = is(like::SPREADS).filter(|_| operations > 1 || !has_condition);
         let first = routes.iter().next().map(|(_, route)| route.group);
@@ -163,8 +163,8 @@ impl Whole {
         Self {
             operations,
             has_condition,
-            has_statements: by(statement).is_some(),
-            counter: by(counter),
+            has_statements: by(Ride::Apart).is_some(),
+            counter: by(Ride::Counter),
             own_time: is(like::OWN_TIME),
             other_table: is(like::TABLE),
             other_partition,
